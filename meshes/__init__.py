@@ -1,0 +1,1 @@
+"""Where tokens live: manifolds and their finite-element meshes."""

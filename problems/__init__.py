@@ -1,0 +1,1 @@
+"""What is solved: problem files, their schema, initial laws and attention weights."""

@@ -1,0 +1,1 @@
+"""How it is solved: attention, density, particles, projection, transport distances and the command line."""

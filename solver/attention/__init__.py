@@ -1,0 +1,1 @@
+"""Attention: softmax means at any temperature, dense and fast, with error bounds."""

@@ -1,0 +1,1 @@
+"""Throughput of the kernels and solvers on this machine."""

@@ -1,0 +1,1 @@
+"""The token law as a density: discontinuous Galerkin on the mesh of the token space."""

@@ -1,0 +1,19 @@
+"""The error a run ends with: what went wrong, when and where."""
+
+
+class RunError(RuntimeError):
+    """A run that cannot go on (exit code 1); bad input is `problems.errors.ProblemError` (exit code 2).
+
+    Args:
+        message: what happened, with the offending quantity and its value.
+        step: the step it happened in, counted from 0; local and global are the same.
+        time: depth t at the start of that step.
+        place: where in the token space, or on which rank, as far as known.
+    """
+
+    def __init__(self, message: str, *, step: int | None = None, time: float | None = None, place: str = ""):
+        self.step, self.time, self.place = step, time, place
+        where = [f"step {step}"] if step is not None else []
+        where += [f"t = {time:.6g}"] if time is not None else []
+        where += [place] if place else []
+        super().__init__(f"{', '.join(where)}: {message}" if where else message)
