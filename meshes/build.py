@@ -1,0 +1,135 @@
+"""From a token space to its distributed dolfinx mesh."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import dolfinx.mesh
+import numpy as np
+from mpi4py import MPI
+
+from meshes import dolfinx_compat, spaces
+from meshes.errors import ProblemError
+from meshes.nodes import CellList
+
+
+@dataclass(frozen=True)
+class TokenMesh:
+    """A token space cut into cells and spread over the ranks.
+
+    Attributes:
+        mesh: the dolfinx mesh, simplices of equal degree, with the cells across its facets as ghosts.
+        space: name of the manifold: "circle", "sphere", "interval", "rectangle", "box" or "file".
+        closed: whether it has no boundary; walls of the others let no mass through.
+        geometry: polynomial degree of the cells, 1 to 3 (flat built-in spaces: 1, which is exact).
+        cell_order: (owned + ghost cells,) number of each local cell in an order that depends neither on the
+            ranks nor on a random renumbering; 0 .. global count - 1.
+    """
+
+    mesh: dolfinx.mesh.Mesh
+    space: str
+    closed: bool
+    geometry: int
+    cell_order: np.ndarray
+
+    @property
+    def comm(self) -> MPI.Comm:
+        return self.mesh.comm
+
+    @property
+    def tdim(self) -> int:
+        """Dimension of the cells."""
+        return self.mesh.topology.dim
+
+    @property
+    def gdim(self) -> int:
+        """Dimension of the space around them."""
+        return self.mesh.geometry.dim
+
+    @property
+    def owned_cells(self) -> int:
+        """Number of cells this rank owns; they come first, then the ghosts."""
+        return self.mesh.topology.index_map(self.tdim).size_local
+
+    @property
+    def global_cells(self) -> int:
+        """Number of cells on all ranks together."""
+        return self.mesh.topology.index_map(self.tdim).size_global
+
+    @cached_property
+    def cell_sizes(self) -> np.ndarray:
+        """(owned,) greatest distance between two vertices of each owned cell."""
+        return self.mesh.h(self.tdim, np.arange(self.owned_cells, dtype=np.int32))
+
+    @cached_property
+    def size_range(self) -> tuple[float, float]:
+        """Smallest and greatest cell size over all ranks; collective on first use."""
+        sizes = self.cell_sizes
+        low = self.comm.allreduce(sizes.min() if len(sizes) else np.inf, op=MPI.MIN)
+        high = self.comm.allreduce(sizes.max() if len(sizes) else 0.0, op=MPI.MAX)
+        return float(low), float(high)
+
+
+def build_mesh(space: Any, cells: int, geometry: int, comm: MPI.Comm, *, renumber_seed: int | None = None,
+               distance_to_E: Callable[[np.ndarray], np.ndarray] | None = None) -> TokenMesh:
+    """Mesh of a token space; collective, and the same whatever the number of ranks.
+
+    Args:
+        space: has `manifold` ("circle", "sphere", "interval", "rectangle", "box", "file"), and where they
+            apply `bounds` (d, 2), `path`, and `grading`, None or (half-width, ratio).
+        cells: about how many cells to make, over all ranks (not for "file").
+        geometry: degree of the cells, 1 to 3; nodes lie on the manifold. Flat spaces need, and get, degree 1.
+        comm: communicator.
+        renumber_seed: number cells and nodes at random (for tests of invariance); `cell_order` undoes it.
+        distance_to_E: (n, d) points -> (n,) their distance to the target set, for a graded mesh.
+
+    Raises:
+        ProblemError: on every rank, for a space that cannot be meshed.
+    """
+    cell_list, closed, problem = None, True, None
+    if comm.rank == 0:  # one rank makes the list, all take part in cutting it up
+        try:
+            cell_list, closed = _cell_list(space, cells, geometry, distance_to_E)
+        except ProblemError as error:
+            problem = (error.field, error.value, error.allowed)
+    problem = comm.bcast(problem)
+    if problem is not None:
+        raise ProblemError(*problem)
+    return distribute(cell_list, space.manifold, closed, comm, renumber_seed=renumber_seed)
+
+
+def distribute(cell_list: CellList | None, space: str, closed: bool, comm: MPI.Comm, *,
+               renumber_seed: int | None = None) -> TokenMesh:
+    """Spread a cell list, given on rank 0 and None elsewhere, over the ranks of `comm`; collective."""
+    old_cell, shape = np.empty(0, dtype=np.int64), None
+    if cell_list is not None:
+        old_cell = np.arange(len(cell_list.cells))
+        if renumber_seed is not None:
+            cell_list, old_cell = cell_list.renumbered(renumber_seed)
+        shape = (cell_list.cells.shape[1], cell_list.points.shape[1], cell_list.cell_name, cell_list.geometry)
+    nodes_per_cell, gdim, cell_name, degree = comm.bcast(shape)
+    cells = cell_list.cells if cell_list is not None else np.empty((0, nodes_per_cell), dtype=np.int64)
+    points = cell_list.points if cell_list is not None else np.empty((0, gdim))
+    mesh = dolfinx_compat.create_mesh(comm, cells, points, cell_name, degree)
+    tdim = mesh.topology.dim
+    for dimension in {tdim - 1, 0}:
+        mesh.topology.create_connectivity(dimension, tdim)
+        mesh.topology.create_connectivity(tdim, dimension)
+    old_cell, closed = comm.bcast((old_cell, closed))
+    order = old_cell[dolfinx_compat.original_cell_index(mesh)]
+    return TokenMesh(mesh, space, closed, degree, order)
+
+
+def _cell_list(space: Any, cells: int, geometry: int, distance_to_E) -> tuple[CellList, bool]:
+    """The cells of `space` and whether it is closed; on one rank."""
+    name = space.manifold
+    if name == "circle":
+        return spaces.circle(max(3, cells), geometry), True
+    if name == "sphere":
+        return spaces.sphere(spaces.icosahedral_frequency(cells), geometry), True
+    if name in ("interval", "rectangle", "box"):
+        return spaces.flat(np.asarray(space.bounds), cells), False
+    raise ProblemError("space.manifold", name, "no mesh exists for it")

@@ -1,0 +1,40 @@
+"""The error of bad input: one line that names the field, its value, and what is allowed.
+
+It lives here because imports point one way, meshes <- problems <- solver; the packages above take it from
+`problems.errors`.
+"""
+
+from __future__ import annotations
+
+MISSING = type("Missing", (), {"__repr__": lambda self: "missing"})()
+
+
+class ProblemError(ValueError):
+    """Bad input (exit code 2); a run that fails is `solver.errors.RunError`.
+
+    Args:
+        field: dotted key of the problem file ("attention.beta"), or the name of a command-line argument.
+        value: what was given; `MISSING` if nothing was.
+        allowed: what is allowed instead, without a full stop.
+    """
+
+    def __init__(self, field: str, value: object, allowed: str):
+        self.field, self.value, self.allowed = field, value, allowed
+        shown = "missing" if value is MISSING else _one_line(value)
+        sign = ":" if value is MISSING else " ="
+        super().__init__(f"{field}{sign} {shown}; {_flat(allowed)}")
+
+
+def _flat(text: str) -> str:
+    return " ".join(str(text).split())
+
+
+def _one_line(value: object, width: int = 100) -> str:
+    if isinstance(value, bool):
+        text = str(value).lower()
+    elif isinstance(value, str):
+        text = f'"{value}"'
+    else:
+        text = str(value)
+    text = _flat(text)
+    return text if len(text) <= width else text[: width - 4] + " ..."
