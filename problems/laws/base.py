@@ -1,0 +1,85 @@
+"""What every initial law offers: density, exact samples, Sobol points and quadrature nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from scipy.stats import qmc
+
+from meshes.manifold import Manifold
+from problems.errors import ProblemError
+from problems.laws.nodes import manifold_nodes
+
+# A quadrature rule whose raw total misses 1 by more than this does not resolve the law.
+UNRESOLVED = 1e-2
+
+
+class InitialLaw:
+    """A probability measure on a manifold, the law mu_0 of the tokens at depth 0.
+
+    All methods are local and give the same answer on every rank. Points are (n, d).
+
+    Attributes:
+        name: the `law` of the problem file.
+        manifold: where it lives.
+        options: its TOML table without `law`, as given and checked.
+        is_atomic: a sum of point masses; then `density` is undefined and a density run bins `atoms()` into cells.
+    """
+
+    name: str = ""
+    keys: tuple[str, ...] = ()
+    is_atomic = False
+
+    def __init__(self, manifold: Manifold, options: Mapping[str, Any]):
+        self.manifold = manifold
+        self.options = dict(options)
+
+    def density(self, points: np.ndarray) -> np.ndarray:
+        """Density (n,) at points (n, d) with respect to length, area or volume; integrates to one."""
+        raise NotImplementedError
+
+    def sample(self, n: int, seed: int) -> np.ndarray:
+        """n independent samples (n, d), exactly distributed; the same seed gives the same samples everywhere."""
+        return self.transform(_open(np.random.default_rng(seed).random((n, self.uniforms))))
+
+    def sobol(self, n: int, seed: int) -> np.ndarray:
+        """The first n points (n, d) of a scrambled Sobol sequence pushed to this law; each is exactly distributed."""
+        return self.transform(sobol_points(n, self.uniforms, seed))
+
+    def quadrature(self, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """About n nodes (m, d) and masses (m,) that sum to one, spectrally accurate for smooth densities (theory.md §7)."""
+        nodes, volumes = manifold_nodes(self.manifold, n)
+        masses = volumes * self.density(nodes)
+        total = masses.sum()
+        if not abs(total - 1.0) < UNRESOLVED:
+            allowed = (f"{len(nodes)} quadrature nodes do not resolve the initial law (its mass comes out as {total:.4g}); "
+                       'must be larger, or take sampling = "sobol" or "random"')
+            raise ProblemError("particles.count", n, allowed)
+        return nodes, masses / total
+
+    @property
+    def uniforms(self) -> int:
+        """How many independent uniform numbers make one sample."""
+        raise NotImplementedError
+
+    def transform(self, u: np.ndarray) -> np.ndarray:
+        """Samples (n, d) from independent uniform numbers u (n, uniforms) in the open interval (0, 1)."""
+        raise NotImplementedError
+
+    def words(self) -> str:
+        """The law in words, for the terminal."""
+        return self.name
+
+
+def sobol_points(n: int, dimension: int, seed: int) -> np.ndarray:
+    """The first n points (n, dimension) of a scrambled Sobol sequence, in the open unit cube."""
+    engine = qmc.Sobol(dimension, scramble=True, bits=53, seed=np.random.default_rng(seed))
+    # Drawn in a full power of two, the only lengths at which the sequence is balanced (and scipy does not warn).
+    return _open(engine.random_base2(max(n - 1, 0).bit_length())[:n])
+
+
+def _open(u: np.ndarray) -> np.ndarray:
+    """u in [0, 1) moved off 0, whose image may be infinite."""
+    return np.maximum(u, 2.0**-54)
