@@ -1,6 +1,6 @@
 """Exact Wasserstein distances on the line: the monotone coupling, by merging two quantile functions.
 
-Cumulative masses are added in extended precision, because an error e of a level costs e**(1/p) of a small distance.
+Cumulative masses are added in extended precision: an error e of a level costs e**(1/p) of a small distance.
 """
 
 import numpy as np
@@ -22,8 +22,8 @@ def merge(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray
     """The common refinement of two sets of levels, (n,) and (m,), both ending at 1.
 
     Returns:
-        (widths, i, j), each (n + m,): on the k-th piece of [0, 1], of that width, atom i[k] of the first measure
-        meets atom j[k] of the second. Pieces no wider than the round-off of the levels get width 0.
+        (widths, i, j), each (n + m,): on the k-th piece of [0, 1], of that width, atom i[k] of the first
+        measure meets atom j[k] of the second. Pieces no wider than the round-off of the levels get width 0.
     """
     n, m = len(first), len(second)
     both = np.concatenate([first, second])
@@ -42,11 +42,14 @@ def level_round_off(count: int) -> float:
     return 4.0 * _EPS * float(np.sqrt(count))
 
 
-def wasserstein_line(x: np.ndarray, a: np.ndarray, y: np.ndarray, b: np.ndarray, p: float) -> tuple[float, float]:
+def wasserstein_line(
+    x: np.ndarray, a: np.ndarray, y: np.ndarray, b: np.ndarray, p: float
+) -> tuple[float, float]:
     """W_p between probability measures on the line, exact for every p >= 1.
 
     Args:
-        x, y: (n,) and (m,) positions, any order. a, b: (n,) and (m,) positive masses; each is normalised to total 1.
+        x, y: (n,) and (m,) positions, any order.
+        a, b: (n,) and (m,) positive masses; each is normalised to total 1.
 
     Returns:
         (distance, round-off error). Cost O((n+m) log(n+m)), sorting.

@@ -1,7 +1,7 @@
 """Distances between points that the transport distances are built on: arc length on the sphere, or Euclidean.
 
-Two ground metrics cover every space of theory.md §1: "arc" (geodesic on the unit sphere of any dimension) and "chord"
-(Euclidean: flat spaces, surfaces given as a file, and the chordal metric on the sphere).
+Two ground metrics cover every space of theory.md §1: "arc" (geodesic on the unit sphere of any dimension) and
+"chord" (Euclidean: flat spaces, surfaces given as a file, and the chordal metric on the sphere).
 """
 
 from typing import Literal, Protocol
@@ -23,7 +23,7 @@ def ground_metric(manifold: Space, metric: str) -> Metric:
 
     Args:
         manifold: where the points live.
-        metric: "geodesic" (arc length on circle and sphere, Euclidean elsewhere) or "chordal" (Euclidean always).
+        metric: "geodesic" (arc length on circle and sphere, Euclidean elsewhere) or "chordal" (Euclidean).
 
     Raises:
         ValueError: another metric.
@@ -36,7 +36,7 @@ def ground_metric(manifold: Space, metric: str) -> Metric:
 def pointwise(x: np.ndarray, y: np.ndarray, metric: Metric) -> np.ndarray:
     """Distances between paired points, (..., d) and (..., d) -> (...), broadcast.
 
-    The arc is 2 atan2(|x-y|, |x+y|): full relative accuracy near 0 and near pi, where acos loses half the digits.
+    The arc is 2 atan2(|x-y|, |x+y|): accurate near 0 and near pi, where acos loses half the digits.
     """
     chord = np.sqrt(np.square(x - y).sum(axis=-1))
     return chord if metric == "chord" else 2.0 * np.arctan2(chord, np.sqrt(np.square(x + y).sum(axis=-1)))
@@ -56,7 +56,7 @@ def power(distances: np.ndarray, p: float) -> np.ndarray:
 
 
 def root_error(power_error: float, value: float, p: float) -> float:
-    """The error of value = c**(1/p) that an error of c makes: linear where c is large against it, its p-th root at c = 0."""
+    """The error of value = c**(1/p) that an error of c makes: linear for large c, its p-th root at c = 0."""
     if power_error <= 0.0:
         return 0.0
     linear = power_error / (p * value ** (p - 1)) if value > 0.0 else np.inf

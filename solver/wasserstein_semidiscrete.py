@@ -1,5 +1,7 @@
-"""Exact transport to a measure of one or two atoms, in any space and for any number of sources (theory.md §3.2: the
-targets of a simple leading eigenvalue are one antipodal pair)."""
+"""Exact transport to a measure of one or two atoms, in any space and for any number of sources.
+
+The target of a simple leading eigenvalue is such a measure, one antipodal pair (theory.md §3.2).
+"""
 
 import numpy as np
 
@@ -7,8 +9,8 @@ import numpy as np
 def transport_to_pair(masses: np.ndarray, costs: np.ndarray, targets: np.ndarray) -> float:
     """The least cost of sending weighted points to at most two atoms.
 
-    With two atoms the difference of costs orders the points: those that gain most from the first atom go there until it
-    is full, one point being split. This is optimal, a fractional knapsack.
+    With two atoms the difference of costs orders the points: those that gain most from the first atom go
+    there until it is full, one point being split. This is optimal, a fractional knapsack.
 
     Args:
         masses: (n,) positive. costs: (n, k) of one unit of mass from each point to each atom, k = 1 or 2.
@@ -27,9 +29,9 @@ def transport_to_pair(masses: np.ndarray, costs: np.ndarray, targets: np.ndarray
 
 
 def distinct(points: np.ndarray, limit: int = 2) -> tuple[np.ndarray, np.ndarray] | None:
-    """The distinct points of a set that has no more than `limit` of them, (k, d), and the label (n,) of each point; else None."""
+    """The distinct points (k, d), at most `limit` or else None, and the label (n,) of each point."""
     labels = np.full(len(points), -1)
-    found = []
+    found: list[np.ndarray] = []
     while (labels < 0).any():
         if len(found) == limit:
             return None

@@ -13,7 +13,7 @@ SPACES = {"line": (FLAT, 1), "plane": (FLAT, 2), "circle": (SPHERE, 2), "sphere"
 
 
 def random_measure(rng: np.random.Generator, space: str) -> Measure:
-    """One to twelve atoms; in a third of the cases on a coarse lattice with equal masses, so that ties occur."""
+    """One to twelve atoms; in a third of the cases on a lattice with equal masses, so that ties occur."""
     manifold, d = SPACES[space]
     n = int(rng.integers(1, 13))
     lattice = rng.random() < 1 / 3
@@ -27,7 +27,9 @@ def random_measure(rng: np.random.Generator, space: str) -> Measure:
 
 def exact(a: Measure, b: Measure, space: str, p: float) -> float:
     if SPACES[space][0].normalised:
-        costs = np.arccos(np.clip(a.points @ b.points.T, -1, 1))
+        cosine = a.points @ b.points.T
+        sine = np.linalg.norm(b.points - cosine[..., None] * a.points[:, None], axis=-1)
+        costs = np.arctan2(sine, cosine)
     else:
         costs = np.linalg.norm(a.points[:, None] - b.points, axis=-1)
     return ot.emd2(a.masses, b.masses, costs**p) ** (1 / p)
