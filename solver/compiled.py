@@ -1,0 +1,163 @@
+"""C kernels compiled on first use, cached for the machine, and safe under many ranks starting at once.
+
+The compiler is the one dolfinx's own form compiler already needs (`$CC`, else `cc`, `gcc` or `clang`). A shared
+object is built once per source, flags, compiler and processor, under `$XDG_CACHE_HOME/coldflow` (`~/.cache/coldflow`
+by default), and loaded through cffi in ABI mode.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import cffi
+
+# No -ffast-math: the kernels round by adding and subtracting a large constant and compare with infinities.
+BASE_FLAGS = tuple("-O3 -std=gnu11 -fPIC -shared -fno-math-errno -fno-trapping-math -ffp-contract=fast".split())
+
+
+class CompilerError(RuntimeError):
+    """No working C compiler, or a source it refuses: `str()` holds the command and the compiler's first lines."""
+
+
+def load_library(
+    name: str, cdef: str, source: str | Path, *, flags: Sequence[str] = (), openmp: bool = False
+) -> tuple[cffi.FFI, Any]:
+    """Compile C code into a shared object and open it: `(ffi, lib)`.
+
+    Arguments: `name` of the object in the cache; `cdef` the declarations cffi reads; `source` C text or the path of a
+    C file; `flags` extra compiler flags; `openmp` asks for threads and is dropped silently where the compiler has none
+    (the `#pragma omp` lines then do nothing). Local to the rank, no communication: ranks that start together meet at a
+    file lock, and an atomic rename publishes the finished object, so a file system without locks is safe as well.
+
+    Pointers come from arrays as `ffi.from_buffer("double[]", array)`. Raises `CompilerError`.
+    """
+    text = source.read_text() if isinstance(source, Path) else source
+    return _load(name, cdef, text, tuple(flags), openmp)
+
+
+@functools.lru_cache(maxsize=None)
+def _load(name: str, cdef: str, text: str, flags: tuple[str, ...], openmp: bool) -> tuple[cffi.FFI, Any]:
+    ffi = cffi.FFI()
+    ffi.cdef(cdef)
+    for candidate in _flag_sets(flags, openmp):
+        try:
+            return ffi, ffi.dlopen(str(_build(name, text, candidate)))
+        except CompilerError as error:
+            failure = error
+    raise failure
+
+
+def _flag_sets(flags: tuple[str, ...], openmp: bool) -> list[tuple[str, ...]]:
+    """From the fastest code to the most portable; the first set the compiler accepts is used."""
+    native = ("-march=native", *(("-mprefer-vector-width=512",) if "avx512f" in processor().split() else ()))
+    threads = [("-fopenmp",), ("-fopenmp-simd",)] if openmp else [("-fopenmp-simd",)]
+    sets = [(*BASE_FLAGS, *tuning, *thread, *flags) for thread in threads for tuning in (native, ())]
+    return [*sets, (*BASE_FLAGS, *flags)]
+
+
+def _build(name: str, text: str, flags: tuple[str, ...]) -> Path:
+    command = [*compiler(), *flags]
+    identity = "\0".join([text, *command, _compiler_version(), processor()])
+    target = cache_folder() / f"{name}-{hashlib.sha256(identity.encode()).hexdigest()[:20]}.so"
+    if target.exists():
+        return target
+    with _lock(target.with_suffix(".lock")):
+        if target.exists():
+            return target
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{name}-") as folder:
+            code, library = Path(folder) / f"{name}.c", Path(folder) / f"{name}.so"
+            code.write_text(text)
+            _run([*command, "-o", str(library), str(code), "-lm"])
+            os.replace(library, target)
+    return target
+
+
+def _run(command: list[str]) -> None:
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise CompilerError(f"{command[0]}: {error}") from error
+    if result.returncode:
+        raise CompilerError(f"{shlex.join(command)}\n" + "\n".join(result.stderr.splitlines()[:10]))
+
+
+def compiler() -> list[str]:
+    """The C compiler's command: `$CC` (flags allowed), else the first of cc, gcc, clang. Raises `CompilerError`."""
+    if chosen := os.environ.get("CC", "").strip():
+        return shlex.split(chosen)
+    for candidate in ("cc", "gcc", "clang"):
+        if path := shutil.which(candidate):
+            return [path]
+    raise CompilerError("no C compiler: set CC, or install gcc")
+
+
+@functools.lru_cache(maxsize=1)
+def _compiler_version() -> str:
+    try:
+        result = subprocess.run([*compiler(), "--version"], capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise CompilerError(str(error)) from error
+    return result.stdout.partition("\n")[0]
+
+
+@functools.lru_cache(maxsize=1)
+def processor() -> str:
+    """What `-march=native` depends on: the machine's name for its instruction set and, on Linux, the processor's flags.
+
+    Home folders are often shared by unlike nodes of a cluster, hence part of the cache key.
+    """
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith(("flags", "Features")):
+                return f"{platform.machine()} {line.split(':', 1)[1].strip()}"
+    return f"{platform.machine()} {platform.processor()}"
+
+
+@functools.lru_cache(maxsize=1)
+def cache_folder() -> Path:
+    """Where objects are kept; a private temporary folder if the user's cache cannot be written."""
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "coldflow"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        if os.access(root, os.W_OK):
+            return root
+    except OSError:
+        pass
+    return Path(tempfile.mkdtemp(prefix="coldflow-"))
+
+
+@contextlib.contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    with open(path, "a") as handle:
+        # Some network file systems refuse locks; the atomic rename keeps the result right, only the work is repeated.
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def threads() -> int:
+    """Threads a kernel of this rank may start.
+
+    `$COLDFLOW_THREADS` if set; 1 under `mpirun` with several ranks; else `$OMP_NUM_THREADS` if above one; else the
+    number of processors this process may run on.
+    """
+    if (chosen := os.environ.get("COLDFLOW_THREADS", "")).isdigit() and int(chosen) > 0:
+        return int(chosen)
+    for variable in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_SIZE", "MV2_COMM_WORLD_SIZE", "MPI_LOCALNRANKS"):
+        if (size := os.environ.get(variable, "")).isdigit() and int(size) > 1:
+            return 1
+    if (wanted := os.environ.get("OMP_NUM_THREADS", "")).isdigit() and int(wanted) > 1:
+        return int(wanted)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
