@@ -11,8 +11,9 @@ import dolfinx.mesh
 import numpy as np
 from mpi4py import MPI
 
-from meshes import dolfinx_compat, spaces
+from meshes import dolfinx_compat, file, grading, spaces
 from meshes.errors import ProblemError
+from meshes.manifold import Manifold, flat, sphere
 from meshes.nodes import CellList
 
 
@@ -22,16 +23,15 @@ class TokenMesh:
 
     Attributes:
         mesh: the dolfinx mesh, simplices of equal degree, with the cells across its facets as ghosts.
-        space: name of the manifold: "circle", "sphere", "interval", "rectangle", "box" or "file".
-        closed: whether it has no boundary; walls of the others let no mass through.
-        geometry: polynomial degree of the cells, 1 to 3 (flat built-in spaces: 1, which is exact).
+        manifold: the space itself; `manifold.closed` tells whether it has no boundary. Walls of the others
+            let no mass through.
+        geometry: polynomial degree of the cells, 1 to 3.
         cell_order: (owned + ghost cells,) number of each local cell in an order that depends neither on the
             ranks nor on a random renumbering; 0 .. global count - 1.
     """
 
     mesh: dolfinx.mesh.Mesh
-    space: str
-    closed: bool
+    manifold: Manifold
     geometry: int
     cell_order: np.ndarray
 
@@ -81,7 +81,8 @@ def build_mesh(space: Any, cells: int, geometry: int, comm: MPI.Comm, *, renumbe
         space: has `manifold` ("circle", "sphere", "interval", "rectangle", "box", "file"), and where they
             apply `bounds` (d, 2), `path`, and `grading`, None or (half-width, ratio).
         cells: about how many cells to make, over all ranks (not for "file").
-        geometry: degree of the cells, 1 to 3; nodes lie on the manifold. Flat spaces need, and get, degree 1.
+        geometry: degree of the cells, 1 to 3; nodes lie on the manifold. Built-in flat spaces need, and get,
+            degree 1; a file brings its own.
         comm: communicator.
         renumber_seed: number cells and nodes at random (for tests of invariance); `cell_order` undoes it.
         distance_to_E: (n, d) points -> (n,) their distance to the target set, for a graded mesh.
@@ -89,21 +90,21 @@ def build_mesh(space: Any, cells: int, geometry: int, comm: MPI.Comm, *, renumbe
     Raises:
         ProblemError: on every rank, for a space that cannot be meshed.
     """
-    cell_list, closed, problem = None, True, None
+    cell_list, manifold, problem = None, None, None
     if comm.rank == 0:  # one rank makes the list, all take part in cutting it up
         try:
-            cell_list, closed = _cell_list(space, cells, geometry, distance_to_E)
+            cell_list, manifold = _cell_list(space, cells, geometry, distance_to_E)
         except ProblemError as error:
             problem = (error.field, error.value, error.allowed)
     problem = comm.bcast(problem)
     if problem is not None:
         raise ProblemError(*problem)
-    return distribute(cell_list, space.manifold, closed, comm, renumber_seed=renumber_seed)
+    return distribute(cell_list, manifold, comm, renumber_seed=renumber_seed)
 
 
-def distribute(cell_list: CellList | None, space: str, closed: bool, comm: MPI.Comm, *,
+def distribute(cell_list: CellList | None, manifold: Manifold | None, comm: MPI.Comm, *,
                renumber_seed: int | None = None) -> TokenMesh:
-    """Spread a cell list, given on rank 0 and None elsewhere, over the ranks of `comm`; collective."""
+    """Spread cells and their manifold, given on rank 0 and None elsewhere, over the ranks; collective."""
     old_cell, shape = np.empty(0, dtype=np.int64), None
     if cell_list is not None:
         old_cell = np.arange(len(cell_list.cells))
@@ -118,18 +119,33 @@ def distribute(cell_list: CellList | None, space: str, closed: bool, comm: MPI.C
     for dimension in {tdim - 1, 0}:
         mesh.topology.create_connectivity(dimension, tdim)
         mesh.topology.create_connectivity(tdim, dimension)
-    old_cell, closed = comm.bcast((old_cell, closed))
+    old_cell, manifold = comm.bcast((old_cell, manifold))
     order = old_cell[dolfinx_compat.original_cell_index(mesh)]
-    return TokenMesh(mesh, space, closed, degree, order)
+    return TokenMesh(mesh, manifold, degree, order)
 
 
-def _cell_list(space: Any, cells: int, geometry: int, distance_to_E) -> tuple[CellList, bool]:
-    """The cells of `space` and whether it is closed; on one rank."""
+def _cell_list(space: Any, cells: int, geometry: int,
+               distance_to_E: Callable[[np.ndarray], np.ndarray] | None) -> tuple[CellList, Manifold]:
+    """The cells of `space` and the manifold they cover; on one rank."""
     name = space.manifold
-    if name == "circle":
-        return spaces.circle(max(3, cells), geometry), True
-    if name == "sphere":
-        return spaces.sphere(spaces.icosahedral_frequency(cells), geometry), True
-    if name in ("interval", "rectangle", "box"):
-        return spaces.flat(np.asarray(space.bounds), cells), False
-    raise ProblemError("space.manifold", name, "no mesh exists for it")
+    if name == "file":
+        found = file.read(space.path)
+        return found.cells, found.manifold
+    if name in ("interval", "rectangle", "box") and len(space.bounds) <= 3:
+        if getattr(space, "grading", None) is not None:
+            grading.check(space.grading, name)
+        return spaces.flat(np.asarray(space.bounds), cells), flat(space.bounds)
+    dimension = {"circle": 2, "sphere": getattr(space, "dimension", 3)}.get(name)
+    if dimension not in (2, 3):
+        allowed = "a mesh needs tokens of at most three coordinates; particles do not"
+        raise ProblemError("space.manifold", name, allowed)
+    if getattr(space, "grading", None) is not None:
+        half_width, ratio = grading.check(space.grading, name)
+        if distance_to_E is None:
+            allowed = "V K^T Q has no target set E to grade towards"
+            raise ProblemError("space.grading", [half_width, ratio], allowed)
+        make = grading.circle if dimension == 2 else grading.sphere
+        return make(max(3, cells), geometry, distance_to_E, half_width, ratio), sphere(dimension)
+    if dimension == 2:
+        return spaces.circle(max(3, cells), geometry), sphere(2)
+    return spaces.sphere(spaces.icosahedral_frequency(cells), geometry), sphere(3)

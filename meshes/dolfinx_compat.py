@@ -12,6 +12,7 @@ import dolfinx
 import dolfinx.cpp
 import dolfinx.fem
 import dolfinx.fem.petsc
+import dolfinx.io
 import dolfinx.mesh
 import numpy as np
 import ufl
@@ -21,7 +22,7 @@ VERSION = tuple(int(part) for part in re.findall(r"\d+", dolfinx.__version__)[:2
 
 
 def shared_facet_partitioner():
-    """Graph partitioner that gives each rank the cells across its facets: interior-facet integrals need them."""
+    """Graph partitioner that gives each rank the cells across its facets, for integrals over facets."""
     factory = dolfinx.mesh.create_cell_partitioner
     ghosts = dolfinx.mesh.GhostMode.shared_facet
     if VERSION < (0, 10):
@@ -29,7 +30,8 @@ def shared_facet_partitioner():
     return factory(ghosts, 2)  # since 0.10: at most two cells meet in a facet
 
 
-def create_mesh(comm: MPI.Comm, cells: np.ndarray, points: np.ndarray, cell: str, degree: int) -> dolfinx.mesh.Mesh:
+def create_mesh(comm: MPI.Comm, cells: np.ndarray, points: np.ndarray, cell: str,
+                degree: int) -> dolfinx.mesh.Mesh:
     """Distributed mesh of Lagrange cells with shared-facet ghosts.
 
     Args:
@@ -72,8 +74,18 @@ def create_vector(form: Any):
 
 
 def linear_problem(a: Any, L: Any, *, petsc_options: dict, prefix: str, **keywords: Any):
-    """`dolfinx.fem.petsc.LinearProblem` whose solver reads its options under `prefix` (mandatory since 0.10)."""
+    """`dolfinx.fem.petsc.LinearProblem` that reads its options under `prefix` (mandatory since 0.10)."""
     problem = dolfinx.fem.petsc.LinearProblem
     if "petsc_options_prefix" in inspect.signature(problem.__init__).parameters:
         keywords["petsc_options_prefix"] = prefix
     return problem(a, L, petsc_options=petsc_options, **keywords)
+
+
+def has_vtx() -> bool:
+    """Whether this dolfinx can write ADIOS2 files for ParaView."""
+    return bool(getattr(dolfinx, "has_adios2", False)) and hasattr(dolfinx.io, "VTXWriter")
+
+
+def vtx_writer(comm: MPI.Comm, path: Any, output: Any):
+    """Open ADIOS2 file `path` (a folder) for a mesh or a list of functions; a context manager, collective."""
+    return dolfinx.io.VTXWriter(comm, str(path), output)

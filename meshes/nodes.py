@@ -42,7 +42,8 @@ class CellList:
         old_cell, old_node = rng.permutation(len(self.cells)), rng.permutation(len(self.points))
         new_node = np.empty_like(old_node)
         new_node[old_node] = np.arange(len(old_node))
-        return CellList(self.points[old_node], new_node[self.cells[old_cell]], self.dimension, self.geometry), old_cell
+        cells = new_node[self.cells[old_cell]]
+        return CellList(self.points[old_node], cells, self.dimension, self.geometry), old_cell
 
 
 def lagrange_nodes(dimension: int, degree: int) -> np.ndarray:
@@ -57,7 +58,7 @@ def curved(flat: CellList, geometry: int, push: Callable[[np.ndarray], np.ndarra
     """Triangles of degree `geometry` whose nodes lie on a manifold.
 
     Each node is placed on the flat triangle and moved by `push`, (n, gdim) -> (n, gdim), the retraction onto
-    the manifold; nodes on a shared edge are shared. `flat` has degree 1, its vertices on the manifold already.
+    the manifold; nodes on a shared edge are shared. `flat` has degree 1 and its vertices on the manifold.
     """
     if geometry == 1:
         return flat
@@ -86,7 +87,7 @@ EDGE_ENDS = ((1, 2), (0, 2), (0, 1))  # basix: edge i of a triangle lies opposit
 
 
 def edges_of(triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(e, 2) edges as sorted vertex numbers, and (c, 3) their numbers per triangle, in the order EDGE_ENDS."""
+    """(e, 2) edges as sorted vertex numbers, and (c, 3) their numbers per triangle, ordered as EDGE_ENDS."""
     pairs = np.sort(np.stack([triangles[:, ends] for ends in EDGE_ENDS], axis=1), axis=2)
     edges, numbers = np.unique(pairs.reshape(-1, 2), axis=0, return_inverse=True)
     return edges, numbers.reshape(-1, 3)

@@ -22,7 +22,7 @@ def circle(cells: int, geometry: int) -> CellList:
 
 
 def circle_through(angles: np.ndarray, geometry: int) -> CellList:
-    """The unit circle with vertices at the increasing `angles` (n,) in radians; nodes inside arcs equally spaced."""
+    """The unit circle with vertices at the increasing `angles` (n,), in radians; nodes equally spaced in arcs."""
     numbers = np.arange(len(angles))
     arcs = np.column_stack([numbers, np.roll(numbers, -1)])
     start, width = angles, (np.roll(angles, -1) - angles) % (2 * np.pi)
@@ -43,7 +43,7 @@ def sphere(frequency: int, geometry: int) -> CellList:
     """The unit sphere as 20 frequency^2 triangles, oriented outwards (geodesic polyhedron of class I).
 
     Lattice points are weighted by sin(omega * barycentric), with omega the angle of an edge, before they are
-    moved onto the sphere: on edges this is equal spacing in angle, and areas vary less than by plain projection.
+    moved onto the sphere: on edges this spaces them equally in angle, and areas vary less than by projection.
     """
     corners, faces = _icosahedron()
     i, j = np.array([(i, j) for i in range(frequency + 1) for j in range(frequency + 1 - i)]).T
@@ -62,7 +62,7 @@ def sphere(frequency: int, geometry: int) -> CellList:
 
 
 def merge_close(points: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
-    """Points (n, d) with those nearer than `tolerance` to each other made one: (m, d) and (n,) their new numbers."""
+    """Points (m, d) left when those closer than `tolerance` are made one, and (n,) their new numbers."""
     number = np.arange(len(points))
     pairs = cKDTree(points).query_pairs(tolerance, output_type="ndarray")
     np.minimum.at(number, pairs[:, 1], pairs[:, 0])  # query_pairs sorts each pair
@@ -83,7 +83,7 @@ def _icosahedron() -> tuple[np.ndarray, np.ndarray]:
 
 
 def flat(bounds: np.ndarray, cells: int) -> CellList:
-    """Interval, rectangle or box `bounds` (d, 2), d = 1 to 3, as about `cells` simplices of nearly equal size.
+    """Interval, rectangle or box `bounds` (d, 2), d = 1 to 3, as about `cells` simplices of nearly one size.
 
     Rectangles are cut along alternating diagonals, boxes into six tetrahedra per brick; every cell is
     positively oriented.
@@ -95,7 +95,7 @@ def flat(bounds: np.ndarray, cells: int) -> CellList:
     counts = np.maximum(1, np.rint(lengths / size)).astype(int)
     axes = [np.linspace(low, high, n + 1) for (low, high), n in zip(bounds, counts, strict=True)]
     points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, dimension)
-    corner = np.stack(np.meshgrid(*[np.arange(n) for n in counts], indexing="ij"), axis=-1).reshape(-1, dimension)
+    corner = np.indices(counts).reshape(dimension, -1).T
     strides = np.array([np.prod(counts[a + 1:] + 1) for a in range(dimension)], dtype=np.int64)
     base = corner @ strides
     if dimension == 1:
