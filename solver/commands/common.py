@@ -1,0 +1,83 @@
+"""What the commands share: loading a problem once for all ranks, run folders, tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from problems import Problem, ProblemError, load
+
+
+def world() -> Any:
+    """The communicator of all ranks."""
+    from mpi4py import MPI
+
+    return MPI.COMM_WORLD
+
+
+def parse_set(settings: Sequence[str] | None) -> dict[str, str]:
+    """`--set KEY=VALUE` options as a mapping.
+
+    Raises:
+        ProblemError: an option without an equals sign or key.
+    """
+    found = {}
+    for item in settings or ():
+        key, sign, value = item.partition("=")
+        if not sign or not key.strip():
+            raise ProblemError("--set", item, "KEY=VALUE with a dotted key, such as attention.beta=200")
+        found[key.strip()] = value.strip()
+    return found
+
+
+def load_shared(name: str, settings: Sequence[str] | None, extra: dict[str, str] | None = None) -> Problem:
+    """The problem, read by rank 0 and given to all: a file need not be visible from every node (collective).
+
+    Raises:
+        ProblemError: bad input, on every rank alike.
+    """
+    comm = world()
+    problem, error = None, None
+    if comm.rank == 0:
+        try:
+            problem = load(name, {**parse_set(settings), **(extra or {})})
+        except ProblemError as bad:
+            error = (bad.field, bad.value, bad.allowed)
+    problem, error = comm.bcast((problem, error))
+    if error is not None:
+        raise ProblemError(*error)
+    return problem
+
+
+def run_path(problem: Problem, out: Path | None) -> Path:
+    """The run folder: `--out`, or results/<problem>."""
+    return out if out is not None else Path("results") / problem.name
+
+
+def table(title: str, columns: Iterable[str]) -> Table:
+    """An empty table in the style of all commands; numbers are right-aligned."""
+    made = Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=None, pad_edge=False)
+    for i, name in enumerate(columns):
+        made.add_column(name, justify="left" if i == 0 and name == "" else "right", no_wrap=True)
+    return made
+
+
+def lines(console: Console | None, pairs: Iterable[tuple[str, str]]) -> None:
+    """`label  text` lines with aligned texts."""
+    if console is None:
+        return
+    pairs = list(pairs)
+    width = max((len(label) for label, _ in pairs), default=0)
+    for label, text in pairs:
+        console.print(f"[dim]{label:{width}s}[/dim]  {text}", highlight=False, soft_wrap=True)
+
+
+def number_text(value: Any) -> str:
+    """A value for a terminal table: short numbers, empty when there is none."""
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,107 @@
+"""`coldflow check`, `mesh`, `target`, `problems` and `report`: what a problem or a run folder holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from problems import ProblemError, bundled
+from solver.commands.common import lines, load_shared, run_path, table, world
+from solver.progress import rank_console
+
+
+def list_problems() -> int:
+    """The bundled problems with their titles."""
+    console = rank_console(world())
+    if console:
+        made = table("Bundled problems", [""])
+        made.add_column("title", justify="left")
+        for name, title in bundled():
+            made.add_row(name, title)
+        console.print(made)
+        console.print("[dim]coldflow compare NAME runs one; coldflow check NAME shows it in full[/dim]")
+    return 0
+
+
+def show_plan(name: str, settings: list[str] | None) -> int:
+    """Validate and print what a run would do; nothing is solved."""
+    from problems import describe
+    from solver.plan import plan
+
+    problem = load_shared(name, settings)
+    console = rank_console(world())
+    if console:
+        console.print(f"[bold]{problem.title}[/bold]", highlight=False)
+    lines(console, [*describe(problem), *plan(problem)])
+    return 0
+
+
+def show_mesh(name: str, settings: list[str] | None, out: Path | None, force: bool, quiet: bool) -> int:
+    """Write the mesh and print its quality."""
+    from meshes.quality import mesh_report
+
+    problem = load_shared(name, settings)
+    comm = world()
+    folder = run_path(problem, out)
+    existing = comm.bcast(sorted(str(p) for p in folder.glob("mesh.*")) if comm.rank == 0 else None)
+    if existing and not force:
+        raise ProblemError("--out", str(folder), "a folder without a mesh (or use --force to replace it)")
+    if comm.rank == 0:
+        folder.mkdir(parents=True, exist_ok=True)
+    comm.barrier()
+    lines(rank_console(comm, quiet), mesh_report(problem, folder, comm))
+    return 0
+
+
+def show_target(name: str, settings: list[str] | None, out: Path | None, force: bool, quiet: bool) -> int:
+    """Print the eigen-analysis and write target.csv: points and masses of the push-forward."""
+    from solver.projection import target
+    from solver.run_folder import RunFolder, axis_names
+
+    problem = load_shared(name, settings)
+    comm = world()
+    console = rank_console(comm, quiet)
+    found = target(problem)
+    if console:
+        console.print(f"[bold]{problem.title}[/bold]", highlight=False)
+        for line in found.words:
+            console.print(line, highlight=False, soft_wrap=True)
+    from problems import dumps
+
+    folder = RunFolder(run_path(problem, out), comm, dumps(problem), force=force)
+    folder.record(command="target", title=problem.title, exit_reason="done", target=found.summary())
+    if found.exists:
+        points, masses = found.measure(4096)
+        written = folder.table("target.csv", [*axis_names(points.shape[1]), "mass"])
+        for point, mass in zip(points, masses, strict=True):
+            written.write(dict(zip([*axis_names(points.shape[1]), "mass"], [*point, mass], strict=True)))
+        written.close()
+        if console:
+            shown = min(len(masses), 4)
+            heavy = np.argsort(-masses, kind="stable")[:shown]
+            if len(masses) <= 4:
+                for i in heavy:
+                    console.print(f"mass {masses[i]:.6f} at ({', '.join(f'{c:+.6f}' for c in points[i])})")
+            console.print(f"[dim]{len(masses)} weighted points in {folder.path}/target.csv[/dim]")
+    return 0
+
+
+def write_run_report(folder: Path) -> int:
+    """report.html of a run folder, and where it is."""
+    from solver.report import write_report
+
+    comm = world()
+    found = error = None
+    if comm.rank == 0:
+        try:
+            found = write_report(folder)
+        except ProblemError as bad:
+            error = (bad.field, bad.value, bad.allowed)
+    error = comm.bcast(error)
+    if error is not None:
+        raise ProblemError(*error)
+    console = rank_console(comm)
+    if console:
+        console.print(str(found), highlight=False, soft_wrap=True)
+    return 0

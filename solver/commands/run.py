@@ -1,0 +1,133 @@
+"""`coldflow compare`, `solve` and `particles`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from solver.commands.common import lines, load_shared, run_path, table, world
+from solver.history import History
+from solver.progress import rank_console
+
+SHOWN = 13
+
+
+def run_compare(name: str, settings: list[str] | None, out: Path | None, force: bool, resume: bool, quiet: bool,
+                verdict: bool) -> int:
+    """Exit code 0 when density and particles agree, 1 when they do not."""
+    from solver.compare import compare
+
+    problem = load_shared(name, settings)
+    folder = run_path(problem, out)
+    console = rank_console(world(), quiet)
+    if console:
+        console.print(f"[bold]{problem.title}[/bold]", highlight=False)
+    found = compare(problem, out=folder, force=force, resume=resume, quiet=quiet, verdict=verdict)
+    if console:
+        show_comparison(console, found, folder)
+    if not found.verdict.agree:
+        worst = found.verdict.first_disagreement
+        if world().rank == 0:
+            import sys
+
+            sys.stdout.flush()
+            print(f"coldflow: density and particles disagree at t = {worst['time']:.6g}: W2 = "
+                  f"{worst['w2_density_particles']:.3e}, noise floor {worst['noise_floor']:.3e} "
+                  f"({found.verdict.reason})", file=sys.stderr)
+        return 1
+    return 0
+
+
+def chosen_outputs(count: int, marked: set[int]) -> list[int]:
+    """Indices of the outputs shown on the terminal: evenly spread, and the marked ones."""
+    return sorted({round(i) for i in np.linspace(0, count - 1, min(count, SHOWN))} | marked)
+
+
+def number(value: float | None) -> str:
+    """A distance for the terminal."""
+    return "" if value is None or np.isnan(value) else f"{value:.4f}" if value >= 1e-3 or value == 0 else f"{value:.1e}"
+
+
+def show_comparison(console: Any, found: Any, folder: Path) -> None:
+    """The table of distances, the summary and where everything is."""
+    rows, verdicts = found.rows, found.verdict.rows
+    has_target = any("w2_density_target" in row for row in rows)
+    columns = ["t", "W1(density, target)", "W2(density, target)", "W2(particles, target)"] if has_target else ["t"]
+    made = table("Distances", [*columns, "W2(density, particles)", "noise floor", "verdict"])
+    best = {int(np.nanargmin(found.column(f"w{p}_density_target"))) for p in (1, 2)} if has_target else set()
+    for i in chosen_outputs(len(rows), best):
+        row, judged = rows[i], verdicts[i]
+        cells = [f"{row['time']:.4g}"]
+        if has_target:
+            cells += [number(row.get(key)) for key in ("w1_density_target", "w2_density_target",
+                                                       "w2_particles_target")]
+        floor = number(judged["noise_floor"]) if judged["noise_floor"] > 0 else "-"
+        made.add_row(*cells, number(row["w2_density_particles"]), floor, judged["verdict"],
+                     style="bold" if i in best else "")
+    console.print(made)
+    facts = []
+    for p in (1, 2):
+        closest = found.summary.get(f"closest_w{p}_density")
+        if closest:
+            facts.append((f"closest W{p} to the target", f"{closest['value']:.4f} at t = {closest['time']:.4g}"))
+    for side in ("density", "particles"):
+        end = found.summary.get(f"terminal_w1_{side}")
+        if end:
+            facts.append((f"{side} to E(V)", f"{end['value']:.4f} at t = {end['time']:.4g}"))
+    mass = found.density.column("mass")
+    facts.append(("mass", f"1 to {np.abs(mass - 1).max():.1e}; minimum {found.density.column('minimum').min():.3g}"))
+    facts.append(("verdict", f"{'agree' if found.verdict.agree else 'DISAGREE'} ({found.verdict.reason})"))
+    facts.append(("results", f"{folder}/comparison.csv, {folder}/figures/"))
+    lines(console, facts)
+
+
+def show_history(console: Any, title: str, history: History, names: list[str], folder: Path) -> None:
+    """Table of chosen diagnostics at chosen outputs."""
+    names = [n for n in names if np.isfinite(history.column(n)).any()]
+    made = table(title, ["t", "step", *names])
+    for i in chosen_outputs(len(history.times), set()):
+        row = history.rows[i]
+        made.add_row(f"{row['time']:.4g}", str(row["step"]), *(f"{row[n]:.6g}" for n in names))
+    console.print(made)
+    lines(console, [("results", str(folder))])
+
+
+def run_solve(name: str, settings: list[str] | None, out: Path | None, force: bool, resume: bool, quiet: bool) -> int:
+    """`coldflow solve`: the density, its table and pictures."""
+    from solver.gallery import draw_density
+    from solver.runs import final_numbers, finish, open_run, recorded, run_density
+
+    problem = load_shared(name, settings)
+    folder = run_path(problem, out)
+    context = open_run(problem, out=folder, force=force, resume=resume, quiet=quiet, command="solve")
+    if context.console:
+        context.console.print(f"[bold]{problem.title}[/bold]", highlight=False)
+    with recorded(context):
+        history = run_density(context)
+    finish(context, density=final_numbers(history))
+    if context.folder.writes:
+        draw_density(context, history)
+    if context.console:
+        show_history(context.console, "Density", history, ["minimum", "maximum", "entropy", "energy", "w1_target",
+                                                           "w2_target"], folder)
+    return 0
+
+
+def run_particles_alone(name: str, settings: list[str] | None, out: Path | None, force: bool, resume: bool,
+                        quiet: bool) -> int:
+    """`coldflow particles`: the token system and its table."""
+    from solver.runs import final_numbers, finish, open_run, recorded, run_particles
+
+    problem = load_shared(name, settings)
+    folder = run_path(problem, out)
+    context = open_run(problem, out=folder, force=force, resume=resume, quiet=quiet, command="particles")
+    if context.console:
+        context.console.print(f"[bold]{problem.title}[/bold]", highlight=False)
+    with recorded(context):
+        history = run_particles(context)
+    finish(context, particles=final_numbers(history))
+    if context.console:
+        show_history(context.console, "Particles", history, ["energy", "w1_target", "w2_target"], folder)
+    return 0

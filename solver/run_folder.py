@@ -1,0 +1,225 @@
+"""The folder a run leaves behind: problem, tables, run.json, particles and checkpoints.
+
+Everything is written as the run goes, row by row, and replaced atomically where it is rewritten: whatever
+ends a run, what it had reached stays readable. Only rank 0 touches the disk; the decision to refuse, reuse
+or resume a folder is taken there and shared, so that all ranks go on or stop together.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from problems.errors import ProblemError
+
+
+def axis_names(dimension: int) -> list[str]:
+    """Coordinate names used in column headers: x, y, z, and x1 .. xd in higher dimensions."""
+    return list("xyz"[:dimension]) if dimension <= 3 else [f"x{i + 1}" for i in range(dimension)]
+
+
+def diagnostics_columns(dimension: int, *, density: bool) -> list[str]:
+    """Header of diagnostics.csv (density) or particles.csv; moments as int x mu and int x x^T mu."""
+    axes = axis_names(dimension)
+    first = ["time", "step", "mass"] + (["minimum", "maximum"] if density else []) + ["energy"]
+    first += ["entropy"] if density else []
+    means = [f"mean_{a}" for a in axes]
+    seconds = [f"second_{a}{b}" for i, a in enumerate(axes) for b in axes[i:]]
+    return [*first, *means, *seconds, "w1_target", "w2_target"]
+
+
+COMPARISON_COLUMNS = ["time"] + [f"w{p}_{a}_{b}" for a, b in
+                                 (("density", "particles"), ("density", "target"), ("particles", "target"))
+                                 for p in (1, 2)]
+
+
+def flatten_row(row: Mapping[str, Any], dimension: int) -> dict[str, Any]:
+    """A diagnostics row with `mean` (d,) and `second` (d, d) spread over their columns; local."""
+    axes = axis_names(dimension)
+    flat = {key: value for key, value in row.items() if key not in ("mean", "second")}
+    flat.update({f"mean_{a}": row["mean"][i] for i, a in enumerate(axes)})
+    flat.update({f"second_{a}{b}": row["second"][i][i + j] for i, a in enumerate(axes)
+                 for j, b in enumerate(axes[i:])})
+    return flat
+
+
+def format_cell(value: Any) -> str:
+    """Full double precision; nothing where a quantity does not exist (None or NaN)."""
+    if value is None or (isinstance(value, float | np.floating) and math.isnan(value)):
+        return ""
+    if isinstance(value, float | np.floating):
+        return repr(float(value))
+    return str(value)
+
+
+class CsvTable:
+    """One CSV file with a fixed header, flushed after every row; a no-op away from rank 0.
+
+    Args:
+        path: file to write, or None on ranks that do not write.
+        columns: header; rows must have exactly these keys, missing ones are left empty.
+        keep_until: keep the rows of an existing file with time <= this (a resumed run); None starts anew.
+    """
+
+    def __init__(self, path: Path | None, columns: Sequence[str], keep_until: float | None = None):
+        self.path, self.columns = path, list(columns)
+        if path is None:
+            return
+        kept = read_rows(path) if keep_until is not None and path.exists() else []
+        temporary = path.with_suffix(".part")
+        with temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, self.columns)
+            writer.writeheader()
+            writer.writerows(row for row in kept if float(row["time"]) <= keep_until + 1e-12)
+        temporary.replace(path)
+        self.file = path.open("a", newline="")
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Append one row; unknown keys raise ValueError."""
+        if self.path is None:
+            return
+        unknown = set(row) - set(self.columns)
+        if unknown:
+            raise ValueError(f"{self.path.name} has no column {sorted(unknown)}")
+        csv.DictWriter(self.file, self.columns).writerow({c: format_cell(row.get(c)) for c in self.columns})
+        self.file.flush()
+
+    def close(self) -> None:
+        """Close the file; later rows are an error."""
+        if self.path is not None and not self.file.closed:
+            self.file.close()
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """All rows of a CSV file as text, exactly as written."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def read_columns(path: Path) -> dict[str, np.ndarray]:
+    """The columns of a CSV file as float arrays, NaN where a cell is empty."""
+    rows = read_rows(path)
+    names = list(rows[0]) if rows else []
+    return {name: np.array([float(row[name]) if row[name] else np.nan for row in rows]) for name in names}
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file atomically: readers see the old or the new content, never half of it."""
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+def save_arrays(path: Path, **arrays: np.ndarray) -> None:
+    """Save arrays as one .npz file, atomically."""
+    temporary = path.with_name(path.name + ".part.npz")
+    np.savez(temporary, **arrays)
+    os.replace(temporary, path)
+
+
+class RunFolder:
+    """The results of one run.
+
+    Args:
+        path: folder; made if missing.
+        comm: communicator of all ranks of the run (collective).
+        force: replace what an earlier run left there.
+        resume: go on from the newest checkpoint there; the resolved problem must be the same.
+        problem_text: the resolved problem as TOML.
+
+    Raises:
+        ProblemError: the folder holds an earlier run and neither `force` nor `resume` was asked for,
+            is a file, or was made from another problem; on every rank alike.
+    """
+
+    def __init__(self, path: str | Path, comm: Any, problem_text: str, *, force: bool = False,
+                 resume: bool = False):
+        self.path, self.comm = Path(path), comm
+        self.writes = comm.rank == 0
+        self.resumed = False
+        refusal = None
+        if self.writes:
+            try:
+                refusal = self._prepare(problem_text, force, resume)
+            except OSError as error:
+                refusal = ("--out", str(path), f"a folder that can be written ({error.strerror})")
+        refusal, self.resumed = comm.bcast((refusal, self.resumed))
+        if refusal is not None:
+            raise ProblemError(*refusal)
+        self.facts: dict[str, Any] = {}
+        self.started = time.time()
+
+    def _prepare(self, problem_text: str, force: bool, resume: bool) -> tuple[str, str, str] | None:
+        if self.path.exists() and not self.path.is_dir():
+            return "--out", str(self.path), "a folder, not a file"
+        old = self.path / "problem.toml"
+        if old.exists() or (self.path / "run.json").exists():
+            if resume:
+                if old.exists() and old.read_text() != problem_text:
+                    return "--resume", str(self.path), "the folder of the same resolved problem (or use --force)"
+                self.resumed = True
+            elif not force:
+                return "--out", str(self.path), "a new folder (or use --force to replace it, --resume to go on)"
+            else:
+                for name in RUN_CONTENT:
+                    item = self.path / name
+                    shutil.rmtree(item) if item.is_dir() else item.unlink(missing_ok=True)
+        for folder in (self.path, self.path / "figures", self.path / "checkpoint"):
+            folder.mkdir(parents=True, exist_ok=True)
+        write_text(old, problem_text)
+        return None
+
+    def table(self, name: str, columns: Sequence[str], keep_until: float | None = None) -> CsvTable:
+        """A CSV table of this folder; see CsvTable."""
+        return CsvTable(self.path / name if self.writes else None, columns, keep_until)
+
+    def record(self, **facts: Any) -> None:
+        """Merge facts into run.json and write it (rank 0)."""
+        self.facts.update(facts)
+        if self.writes:
+            self.facts["wall_seconds"] = time.time() - self.started
+            write_text(self.path / "run.json", json.dumps(clean_json(self.facts), indent=2) + "\n")
+
+    def checkpoint(self, name: str, **arrays: np.ndarray) -> None:
+        """Save arrays under checkpoint/NAME.npz (rank 0); the previous one is replaced atomically."""
+        if self.writes:
+            save_arrays(self.path / "checkpoint" / f"{name}.npz", **arrays)
+
+    def restore(self, name: str) -> dict[str, np.ndarray] | None:
+        """Arrays of checkpoint/NAME.npz on every rank, or None (collective)."""
+        found = None
+        if self.writes and self.resumed:
+            file = self.path / "checkpoint" / f"{name}.npz"
+            if file.exists():
+                with np.load(file) as data:
+                    found = dict(data)
+        return self.comm.bcast(found)
+
+
+RUN_CONTENT = ("problem.toml", "run.json", "diagnostics.csv", "particles.csv", "comparison.csv", "verdict.csv",
+               "target.csv", "clusters.csv", "particles.h5", "density.bp", "density.xdmf", "density.h5", "figures",
+               "checkpoint", "report.html")
+
+
+def clean_json(value: Any) -> Any:
+    """Numpy values as plain ones; infinities and NaN as text, which JSON lacks."""
+    if isinstance(value, Mapping):
+        return {str(key): clean_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [clean_json(item) for item in value]
+    if isinstance(value, np.generic):
+        return clean_json(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, complex):
+        return [value.real, value.imag]
+    return value

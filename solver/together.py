@@ -1,0 +1,66 @@
+"""All ranks end together: errors of one rank or of all become one message and one exit code."""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from problems.errors import ProblemError
+from solver.errors import RunError
+
+DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+GRACE_SECONDS = 5.0
+
+
+def explain(error: BaseException) -> tuple[int, str]:
+    """Exit code and message of an error; a traceback only where the fault is the program's own."""
+    if isinstance(error, ProblemError):
+        return BAD_INPUT, f"coldflow: {error}"
+    if isinstance(error, RunError):
+        return FAILED, f"coldflow: the run failed: {error}"
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED, "coldflow: interrupted; the run folder holds what was reached (--resume goes on)"
+    if isinstance(error, MemoryError):
+        return FAILED, "coldflow: the run failed: out of memory"
+    if isinstance(error, OSError) and error.filename:
+        return FAILED, f"coldflow: the run failed: {error.strerror}: {error.filename}"
+    return FAILED, "".join(traceback.format_exception(error)) + "coldflow: internal error, please report the lines above"
+
+
+def all_arrived(comm: Any, seconds: float = GRACE_SECONDS) -> bool:
+    """Whether every rank comes to this point within `seconds`; never blocks for longer."""
+    request = comm.Ibarrier()
+    until = time.monotonic() + seconds
+    while not request.Test():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def run_together(work: Callable[[], int], comm: Any) -> int:
+    """Run `work` on every rank and return its exit code; on an error all ranks end with the same code.
+
+    When every rank fails, rank 0 says why, once. When only some do, the others may wait in a collective call
+    for ever: the failing rank says why and aborts the job.
+
+    Args:
+        work: what each rank does; returns an exit code.
+        comm: communicator of all ranks.
+    """
+    try:
+        return work()
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else FAILED
+    except BaseException as error:
+        code, message = explain(error)
+        alone = comm.size == 1
+        if not alone and not all_arrived(comm):
+            print(f"{message} (rank {comm.rank})", file=sys.stderr, flush=True)
+            comm.Abort(code)
+        if comm.rank == 0:
+            print(message, file=sys.stderr, flush=True)
+        return code
