@@ -1,7 +1,8 @@
 """The manifolds tokens live on, as maps of points: tangent projection, retraction, distance. Pure NumPy.
 
-A manifold knows nothing of meshes. With layer normalisation tokens live on the unit sphere S^{d-1} (the circle for d = 2);
-without it in flat space, all of R^d or a box whose walls no mass crosses; or on a curve, surface or domain read from a file.
+A manifold knows nothing of meshes. With layer normalisation tokens live on the unit sphere S^{d-1} (the
+circle for d = 2); without it in flat space, all of R^d or a box whose walls no mass crosses; or on a curve,
+surface or domain read from a file.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Manifold:
         return np.array(points, dtype=float)
 
     def distance(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Distance (n,) between the rows of x and y (n, d), which broadcast: geodesic on the sphere, else Euclidean."""
+        """Distances (n,) of the rows of x and y (n, d), which broadcast; geodesic on the sphere."""
         return np.linalg.norm(np.asarray(x, dtype=float) - np.asarray(y, dtype=float), axis=-1)
 
 

@@ -73,9 +73,10 @@ class Attention:
     """Attention over all depths, piecewise constant by layer.
 
     Attributes:
-        layers: at least one, with increasing `until`; the last one's is infinite or at least the end of the run.
+        layers: at least one, with increasing `until`; the last one's is infinite or at least `end`.
         accuracy: largest relative error allowed to fast kernels.
-        rescaled_time: unnormalised attention in the depth s with dt = e^{-beta} ds; the same as `Time.rescaled`.
+        rescaled_time: unnormalised attention in the depth s with dt = e^{-beta} ds; the same as
+            `Time.rescaled`.
     """
 
     layers: tuple[Layer, ...]
@@ -96,7 +97,7 @@ class Attention:
 
 
 def read_attention(table: Mapping[str, Any], dimension: int, end: float | str, rescaled: bool = False) -> Attention:
-    """The section [attention] from its TOML table, for tokens in R^d, d = `dimension`, and a run to depth `end`."""
+    """[attention] from its TOML table, for tokens in R^d, d = `dimension`, and a run to depth `end`."""
     refuse_unknown("attention", table, (*WEIGHT_KEYS, "layers", "accuracy"))
     accuracy = number(0.0, 0.1, open_low=True)("attention.accuracy", table.get("accuracy", 1e-10))
     base = {key: table[key] for key in WEIGHT_KEYS if key in table}
@@ -139,10 +140,9 @@ def _layers(base: Mapping[str, Any], entries: Any, dimension: int, end: float | 
         inherited = {k: v for k, v in base.items() if not (k == "heads" and any(m in own for m in MATRICES))}
         layers.append(Layer(until, _weights(prefix, inherited | own, dimension)))
     last = layers[-1].until
-    if isinstance(end, str) or last < end:
-        if math.isfinite(last):
-            allowed = f"the last layer must reach time.end = {end}, or go without until"
-            raise ProblemError(f"attention.layers[{len(layers) - 1}].until", last, allowed)
+    if (isinstance(end, str) or last < end) and math.isfinite(last):
+        allowed = f"the last layer must reach time.end = {end}, or go without until"
+        raise ProblemError(f"attention.layers[{len(layers) - 1}].until", last, allowed)
     return tuple(layers)
 
 
@@ -164,8 +164,7 @@ def _head(prefix: str, table: Mapping[str, Any], dimension: int) -> Head:
     identity = np.eye(dimension)
     rows = {"query": None, "key": None, "value": dimension}
     given = {
-        name: matrix(f"{prefix}.{name}", table[name], rows[name], dimension) if name in table else identity
-        for name in MATRICES
+        name: matrix(f"{prefix}.{name}", table[name], rows[name], dimension) if name in table else identity for name in MATRICES
     }
     if given["query"].shape != given["key"].shape:
         name = "key" if "key" in table else "query"

@@ -1,4 +1,4 @@
-"""Checks of single values of a problem file. Each takes (field, value) and returns the value in its final type.
+"""Checks of single values of a problem file: (field, value) -> the value in its final type.
 
 `field` is the dotted key that an error names. Anything not allowed raises `ProblemError`.
 """
@@ -42,7 +42,7 @@ def is_number(value: object) -> bool:
 
 
 def number(low: float = -math.inf, high: float = math.inf, *, open_low: bool = False, infinite: bool = False) -> Check:
-    """A real number in [low, high], or in (low, high] if `open_low`; NaN never, infinity only if `infinite`."""
+    """A real number in [low, high], or (low, high] if `open_low`; infinity only if `infinite`, NaN never."""
     low_words = f"greater than {low:g}" if open_low else f"at least {low:g}"
     words = ["a number"]
     if math.isfinite(low):

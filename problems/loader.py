@@ -9,10 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import tomli_w
-
 from problems.errors import ProblemError
 from problems.problem import Problem, read_problem, tabulate_problem
+from problems.toml_text import toml_text
 
 FOLDER = Path(__file__).resolve().parent
 INDEX = re.compile(r"^(.*)\[(\d+)\]$")
@@ -23,8 +22,8 @@ def load(source: str | Path, overrides: Mapping[str, str] | None = None) -> Prob
 
     Args:
         source: path of a TOML file, or the name of a bundled problem (see `bundled`).
-        overrides: dotted key -> TOML value, a bare string where that does not parse; "attention.heads[0].value" reaches into
-            arrays of tables.
+        overrides: dotted key -> TOML value, a bare string where that does not parse;
+            "attention.heads[0].value" reaches into arrays of tables.
 
     Raises:
         ProblemError: for a file that cannot be read and for everything in it that is not allowed.
@@ -46,7 +45,7 @@ def loads(content: str, overrides: Mapping[str, str] | None = None, *, name: str
 
 def dumps(problem: Problem) -> str:
     """The resolved problem as TOML, every default written out; `load` reads it back to the same problem."""
-    return tomli_w.dumps(tabulate_problem(problem))
+    return toml_text(tabulate_problem(problem))
 
 
 def bundled() -> list[tuple[str, str]]:

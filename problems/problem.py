@@ -28,7 +28,8 @@ class Problem:
     """A resolved problem; the same on every rank.
 
     Attributes:
-        name: of the run folder, the stem of the file. title: one line of prose. path: the file, None if there is none.
+        name: of the run folder, the stem of the file. title: one line of prose. path: the file, None if there
+            is none.
         space, attention, noise, initial, time, density, particles, compare: the sections of the file.
         manifold: the token space as maps of points.
     """
@@ -114,6 +115,8 @@ def _check_exponent(problem: Problem) -> None:
         if weights.normalization == "none":
             largest = weights.beta * max(float(np.linalg.norm(head.score, 2)) for head in weights.heads)
             if not largest < LARGEST_EXPONENT or math.isnan(largest):
-                allowed = (f'must be true where normalization = "none" and beta |B| = {largest:.4g} is at least '
-                           f"{LARGEST_EXPONENT:g}: exp would overflow")
+                allowed = (
+                    f'must be true where normalization = "none" and beta |B| = {largest:.4g} is at least '
+                    f"{LARGEST_EXPONENT:g}: exp would overflow"
+                )
                 raise ProblemError("time.rescaled", False, allowed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,9 +20,10 @@ class Time:
 
     Attributes:
         end: last depth t >= 0, or "stationary": until the density stands still.
-        outputs: increasing depths of the outputs in [0, end]; (0,) for a stationary run, whose last state is always written.
-            In the file either such a list, or their number, equally spaced, with 0 and `end` among them.
-        rescaled: run unnormalised attention in the depth s with dt = e^{-beta} ds, so that its drift stays finite at any beta.
+        outputs: increasing depths in [0, end]; (0,) for a stationary run, whose last state is always written.
+            In the file either such a list, or their number, equally spaced, 0 and `end` among them.
+        rescaled: run unnormalised attention in the depth s with dt = e^{-beta} ds, so that its drift stays
+            finite at any beta.
     """
 
     end: float | str
@@ -74,7 +76,7 @@ def _outputs(value: Any, end: float | str) -> tuple[float, ...]:
     times = tuple(float(t) for t in value)
     if not all(0.0 <= t <= last and math.isfinite(t) for t in times):
         raise ProblemError(field, next(t for t in times if not (0.0 <= t <= last and math.isfinite(t))), allowed)
-    for earlier, later in zip(times, times[1:], strict=False):
+    for earlier, later in itertools.pairwise(times):
         if not earlier < later:
             raise ProblemError(field, [earlier, later], allowed)
     return times

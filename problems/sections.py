@@ -1,7 +1,7 @@
-"""The plain sections of a problem file, each a frozen dataclass whose fields carry their check and their default.
+"""The plain sections of a problem file: frozen dataclasses whose fields carry their check and default.
 
-Keys, units and ranges stand beside each field; nothing else is accepted. The sections with a structure of their own are in
-`problems.space`, `problems.attention` and `problems.laws`.
+Keys, units and ranges stand beside each field; nothing else is accepted. Sections with a structure of their
+own are in `problems.space`, `problems.attention` and `problems.laws`.
 """
 
 from __future__ import annotations
@@ -82,11 +82,14 @@ class Noise:
 class Density:
     """[density]: the mesh and the scheme of the density.
 
-    cells: about this many cells in all. degree: of the polynomials, 0 to 3. geometry: order of the curved cells, 1 to 3.
+    cells: about this many cells in all. degree: of the polynomials, 0 to 3. geometry: order of the curved
+        cells, 1 to 3.
     limiter: Zhang-Shu scaling, which keeps the polynomials non-negative.
-    cfl: the step as a fraction, in (0, 1], of the largest one that provably keeps cell averages positive; None: the solver's choice.
+    cfl: the step as a fraction, in (0, 1], of the largest one that provably keeps cell averages positive;
+        None: the solver's choice.
     integrator: a name of `DENSITY_INTEGRATORS`; by default "ssprk33", with noise "arkimex".
-    step: fixed step in depth instead of the CFL condition. rtol, atol: tolerances of the schemes that choose their own step.
+    step: fixed step in depth instead of the CFL condition. rtol, atol: tolerances of the schemes that choose
+        their own step.
     """
 
     cells: int = setting(integer(1, 10**9), 256)
@@ -105,8 +108,10 @@ class Particles:
     """[particles]: the token system.
 
     count: number N of tokens; quadrature takes the nearest number its rule allows.
-    sampling: a name of `SAMPLINGS`. seed: of the random numbers. ensemble: number M of independent runs, seeds seed .. seed + M - 1.
-    integrator: a name of `PARTICLE_INTEGRATORS`. step: in depth, for fixed-step schemes; None: the solver's choice. rtol: of "dopri5".
+    sampling: a name of `SAMPLINGS`. seed: of the random numbers. ensemble: number M of independent runs,
+        seeds seed .. seed + M - 1.
+    integrator: a name of `PARTICLE_INTEGRATORS`. step: in depth, for fixed-step schemes; None: the solver's
+        choice. rtol: of "dopri5".
     """
 
     count: int = setting(integer(1, 10**9), 4096)
@@ -123,7 +128,8 @@ class Compare:
     """[compare]: how density, particles and target are compared.
 
     metric: ground metric of the Wasserstein distances, "geodesic" or "chordal".
-    tolerance: largest W2 between density and particles that counts as agreement; None: the estimated noise floor decides.
+    tolerance: largest W2 between density and particles that counts as agreement; None: the estimated noise
+        floor decides.
     """
 
     metric: str = setting(choice(*METRICS), "geodesic")

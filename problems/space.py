@@ -3,9 +3,11 @@
     [space]
     manifold = "circle" | "sphere" | "interval" | "rectangle" | "box" | "euclidean" | "file"
     dimension = 3                 # of "sphere" (beyond 3 for particles only) and "euclidean" (particles only)
-    bounds = [[a, b], ..]         # of the flat boxes, one pair per coordinate; a "box" beyond three is for particles only
+    bounds = [[a, b], ..]         # of the flat boxes, a pair per coordinate; beyond three for particles only
     path = "surface.msh"          # of "file", beside the problem file
-    grading = { half_width = 0.2, ratio = 10.0 }   # cells `ratio` times smaller within `half_width` of the target set E
+    grading = { half_width = 0.2, ratio = 10.0 }   # see `Grading`
+
+The circle and the sphere have radius one; a "euclidean" space is all of R^d.
 """
 
 from __future__ import annotations
@@ -64,7 +66,7 @@ class Space:
 
 
 def read_space(values: Mapping[str, Any], folder: Path) -> tuple[Space, Manifold]:
-    """The section [space] from its TOML table, paths taken relative to `folder`; also the manifold as maps of points."""
+    """[space] from its TOML table, paths relative to `folder`; also the manifold as maps of points."""
     refuse_unknown("space", values, KEYS)
     name = choice(*MANIFOLDS)("space.manifold", values.get("manifold", MISSING))
     keys, sides = MANIFOLDS[name]
@@ -79,6 +81,8 @@ def read_space(values: Mapping[str, Any], folder: Path) -> tuple[Space, Manifold
         return Space(name, len(bounds), bounds, None, grading), flat(bounds)
     dimension = _dimension(name, values)
     if name == "euclidean":
+        if grading is not None:
+            raise ProblemError("space.grading", values["grading"], 'not for manifold = "euclidean", which has no mesh')
         return Space(name, dimension), flat(None, dimension)
     manifold = sphere(dimension)
     return Space(manifold.name, dimension, None, None, grading), manifold
@@ -110,8 +114,11 @@ def _dimension(name: str, values: Mapping[str, Any]) -> int:
 def _bounds(value: Any, sides: int | None) -> tuple[tuple[float, float], ...]:
     field = "space.bounds"
     if value is MISSING:
-        raise ProblemError(field, value, f"must be {sides or 'one'} pair{'s' if sides == 2 else ''} [a, b]"
-                           + (" per coordinate" if sides is None else ""))
+        raise ProblemError(
+            field,
+            value,
+            f"must be {sides or 'one'} pair{'s' if sides == 2 else ''} [a, b]" + (" per coordinate" if sides is None else ""),
+        )
     pairs = matrix(field, value, sides, 2)
     for a, b in pairs.tolist():
         if not a < b:
@@ -128,8 +135,12 @@ def _grading(value: Any) -> Grading:
 
 
 def _file_space(values: Mapping[str, Any], folder: Path, grading: Grading | None) -> tuple[Space, Manifold]:
-    from problems.mesh_space import read_mesh_manifold
+    # Only here are mesh formats needed, and their library is slow to import.
+    from meshes import file
+    from meshes.simplicial import SimplicialManifold
 
     path = Path(folder, text("space.path", values.get("path", MISSING))).resolve()
-    manifold = read_mesh_manifold(path)
+    found = file.read(path)
+    of, cells = found.manifold, found.cells
+    manifold = SimplicialManifold("file", of.dimension, of.intrinsic, of.closed, False, of.volume, cells.points, cells.vertices)
     return Space("file", manifold.dimension, None, str(path), grading), manifold

@@ -25,7 +25,7 @@ class InitialLaw:
         name: the `law` of the problem file.
         manifold: where it lives.
         options: its TOML table without `law`, as given and checked.
-        is_atomic: a sum of point masses; then `density` is undefined and a density run bins `atoms()` into cells.
+        is_atomic: a sum of point masses, which has no `density`; a density run bins `atoms()` into cells.
     """
 
     name: str = ""
@@ -41,21 +41,23 @@ class InitialLaw:
         raise NotImplementedError
 
     def sample(self, n: int, seed: int) -> np.ndarray:
-        """n independent samples (n, d), exactly distributed; the same seed gives the same samples everywhere."""
+        """n independent samples (n, d), exactly distributed; equal seeds give equal samples."""
         return self.transform(_open(np.random.default_rng(seed).random((n, self.uniforms))))
 
     def sobol(self, n: int, seed: int) -> np.ndarray:
-        """The first n points (n, d) of a scrambled Sobol sequence pushed to this law; each is exactly distributed."""
+        """The first n points (n, d) of a scrambled Sobol sequence, each exactly distributed by this law."""
         return self.transform(sobol_points(n, self.uniforms, seed))
 
     def quadrature(self, n: int) -> tuple[np.ndarray, np.ndarray]:
-        """About n nodes (m, d) and masses (m,) that sum to one, spectrally accurate for smooth densities (theory.md §7)."""
+        """About n nodes (m, d) and masses (m,) that sum to one; spectrally accurate (theory.md §7)."""
         nodes, volumes = manifold_nodes(self.manifold, n)
         masses = volumes * self.density(nodes)
         total = masses.sum()
         if not abs(total - 1.0) < UNRESOLVED:
-            allowed = (f"{len(nodes)} quadrature nodes do not resolve the initial law (its mass comes out as {total:.4g}); "
-                       'must be larger, or take sampling = "sobol" or "random"')
+            allowed = (
+                f"{len(nodes)} quadrature nodes do not resolve the initial law (its mass comes out as {total:.4g}); "
+                'must be larger, or take sampling = "sobol" or "random"'
+            )
             raise ProblemError("particles.count", n, allowed)
         return nodes, masses / total
 

@@ -1,4 +1,4 @@
-"""Weighted sums of bell-shaped laws, each given by [[initial.components]] tables with a `weight` and its own parameters."""
+"""Weighted sums of laws of one kind: [[initial.components]], each with a `weight` and its own parameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Quadrature nodes of whole manifolds: sphere of any dimension, box, R^d. Weights are lengths, areas, volumes."""
+"""Quadrature nodes of whole manifolds: sphere of any dimension, box, R^d; weights sum to the volume."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import numpy as np
 from scipy.special import roots_gegenbauer, roots_hermitenorm, roots_legendre
 
 from meshes.manifold import Flat, Manifold
+from meshes.simplicial import SimplicialManifold
 from problems.errors import ProblemError
 
-# The tensor rules need n ~ m^dimension nodes; beyond this intrinsic dimension m would be too small to be of use.
+# Tensor rules need n ~ m^dimension nodes; beyond this intrinsic dimension m is too small to be of use.
 LARGEST_DIMENSION = 5
 
 
@@ -27,14 +28,17 @@ def manifold_nodes(manifold: Manifold, n: int) -> tuple[np.ndarray, np.ndarray]:
         return sphere_nodes(manifold.dimension, n)
     if isinstance(manifold, Flat) and manifold.bounds is not None:
         return box_nodes(manifold.bounds, n)
-    raise ProblemError("particles.sampling", "quadrature", "this law has no quadrature rule here; must be \"sobol\" or \"random\"")
+    if isinstance(manifold, SimplicialManifold):
+        return manifold.nodes(n)
+    raise ProblemError("particles.sampling", "quadrature", 'this law has no quadrature rule here; must be "sobol" or "random"')
 
 
 def sphere_nodes(dimension: int, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """About n nodes (m, d) on S^{d-1} and weights (m,) that sum to its area; the last coordinate is the pole axis.
+    """About n nodes (m, d) on S^{d-1} and weights (m,) that sum to its area; the pole axis is the last one.
 
-    Equispaced on the circle, at (i + 1/2) 2 pi/n, clear of the axes where unstable stationary points often lie; in each further
-    dimension times Gauss nodes for the weight (1 - z^2)^{(d-3)/2}, which on the sphere is Gauss-Legendre.
+    Equispaced on the circle, at (i + 1/2) 2 pi/n, clear of the axes where unstable stationary points often
+    lie; in each further dimension times Gauss nodes for the weight (1 - z^2)^{(d-3)/2}, which on the sphere
+    is Gauss-Legendre.
     """
     polar = dimension - 2
     # n = circle * m^polar with circle = 2 m, so that all spacings are alike.
@@ -52,7 +56,7 @@ def sphere_nodes(dimension: int, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def box_nodes(bounds: tuple[tuple[float, float], ...], n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Tensor Gauss-Legendre: about n nodes (m, d) in the box `bounds` and weights (m,) that sum to its volume."""
+    """Tensor Gauss-Legendre: about n nodes (m, d) in a box, weights (m,) that sum to its volume."""
     m = max(1, round(n ** (1 / len(bounds))))
     z, w = roots_legendre(m)
     axes = [(0.5 * (a + b) + 0.5 * (b - a) * z, 0.5 * (b - a) * w) for a, b in bounds]
@@ -60,7 +64,7 @@ def box_nodes(bounds: tuple[tuple[float, float], ...], n: int) -> tuple[np.ndarr
 
 
 def hermite_nodes(dimension: int, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Tensor Gauss-Hermite: about n nodes (m, d) and weights (m,), summing to 1, of the standard normal law in R^d."""
+    """Tensor Gauss-Hermite: about n nodes (m, d) and masses (m,) of the standard normal law in R^d."""
     m = max(1, round(n ** (1 / dimension)))
     z, w = roots_hermitenorm(m)
     kept = w > 0.0  # the outermost weights underflow for m of some hundreds

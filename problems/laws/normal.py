@@ -23,7 +23,7 @@ FARTHEST = 38.0
 
 
 class Normal(Component):
-    """The normal law. Keys: `mean` (d,), `covariance` (d, d) symmetric positive definite, or a number times the identity.
+    """The normal law. Keys: `mean` (d,), `covariance` (d, d), or a number times the identity.
 
     In a box of three or more dimensions the covariance must be diagonal.
     """
@@ -69,13 +69,13 @@ class Normal(Component):
         return low, high
 
     def _second_walls(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Walls (n,) of the second coordinate in its own deviations, given the first one z (n,) in its deviations."""
+        """Walls (n,) of the second coordinate given the first one z (n,), each in its own deviations."""
         low, high = (self.bounds[1] - self.mean[1]).tolist()
         drift = self.factor[1, 0] * z
         return (low - drift) / self.factor[1, 1], (high - drift) / self.factor[1, 1]
 
     def _first_coordinate(self, low: float, high: float) -> InverseDistribution | None:
-        """The first of two coordinates, in deviations, weighted by the mass its line has between the walls of the second."""
+        """The first of two coordinates, weighted by the mass that the second has between its walls."""
         low, high = max(low, -FARTHEST), min(high, FARTHEST)
         if low >= high:
             return None

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.polynomial import legendre
 
-from meshes.manifold import Flat, Manifold
+from meshes.manifold import Manifold
+from meshes.simplicial import SimplicialManifold
 from problems.errors import MISSING, ProblemError
 from problems.fields import refuse_unknown, text, vector
 from problems.laws.base import InitialLaw
@@ -36,19 +37,24 @@ class Uniform(InitialLaw):
 
     @property
     def uniforms(self) -> int:
+        if isinstance(self.manifold, SimplicialManifold):
+            return self.manifold.uniforms
         return sphere_uniforms(self.manifold.dimension) if self.manifold.normalised else self.manifold.dimension
 
     def transform(self, u: np.ndarray) -> np.ndarray:
         if self.manifold.normalised:
             return uniform_sphere(u, self.manifold.dimension)
-        sides = np.array(self.manifold.bounds) if isinstance(self.manifold, Flat) else np.empty((0, 2))
-        low, high = sides.T
+        if isinstance(self.manifold, SimplicialManifold):
+            return self.manifold.uniform(u)
+        low, high = np.array(self.manifold.bounds).T
         return low + (high - low) * u
 
 
 class Harmonics(InitialLaw):
-    """A finite sum of harmonics: on the circle (1 + sum_k a_k cos kt + b_k sin kt)/(2 pi), keys `cos` = [a_1, ..] and `sin` =
-    [b_1, ..]; on the sphere (1 + sum_l c_l P_l(<axis, x>))/(4 pi), keys `axis` and `legendre` = [c_1, ..]. Nowhere negative.
+    """A finite sum of harmonics, nowhere negative.
+
+    Circle: (1 + sum_k a_k cos kt + b_k sin kt)/(2 pi), keys `cos` = [a_1, ..] and `sin` = [b_1, ..]. Sphere:
+    (1 + sum_l c_l P_l(<axis, x>))/(4 pi), keys `axis` (default e_3) and `legendre` = [c_1, ..].
     """
 
     name = "harmonics"
@@ -120,9 +126,10 @@ class Harmonics(InitialLaw):
 
 
 class Table(InitialLaw):
-    """Point masses from a CSV file, one row x_1, .., x_d, weight per point; lines that start with # and one header line are skipped.
+    """Point masses from a CSV file with rows x_1, .., x_d, weight; a header and lines after # are skipped.
 
-    Points must lie on the manifold; weights must be positive and are scaled to sum to one. Key: `path`, relative to the problem file.
+    Points must lie on the manifold; weights must be positive and are scaled to sum to one. Key: `path`,
+    relative to the problem file.
     """
 
     name = "table"
@@ -194,5 +201,3 @@ def _checked_atoms(rows: np.ndarray, manifold: Manifold, path: str) -> tuple[np.
         worst = int(off.argmax())
         raise ProblemError("initial.path", path, f"point {points[worst].tolist()} is {off[worst]:.3g} off the {manifold.name}")
     return placed, weights / weights.sum()
-
-

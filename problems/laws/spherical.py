@@ -74,7 +74,7 @@ class VonMisesFisher(Component):
 
 
 class WrappedNormal(Component):
-    """The normal law of an angle, wrapped round the circle. Keys: `mean` (vector or angle), `deviation` > 0 in radians."""
+    """A normal angle, wrapped round the circle. Keys: `mean` (vector or angle), `deviation` in radians."""
 
     keys = ("mean", "deviation")
     uniforms = 1
@@ -102,9 +102,9 @@ class WrappedNormal(Component):
 
 
 class AngularCentralGaussian(Component):
-    """The law of z/|z|, z normal with covariance `matrix` (Tyler 1987): |L|^{-1/2} (x^T L^{-1} x)^{-d/2}/area.
+    """The law of z/|z|, z normal of covariance L (Tyler 1987): |L|^{-1/2} (x^T L^{-1} x)^{-d/2}/area.
 
-    A uniform law stays in this family at zero temperature (theory.md §3.3). Key: `matrix` L, symmetric positive definite.
+    A uniform law stays in this family at zero temperature (theory.md §3.3). Key: `matrix` = L.
     """
 
     keys = ("matrix",)
@@ -128,7 +128,8 @@ class AngularCentralGaussian(Component):
 class PoissonKernel(Component):
     """f_w = ((1 - |w|^2)/|x - w|^2)^{d-1}/area, invariant under attention at beta = 0 (theory.md §5.1).
 
-    The image of the uniform law under the Moebius map that takes 0 to w. Key: `mean` = w, |w| < 1; on the circle w is the mean.
+    The image of the uniform law under the Moebius map that takes 0 to w. Key: `mean` = w, |w| < 1; on the
+    circle w is the mean.
     """
 
     keys = ("mean",)

@@ -1,4 +1,4 @@
-"""From uniform numbers to other laws, exactly: by closed formulas, or by inverting a distribution function."""
+"""From uniform numbers to other laws, exactly: by closed formulas or by inverting distributions."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def rotation_to(axis: np.ndarray) -> np.ndarray:
 class InverseDistribution:
     """Quantiles of a smooth law on [a, b] given by its log density, to about 1e-14 in probability.
 
-    The distribution function is a composite Gauss-Legendre integral, split until each panel is exact; a quantile is found by
-    bracketed Newton steps in its panel.
+    The distribution function is a composite Gauss-Legendre integral, split until each panel is exact; a
+    quantile is found by bracketed Newton steps in its panel.
     """
 
     def __init__(self, log_density: Callable[[np.ndarray], np.ndarray], a: float, b: float, *, width: float | None = None):
