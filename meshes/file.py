@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 from dataclasses import dataclass
+from math import comb
 from pathlib import Path
 
 import meshio
@@ -18,6 +19,8 @@ from meshes.nodes import CellList, lagrange_nodes
 # Name in meshio: dimension and degree of the cells that can be used.
 SUPPORTED = {"line": (1, 1), "line3": (1, 2), "line4": (1, 3), "triangle": (2, 1), "triangle6": (2, 2),
              "triangle10": (2, 3), "tetra": (3, 1), "tetra10": (3, 2)}
+# VTK's cells of any degree, by dimension; the number of nodes tells the degree.
+_LAGRANGE = {"VTK_LAGRANGE_CURVE": 1, "VTK_LAGRANGE_TRIANGLE": 2, "VTK_LAGRANGE_TETRAHEDRON": 3}
 FORMATS = (".msh", ".xdmf", ".vtu")
 # Ends of the edges in the order in which VTK and Gmsh number the nodes on them.
 _EDGES = {1: ((0, 1),), 2: ((0, 1), (1, 2), (2, 0)), 3: ((0, 1), (1, 2), (2, 0), (0, 3), (1, 3), (2, 3))}
@@ -62,12 +65,13 @@ def read(path: str | Path) -> FileMesh:
     dimension = max((block.dim for block in raw.cells), default=0)
     start, kind, chosen, index = 0, None, [], []
     for block in raw.cells:
-        if block.dim == dimension and len(block.data):
-            if block.type not in SUPPORTED:
-                file_checks.refuse(path, start, f"is a {block.type}; supported are {', '.join(SUPPORTED)}")
-            if kind not in (None, block.type):
-                file_checks.refuse(path, start, f"is a {block.type} among cells of type {kind}; use one type")
-            kind = block.type
+        if block.dim == dimension > 0 and len(block.data):
+            found = _kind(block)
+            if found not in SUPPORTED:
+                file_checks.refuse(path, start, f"is a {found}; supported are {', '.join(SUPPORTED)}")
+            if kind not in (None, found):
+                file_checks.refuse(path, start, f"is a {found} among cells of type {kind}; use one type")
+            kind = found
             chosen.append(np.asarray(block.data, dtype=np.int64))
             index.append(start + np.arange(len(block.data)))
         start += len(block.data)
@@ -113,6 +117,13 @@ def _read(path: Path) -> meshio.Mesh:
     except (Exception, SystemExit) as error:
         reason = "" if isinstance(error, SystemExit) or not str(error) else f" ({str(error)[:80]})"
         raise ProblemError("space.path", str(path), f"not a mesh file that can be read{reason}") from None
+
+
+def _kind(block: meshio.CellBlock) -> str:
+    """meshio's own name for a cell type that VTK names by family alone."""
+    nodes = np.asarray(block.data).shape[-1]
+    return next((name for name, (dimension, degree) in SUPPORTED.items()
+                 if _LAGRANGE.get(block.type) == dimension and nodes == comb(dimension + degree, degree)), block.type)
 
 
 def _coordinates(points: np.ndarray, dimension: int) -> int:

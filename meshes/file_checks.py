@@ -74,16 +74,16 @@ def topology(path: Path, cells: CellList, closed: bool, file_index: np.ndarray) 
     keys = np.sort(facets, axis=2).reshape(-1, dimension)
     unique, facet_of, meeting = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
     facet_of = facet_of.reshape(count, dimension + 1)
-    kind = {1: "vertex", 2: "edge", 3: "face"}[dimension]
+    kind = {1: "a vertex", 2: "an edge", 3: "a face"}[dimension]
     if (meeting > 2).any():
         bad = (meeting > 2)[facet_of].any(axis=1)
         cell = file_index[np.argmax(bad)]
-        refuse(path, cell, f"has a {kind} shared by more than two cells (not a manifold)")
+        refuse(path, cell, f"has {kind} shared by more than two cells (not a manifold)")
     if closed and (meeting == 1).any():
         bad = (meeting == 1)[facet_of].any(axis=1)
         what = "curve" if dimension == 1 else "surface"
         refuse(path, file_index[np.argmax(bad)],
-               f"has a {kind} on a boundary; a curved {what} must be closed, without doubled vertices")
+               f"has {kind} on a boundary; a curved {what} must be closed, without doubled vertices")
     total = np.zeros(len(unique))
     if cells.points.shape[1] == dimension:
         # In flat space orientation is the sign of the volume: all cells must agree.
