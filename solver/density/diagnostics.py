@@ -1,0 +1,35 @@
+"""The numbers of one row of diagnostics.csv."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from solver.attention import Attention, energy
+
+
+def diagnostics(operator: Any, state: np.ndarray, time: float) -> dict[str, Any]:
+    """mass, minimum, maximum, energy, entropy, mean (d,), second (d, d) of the density; collective, the same on every rank.
+
+    Moments, entropy int rho log rho and energy (theory.md §1) use the density's own quadrature, its points moved onto the manifold;
+    sums run over all cells in canonical order on every rank, so that they do not depend on the number of ranks. The extremes are
+    those at the limiter's points.
+    """
+    velocity = operator.velocity
+    masses, points = velocity.masses(state), velocity.sources
+    _, low, high, _ = operator.transport.limit(np.array(state), scale=False)
+    _, low, high = operator.extremes(0.0, low, high)
+    density = masses / velocity.volumes
+    positive = density > 0.0
+    weights = operator.problem.attention.at(time)
+    return {
+        "mass": math.fsum(masses),
+        "minimum": low,
+        "maximum": high,
+        "energy": energy(Attention(weights, accuracy=operator.problem.attention.accuracy), points, masses, operator.comm),
+        "entropy": float(np.sum(masses[positive] * np.log(density[positive]))),
+        "mean": masses @ points,
+        "second": np.einsum("m,mi,mj->ij", masses, points, points, optimize=True),
+    }

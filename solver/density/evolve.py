@@ -1,0 +1,173 @@
+"""The density solver: PETSc TS carries the density from output to output, under the positivity bound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+from petsc4py import PETSc
+
+from solver.density.operator import DensityOperator
+from solver.density.schemes import configure, options_of, step_bounds
+from solver.density.snapshot import DensitySnapshot
+from solver.errors import RunError
+
+SAFETY = 0.9  # of the positivity and stability bounds, if the problem does not say
+SMALLEST = 1e-10  # of the time to the next output: steps below it mean that the run cannot go on
+ROUNDING = 1e-13  # averages this far below zero, relative to the largest density, are rounding
+
+
+@dataclass(frozen=True)
+class StepInfo:
+    """One accepted step; the same on every rank. time: at its end; mass, minimum: of the density then."""
+
+    time: float
+    step: int
+    dt: float
+    mass: float
+    minimum: float
+
+
+class DensitySolver:
+    """The density of the token law on its mesh (theory.md §1). Collective throughout.
+
+    Args:
+        problem: the resolved problem, the same on every rank.
+        comm: communicator of the run.
+        options_prefix: of this solver's PETSc options; options without it apply too, those with it go first.
+
+    Attributes:
+        operator: the spatial discretisation (`DensityOperator`): layout of the unknowns, right-hand side, matrices.
+        ts, state: PETSc integrator and solution vector, n unknowns per cell in dolfinx's order of cells.
+        time, step: depth reached and steps taken.
+        rejected: steps repeated with half the size, because they would have made a cell average negative.
+
+    Raises:
+        ProblemError: the space cannot be meshed, the law is not resolved, or PETSc does not know an option's type.
+    """
+
+    def __init__(self, problem: Any, comm: MPI.Comm = MPI.COMM_WORLD, *, options_prefix: str = "density_",
+                 operator: DensityOperator | None = None):
+        self.problem, self.comm = problem, comm
+        self.operator = operator if operator is not None else DensityOperator(problem, comm)
+        self.time, self.step, self.rejected = 0.0, 0, 0
+        self.state = self.operator.create_vector()
+        self.state.array[:] = self.operator.initial()
+        self._settle()
+        self.ts = PETSc.TS().create(comm)
+        self.ts.setProblemType(PETSc.TS.ProblemType.NONLINEAR)
+        self.ts.setRHSFunction(self._rhs, self.operator.create_vector())
+        self.ts.setTolerances(rtol=problem.density.rtol, atol=problem.density.atol)
+        self.ts.setMaxSteps(10**9)
+        configure(self.ts, problem.density.integrator, options_prefix)
+        options = options_of(options_prefix, problem.density.integrator)
+        self.radius, self.nu = step_bounds(self.ts, options_prefix, options, problem.density.degree)
+        self.chooses = options.get("ts_adapt_type", "none") != "none"
+        self.ts.setSolution(self.state)
+        self._suggested = np.inf
+        self._lowest = np.inf
+
+    def run(self, on_output: Callable[[DensitySnapshot], None], on_step: Callable[[StepInfo], None] | None = None) -> None:
+        """Go on to the last output; every output depth and every change of layer is hit exactly.
+
+        Raises:
+            RunError: the step underflows or the density is no longer finite.
+        """
+        outputs = [t for t in self.problem.time.outputs if t >= self.time]
+        if outputs and outputs[0] == self.time:
+            on_output(self.snapshot())
+            outputs = outputs[1:]
+        last = outputs[-1] if outputs else self.time
+        switches = [t for t in self.problem.attention.switch_times if self.time < t < last]
+        for target in sorted({*outputs, *switches}):
+            self.advance(target, on_step)
+            if target in outputs:
+                on_output(self.snapshot())
+
+    def advance(self, target: float, on_step: Callable[[StepInfo], None] | None = None) -> None:
+        """Integrate up to depth `target` exactly, within one layer of the attention."""
+        start = self.time
+        while self.time < target:
+            dt = self._try_step(target, SMALLEST * (target - start))
+            self.step += 1
+            mass, minimum = self._settle()
+            if not np.isfinite(mass):
+                raise RunError(f"the mass of the density became {mass}", step=self.step, time=self.time)
+            self.ts.monitor(self.step, self.time, self.state)
+            if on_step is not None:
+                on_step(StepInfo(self.time, self.step, dt, mass, minimum))
+
+    def snapshot(self) -> DensitySnapshot:
+        """The present density, copied."""
+        return DensitySnapshot(self.operator, self.state.array.copy(), self.time, self.step)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All a restart needs, on any number of ranks: coefficients (cells, n) in canonical order, the same on every rank."""
+        op = self.operator
+        return {"coefficients": op.gather_cells(self.state.array), "time": self.time, "step": self.step}
+
+    def load_state(self, saved: dict[str, Any]) -> None:
+        """Go on from a `state_dict`; collective."""
+        self.state.array[:] = self.operator.scatter_cells(np.asarray(saved["coefficients"]))
+        self.time, self.step = float(saved["time"]), int(saved["step"])
+        self.ts.restartStep()
+        self._settle()
+
+    def _rhs(self, ts: PETSc.TS, t: float, x: PETSc.Vec, out: PETSc.Vec) -> None:
+        lowest = self.operator.rhs(self.time, x.array_r, out.array_w)
+        self._lowest = min(self._lowest, lowest)
+
+    def _settle(self) -> tuple[float, float]:
+        """Limit the state in place; its mass and minimum, global."""
+        _, minimum, mass, self._top = self.operator.limit_state(self.state.array)
+        return mass, minimum
+
+    def _step_limit(self) -> float:
+        """Largest step of this scheme from the present state, for its velocity; global."""
+        cfl = self.problem.density.cfl or SAFETY
+        if self.problem.density.step is not None:
+            return self.problem.density.step
+        positive, outflow = self.operator.euler_bounds(self.time, self.state.array)
+        bounds = [self.nu / outflow if outflow > 0.0 else np.inf]
+        if self.radius > 0.0 and self.problem.density.limiter:
+            bounds.append(self.radius * positive)
+        return cfl * min(bounds)
+
+    def _try_step(self, target: float, smallest: float) -> float:
+        """One accepted step towards `target`; returns its size."""
+        limit = self._step_limit()
+        before, start = self.state.array.copy(), self.time
+        dt = min(limit, self._suggested)
+        while True:
+            remaining = target - start
+            # equal steps up to the target, rather than a sliver at its end
+            last = dt >= remaining * (1 - 1e-12)
+            size = remaining if last else remaining / np.ceil(remaining / dt * (1 - 1e-12)) if not self.chooses else dt
+            self.ts.setTime(start)
+            self.ts.setTimeStep(size)
+            self._lowest = np.inf
+            try:
+                self.ts.step()
+            except PETSc.Error as error:
+                raise RunError(f"PETSc's {self.ts.getType()} step failed: {error}", step=self.step, time=start) from None
+            done = self.ts.getTime() - start
+            lowest = self.operator.lowest_average(self._lowest, self.state.array)
+            if not self.problem.density.limiter or lowest >= -ROUNDING * self._top:
+                break
+            self.rejected += 1
+            dt = size / 2
+            self.state.array[:] = before
+            self.ts.restartStep()
+            if dt < smallest:
+                raise RunError(f"the step underflows: even {size:.3e} makes a cell average negative ({lowest:.3e})",
+                               step=self.step, time=start)
+        self.time = target if last and done >= size * (1 - 1e-9) else self.ts.getTime()
+        if self.chooses:
+            self._suggested = self.ts.getTimeStep() if not last else max(self._suggested_or(size), self.ts.getTimeStep())
+        return done
+
+    def _suggested_or(self, size: float) -> float:
+        return self._suggested if np.isfinite(self._suggested) else size

@@ -1,0 +1,64 @@
+"""The initial law as a density on the mesh: L2 projection of a smooth law, binning of a sum of atoms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+from scipy.spatial import cKDTree
+
+from problems.errors import ProblemError
+from solver.density.geometry import Geometry, pseudo_inverse
+from solver.density.reference import density_element, quadrature, tabulate
+
+EXTRA_DEGREE = 8  # exactness of the projection's quadrature beyond twice the degree
+UNRESOLVED = 0.05
+
+
+def initial_state(problem: Any, geometry: Geometry) -> np.ndarray:
+    """Unknowns (owned * n,) of the initial law, not yet limited, of mass about 1. Collective.
+
+    Raises:
+        ProblemError: the mesh does not resolve the law (its mass on the mesh is off by more than 5 %).
+    """
+    law, g = problem.initial, geometry
+    if law.is_atomic:
+        return binned(*law.atoms(), problem, geometry)
+    right = projected_moments(lambda x: law.density(problem.manifold.retract(x)), geometry)
+    state = np.linalg.solve(g.mass, right[..., None])[..., 0]
+    mass = g.mesh.comm.allreduce(float(np.einsum("ci,ci,c->", g.mean, state, g.volume)), op=MPI.SUM)
+    if not abs(mass - 1.0) < UNRESOLVED:
+        allowed = f"the mesh does not resolve this law: its mass comes out as {mass:.4g}; take more cells or a wider law"
+        raise ProblemError("density.cells", problem.density.cells, allowed)
+    return state.ravel()
+
+
+def projected_moments(f: Any, geometry: Geometry, extra: int = EXTRA_DEGREE) -> np.ndarray:
+    """int f v over each owned cell for all basis functions v: (owned, n), f taking points (k, d) to values (k,); local."""
+    g, r = geometry, geometry.reference
+    points, weights = quadrature(r.tdim, 2 * r.degree + extra)
+    own = slice(0, g.owned)
+    x = g.map.points(points, own)
+    _, measure = pseudo_inverse(g.map.jacobian(points, own))
+    values = np.asarray(f(x.reshape(-1, x.shape[-1]))).reshape(measure.shape)
+    return (values * measure * weights) @ tabulate(density_element(r.tdim, r.degree), points)
+
+
+def binned(points: np.ndarray, masses: np.ndarray, problem: Any, geometry: Geometry) -> np.ndarray:
+    """Unknowns (owned * n,) of the cell-wise constant density that gives each atom (k, d) to the cell nearest to it. Collective."""
+    g, r = geometry, geometry.reference
+    own = problem.manifold.retract(g.points.reshape(-1, g.mesh.gdim))
+    distance, place = cKDTree(own).query(points) if len(own) else (np.full(len(points), np.inf), np.zeros(len(points), int))
+    cell = place // len(r.weights)
+    order = g.order[cell] if g.owned else np.full(len(points), np.iinfo(np.int64).max)
+    best = np.empty_like(distance)
+    g.mesh.comm.Allreduce(distance, best, op=MPI.MIN)
+    order = np.where(distance <= best * (1 + 1e-12), order, np.iinfo(np.int64).max)  # ties go to the lowest cell
+    winner = np.empty_like(order)
+    g.mesh.comm.Allreduce(order, winner, op=MPI.MIN)
+    mine = order == winner
+    density = np.bincount(cell[mine], weights=masses[mine], minlength=g.owned) / g.volume
+    state = np.zeros((g.owned, r.size))
+    state[:, 0] = density / r.constant
+    return state.ravel()

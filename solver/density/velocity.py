@@ -1,0 +1,103 @@
+"""The velocity X[rho] = P_x sum_h V_h m_h at the nodes of a continuous Lagrange space, from the attention of the density."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import dolfinx.fem
+import numpy as np
+
+from problems.attention import Weights
+from solver.attention import Attention
+from solver.density.geometry import Geometry
+from solver.density.reference import velocity_element
+from solver.density.sources import Gather
+
+# Below this part of the largest density a point counts as outside the support of a law whose support is not full: the
+# transport scheme spreads a little mass ahead of the law, which zero temperature must not attend to.
+SUPPORT = 1e-8
+
+
+class Velocity:
+    """Attention of the density to itself, evaluated at velocity nodes. Collective.
+
+    The nodes are those of the continuous Lagrange space one degree above the density; interpolated from there to quadrature points
+    the velocity is single-valued on facets, its error is one order below the scheme's, and nodes are several times fewer than
+    quadrature points. Nodes and sources are moved onto the exact manifold first.
+
+    Attributes:
+        nodes (k, d): velocity nodes of this rank's owned cells, on the manifold; local.
+        cell_nodes (owned, .), facet_nodes (f, .): node numbers as `Transport` wants them; local.
+        sources (m, d): all quadrature points of the density in canonical order; the same on every rank.
+        log_time: d log(physical depth)/d(depth of the run) that `time.rescaled` asks for: -beta, else 0.
+    """
+
+    def __init__(self, problem: Any, geometry: Geometry):
+        self.problem, self.geometry, self.manifold = problem, geometry, problem.manifold
+        g, r = geometry, geometry.reference
+        space = dolfinx.fem.functionspace(g.mesh.mesh, velocity_element(r.tdim, r.degree))
+        nodes = np.asarray(space.dofmap.list)[:g.total]
+        used, self.cell_nodes = np.unique(nodes[:g.owned], return_inverse=True)
+        self.cell_nodes = self.cell_nodes.reshape(nodes[:g.owned].shape)
+        number = np.full(int(nodes.max(initial=-1)) + 1, -1)
+        number[used] = np.arange(len(used))
+        facets = g.facets
+        rows = facets.cells[:, 0, None], r.facet_nodes[facets.local[:, 0]]
+        self.facet_nodes = number[nodes[rows]]
+        self.nodes = self.manifold.retract(np.asarray(space.tabulate_dof_coordinates())[used, :g.mesh.gdim])
+        self.gather = Gather(g.mesh.comm, g.order[:g.owned], len(r.weights))
+        local = self.manifold.retract(g.points.reshape(-1, g.mesh.gdim)).reshape(g.points.shape)
+        wide = Gather(g.mesh.comm, g.order[:g.owned], local.shape[1] * local.shape[2])
+        self.sources = wide(local.reshape(g.owned, -1)).reshape(-1, g.mesh.gdim)
+        self._weights = (g.measure * r.weights)[:, :, None]
+        self.volumes = self.gather(self._weights[..., 0]).ravel()
+        self._bound: dict[int, Any] = {}
+        self._full_support: bool | None = None
+        beta = problem.attention.layers[0].weights.beta
+        self.log_time = -beta if problem.attention.rescaled_time else 0.0
+
+    def masses(self, state: np.ndarray) -> np.ndarray:
+        """(m,) masses of the sources, of the owned cells' unknowns `state` (owned * n,); global and canonical."""
+        r = self.geometry.reference
+        values = state[:self.geometry.owned * r.size].reshape(-1, r.size) @ r.basis.T
+        return self.gather(values * self._weights[..., 0]).ravel()
+
+    def bound(self, weights: Weights) -> Any:
+        """The attention of one layer, bound to the nodes and sources of this mesh (see `Attention.bind`)."""
+        key = id(weights)
+        if key not in self._bound:
+            self._bound[key] = Attention(weights, accuracy=self.problem.attention.accuracy).bind(self.nodes, self.sources)
+        return self._bound[key]
+
+    def full_support(self, masses: np.ndarray) -> bool:
+        """Whether the law charges the whole space: decided at first, since a flow keeps full support for ever."""
+        if self._full_support is None:
+            self._full_support = bool(np.all(masses > 0.0))
+        return self._full_support
+
+    def frozen(self, t: float) -> bool:
+        """Whether the velocity at depth t depends on the layer only: zero temperature on a closed sphere, full support."""
+        return math.isinf(self.problem.attention.at(t).beta) and self.manifold.normalised and self._full_support is True
+
+    def __call__(self, t: float, state: np.ndarray) -> np.ndarray:
+        """X (k, d) at this rank's nodes, tangent to the manifold, for the density `state` at depth t."""
+        weights = self.problem.attention.at(t)
+        if math.isinf(weights.beta):
+            return self.tangent(self._zero_temperature(weights, state))
+        values, log_scale = self.bound(weights).field(self.masses(state))
+        exponent = log_scale + self.log_time
+        return self.tangent(values * math.exp(exponent) if exponent else values)
+
+    def tangent(self, values: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(self.manifold.project(self.nodes, values))
+
+    def _zero_temperature(self, weights: Weights, state: np.ndarray) -> np.ndarray:
+        if self.frozen(0.0) and self._full_support:
+            return Attention(weights).full_support_field(self.nodes)
+        masses = self.masses(state)
+        if self.manifold.normalised and self.full_support(masses):
+            return Attention(weights).full_support_field(self.nodes)
+        density = masses / self.volumes
+        values, _ = self.bound(weights).field(np.where(density > SUPPORT * density.max(), masses, 0.0))
+        return values
