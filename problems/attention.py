@@ -115,11 +115,14 @@ def tabulate_attention(attention: Attention) -> dict[str, Any]:
     first = attention.layers[0]
     if len(attention.layers) == 1 and math.isinf(first.until):
         return _tabulate_weights(first.weights) | result
+    sections = [_tabulate_weights(layer.weights) for layer in attention.layers]
+    # What all layers share stands in the section, where an override reaches it.
+    shared = {key: sections[0][key] for key in ("beta", "normalization") if all(t[key] == sections[0][key] for t in sections)}
     layers = []
-    for layer in attention.layers:
+    for layer, own in zip(attention.layers, sections, strict=True):
         until = {"until": layer.until} if math.isfinite(layer.until) else {}
-        layers.append(until | _tabulate_weights(layer.weights))
-    return result | {"layers": layers}
+        layers.append(until | {key: value for key, value in own.items() if key not in shared})
+    return shared | result | {"layers": layers}
 
 
 def _layers(base: Mapping[str, Any], entries: Any, dimension: int, end: float | str) -> tuple[Layer, ...]:

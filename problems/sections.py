@@ -33,9 +33,9 @@ PARTICLE_INTEGRATORS = {
     "euler": "explicit Euler with renormalisation, fixed step: the papers' own scheme",
 }
 SAMPLINGS = {
-    "quadrature": "weighted tokens at quadrature nodes of the initial law (theory.md §7)",
+    "quadrature": "weighted, at quadrature nodes of the initial law",
     "random": "independent samples of the initial law",
-    "sobol": "scrambled Sobol points pushed to the initial law",
+    "sobol": "scrambled Sobol points of the initial law",
 }
 METRICS = {"geodesic": "length of the shortest arc", "chordal": "straight distance in R^d"}
 
