@@ -18,11 +18,11 @@ class CellMap:
     """The polynomial maps from the reference cell to the cells of this rank, owned first, then ghosts."""
 
     def __init__(self, mesh: TokenMesh):
-        geometry, coordinates = mesh.mesh.geometry, mesh.mesh.geometry.cmap
+        coordinates = mesh.mesh.geometry.cmap
         names = ("point", "interval", "triangle", "tetrahedron")
         self.element = basix.ufl.element("Lagrange", names[mesh.tdim], coordinates.degree,
                                          lagrange_variant=basix.LagrangeVariant(coordinates.variant))
-        self.nodes = geometry.x[:, :mesh.gdim][geometry.dofmap]  # (cells, nodes, gdim)
+        self.nodes = mesh.cell_nodes
 
     def points(self, local: np.ndarray, cells: np.ndarray | slice = slice(None)) -> np.ndarray:
         """Images (cells, q, gdim) of reference points (q, tdim), the same in every cell."""
