@@ -59,6 +59,11 @@ class TokenMesh:
         """Number of cells on all ranks together."""
         return self.mesh.topology.index_map(self.tdim).size_global
 
+    @property
+    def cell_nodes(self) -> np.ndarray:
+        """(owned + ghost cells, k, gdim) coordinates of the geometry nodes of each local cell, in basix's order."""
+        return self.mesh.geometry.x[dolfinx_compat.geometry_dofmap(self.mesh), : self.gdim]
+
     @cached_property
     def cell_sizes(self) -> np.ndarray:
         """(owned,) greatest distance between two vertices of each owned cell."""

@@ -54,6 +54,12 @@ def original_cell_index(mesh: dolfinx.mesh.Mesh) -> np.ndarray:
     return np.asarray(mesh.topology.original_cell_index, dtype=np.int64)
 
 
+def geometry_dofmap(mesh: dolfinx.mesh.Mesh) -> np.ndarray:
+    """(owned + ghost cells, k) numbers of the geometry nodes of each local cell (a list of dofmaps since 0.11)."""
+    geometry = mesh.geometry
+    return np.asarray(geometry.dofmap if VERSION < (0, 11) else geometry.dofmaps[0])
+
+
 def geometric_dimension(domain: Any) -> int:
     """Dimension of the space around a UFL domain or form argument (a property since UFL 2025.2)."""
     value = domain.geometric_dimension

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from mpi4py import MPI
 
-from meshes import geometry
+from meshes import dolfinx_compat, geometry
 from meshes.build import TokenMesh
 
 
@@ -45,11 +45,11 @@ class Quality:
 def quality(mesh: TokenMesh) -> Quality:
     """Facts about `mesh`; collective."""
     comm, tdim, owned = mesh.comm, mesh.tdim, mesh.owned_cells
-    topology, coordinates = mesh.mesh.topology, mesh.mesh.geometry
+    topology = mesh.mesh.topology
     for dimension in range(tdim):
         topology.create_entities(dimension)
     counts = [topology.index_map(dimension).size_global for dimension in range(tdim + 1)]
-    nodes = coordinates.x[coordinates.dofmap[:owned], : mesh.gdim]
+    nodes = mesh.cell_nodes[:owned]
     areas = geometry.measures(nodes, tdim, mesh.geometry)
     ratios = geometry.radius_ratios(nodes[:, : tdim + 1])
 
@@ -72,10 +72,10 @@ def quality(mesh: TokenMesh) -> Quality:
 
 def _jumps(mesh: TokenMesh) -> int:
     """Owned facets at which neighbouring cells are oriented against each other; 0 in flat space."""
-    topology, coordinates, tdim = mesh.mesh.topology, mesh.mesh.geometry, mesh.tdim
+    topology, tdim = mesh.mesh.topology, mesh.tdim
     if mesh.gdim == tdim:
         return 0
-    corners = coordinates.dofmap[:, : tdim + 1]  # geometry nodes stand for vertices
+    corners = dolfinx_compat.geometry_dofmap(mesh.mesh)[:, : tdim + 1]  # geometry nodes stand for vertices
     count = topology.index_map(tdim - 1).size_local
     link = topology.connectivity(tdim - 1, tdim)
     shared = np.flatnonzero(np.diff(link.offsets)[:count] == 2)

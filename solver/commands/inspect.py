@@ -40,6 +40,7 @@ def show_plan(name: str, settings: list[str] | None) -> int:
 def show_mesh(name: str, settings: list[str] | None, out: Path | None, force: bool, quiet: bool) -> int:
     """Write the mesh and print its quality."""
     from meshes.quality import mesh_report
+    from solver.density.mesh import density_mesh
 
     problem = load_shared(name, settings)
     comm = world()
@@ -50,7 +51,7 @@ def show_mesh(name: str, settings: list[str] | None, out: Path | None, force: bo
     if comm.rank == 0:
         folder.mkdir(parents=True, exist_ok=True)
     comm.barrier()
-    lines(rank_console(comm, quiet), mesh_report(problem, folder, comm))
+    lines(rank_console(comm, quiet), mesh_report(density_mesh(problem, comm), folder))
     return 0
 
 

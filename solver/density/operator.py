@@ -12,9 +12,10 @@ import numpy as np
 from mpi4py import MPI
 from petsc4py import PETSc
 
-from meshes.build import TokenMesh, build_mesh
+from meshes.build import TokenMesh
 from solver.density.geometry import Geometry
 from solver.density.initial import initial_state
+from solver.density.mesh import density_mesh
 from solver.density.reference import density_element
 from solver.density.sources import Gather
 from solver.density.transport import Transport
@@ -57,7 +58,7 @@ class DensityOperator:
 
     def __init__(self, problem: Any, comm: MPI.Comm, mesh: TokenMesh | None = None):
         self.problem, self.comm, section = problem, comm, problem.density
-        self.mesh = mesh if mesh is not None else build_mesh(problem.space, section.cells, section.geometry, comm)
+        self.mesh = mesh if mesh is not None else density_mesh(problem, comm)
         self.geometry = Geometry(self.mesh, section.degree)
         self.velocity = Velocity(problem, self.geometry)
         self.transport = Transport(self.geometry, self.velocity.cell_nodes, self.velocity.facet_nodes)

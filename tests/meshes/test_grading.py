@@ -30,7 +30,7 @@ def test_circle():
                       distance_to_E=distance_to_subspace(np.array([[1.0, 1.0]])))
     assert mesh.global_cells == 400
     assert mesh.size_range[1] / mesh.size_range[0] == pytest.approx(8, rel=0.02)
-    corners = mesh.mesh.geometry.x[mesh.mesh.geometry.dofmap[:, :2], :2]
+    corners = mesh.cell_nodes[:, :2]
     distance = distance_to_subspace(np.array([[1.0, 1.0]]))(corners.mean(axis=1))
     assert mesh.cell_sizes[distance < 0.19].max() < 1.01 * mesh.size_range[0]
     # The set is even, so is the mesh: even laws stay even.
@@ -47,7 +47,7 @@ def test_sphere(basis, ratio):
     assert 0.85 < facts.cells / 3000 < 1.15
     assert facts.radius_ratio[0] > 0.3
     assert np.abs(np.linalg.norm(mesh.mesh.geometry.x, axis=1) - 1).max() < 4e-16
-    middle = mesh.mesh.geometry.x[mesh.mesh.geometry.dofmap[:, :3]].mean(axis=1)
+    middle = mesh.cell_nodes[:, :3].mean(axis=1)
     away = distance(middle / np.linalg.norm(middle, axis=1, keepdims=True))
     near, far = mesh.cell_sizes[away < 0.25], mesh.cell_sizes[away > 0.75]
     assert far.mean() / near.mean() == pytest.approx(ratio, rel=0.35)

@@ -1,0 +1,34 @@
+"""The mesh of a problem, graded towards its target set where the problem file asks for that."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from meshes.build import TokenMesh, build_mesh
+from meshes.grading import distance_to_subspace
+from solver.projection import target
+
+
+def density_mesh(problem: Any, comm: MPI.Comm, *, renumber_seed: int | None = None) -> TokenMesh:
+    """The mesh that `problem.space` and `problem.density` describe; collective.
+
+    A graded mesh follows the leading eigenspace E of V K^T Q (theory.md §3.2), of every layer that has one.
+
+    Args:
+        renumber_seed: number cells and nodes at random, for tests of invariance.
+
+    Raises:
+        ProblemError: the space has no mesh, its file is unsound, or there is no E to grade towards.
+    """
+    toward = None
+    if problem.space.grading is not None:
+        distances = [distance_to_subspace(a.basis.T) for a in target(problem).analyses if a.exists]
+        if distances:
+            def toward(points: np.ndarray) -> np.ndarray:
+                return np.min([distance(points) for distance in distances], axis=0)
+    section = problem.density
+    return build_mesh(problem.space, section.cells, section.geometry, comm, renumber_seed=renumber_seed,
+                      distance_to_E=toward)
