@@ -1,1 +1,20 @@
-"""Attention: softmax means at any temperature, dense and fast, with error bounds."""
+"""Attention: softmax means at any temperature, dense and fast, with error bounds.
+
+    attention = Attention(weights, accuracy=1e-10)                  # method="auto": the fastest that is accurate enough
+    values, log_scale = attention.field(targets, sources, masses)   # sum_h V_h m_h(x) at targets (n, d)
+    attention.report                                                # how it was done: method, pairs evaluated
+
+    dense = Attention(weights, method="dense")                      # every pair, to round-off: the reference
+    Attention(weights, method="numpy")                              # the same in NumPy: the oracle of the tests
+
+    bound = attention.bind(targets, sources)                        # points that stay, masses that change
+    values, log_scale = bound.field(masses)
+
+Threads: `$COLDFLOW_THREADS`, else one per rank under `mpirun`, else the processors at hand (`solver.compiled.threads`).
+"""
+
+from solver.attention.energy import energy
+from solver.attention.field import Attention, BoundAttention, Report
+from solver.attention.parallel import gather_sources, ring_field
+
+__all__ = ["Attention", "BoundAttention", "Report", "energy", "gather_sources", "ring_field"]

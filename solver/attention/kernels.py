@@ -1,0 +1,45 @@
+"""The compiled kernels: one library for all C files of this package, and what is needed to hand it arrays."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from solver.compiled import CompilerError, load_library
+
+FILES = ("vector.h", "dense.c")
+LOG2E = math.log2(math.e)
+LN2 = math.log(2.0)
+LANES = 8
+
+
+@functools.cache
+def library() -> tuple[Any, Any] | None:
+    """`(ffi, lib)`, or None where no C compiler works: the NumPy twin then takes over, some ten times slower."""
+    folder = Path(__file__).parent
+    interface = (folder / "interface.h").read_text()
+    source = "\n".join([interface, *((folder / name).read_text() for name in FILES)])
+    try:
+        return load_library("attention", interface, source, openmp=True)
+    except (CompilerError, OSError) as error:
+        logging.getLogger("coldflow").warning("attention runs in NumPy, slowly: %s", str(error).splitlines()[0])
+        return None
+
+
+def aligned(*shape: int) -> np.ndarray:
+    """An uninitialised double array on a 64-byte boundary, as whole vectors want it."""
+    size = math.prod(shape)
+    raw = np.empty(size + 7)
+    start = -(raw.ctypes.data // 8) % 8
+    return raw[start:start + size].reshape(shape)
+
+
+def pointer(array: np.ndarray) -> Any:
+    """The address of a C-ordered array of doubles or longs, for cffi. The array must outlive the call."""
+    ffi, _ = library()  # type: ignore[misc]
+    return ffi.cast("double *" if array.dtype.kind == "f" else "long *", ffi.from_buffer(array))
