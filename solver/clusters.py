@@ -46,8 +46,8 @@ def find_clusters(points: Array, masses: Array, threshold: float, *, sphere: boo
         threshold: linking distance, geodesic in radians if `sphere`, else Euclidean.
         sphere: whether the points are unit vectors.
 
-    Exact. Points of one grid cell of diameter below the threshold are linked outright, and only neighbouring cells are compared, so
-    the cost stays near N log N however dense a cluster is.
+    Exact. Points of one grid cell of diameter below the threshold are linked outright, and only neighbouring cells are
+    compared, so the cost stays near N log N however dense a cluster is.
     """
     points, masses = np.asarray(points, float), np.asarray(masses, float)
     reach = 2 * np.sin(min(threshold, np.pi) / 2) if sphere else threshold
@@ -76,7 +76,7 @@ def find_clusters(points: Array, masses: Array, threshold: float, *, sphere: boo
 
 def _linked(points: Array, reach: float) -> NDArray[np.int64]:
     """Component of each point (N,) in the graph of distances up to `reach`."""
-    n, d = points.shape
+    d = points.shape[1]
     side = reach / np.sqrt(d) * (1 - 1e-12)
     if not side > 0:
         return np.unique(points, axis=0, return_inverse=True)[1].reshape(-1)
@@ -130,7 +130,8 @@ class MergeTimes:
     Attributes:
         threshold: linking distance, None for the snapshot's own choice.
         history: (time, number of clusters) of every snapshot seen.
-        merges: (earlier, later, members): between these depths clusters became one; `members` are the masses that joined, falling.
+        merges: (earlier, later, members): between these depths clusters became one; `members` are the masses that
+            joined, falling.
     """
 
     threshold: float | None = None
@@ -143,7 +144,7 @@ class MergeTimes:
         found = snapshot.clusters(self.threshold)
         if self._last is not None:
             both = np.unique(np.column_stack((found.labels, self._last.labels)), axis=0)
-            for cluster, parts in enumerate(np.split(both[:, 1], np.flatnonzero(np.diff(both[:, 0])) + 1)):
+            for parts in np.split(both[:, 1], np.flatnonzero(np.diff(both[:, 0])) + 1):
                 # Parents that live on elsewhere were cut up, not merged.
                 whole = [p for p in parts if np.sum(both[:, 1] == p) == 1]
                 if len(whole) > 1:

@@ -15,7 +15,7 @@ from solver.particle_layout import Layout
 Array = NDArray[np.float64]
 
 
-class NotFinite(ArithmeticError):
+class NotFiniteError(ArithmeticError):
     """Tokens left the range of numbers; raised on every rank at once. `where` is (member, token) of the first one."""
 
     def __init__(self, where: tuple[int, int]):
@@ -73,12 +73,12 @@ class Drift:
         """Velocities (M, n, d) of this rank's tokens at points (M, n, d); collective.
 
         Raises:
-            NotFinite: on every rank, if a point of any rank is not finite.
+            NotFiniteError: on every rank, if a point of any rank is not finite.
         """
         sources = self.layout.gather(points)
         if not np.isfinite(sources).all():
             bad = np.argwhere(~np.isfinite(sources))[0]
-            raise NotFinite((int(bad[0]), int(bad[1])))
+            raise NotFiniteError((int(bad[0]), int(bad[1])))
         self.calls += 1
         result = np.empty_like(points)
         for member in range(len(points)):

@@ -92,7 +92,7 @@ def step_runge_kutta(table: Table, drift: Drift, points: Array, first: Array | N
         new points, the drift there or None, and per token the size (M, n) of the local error or None.
 
     Raises:
-        NotFinite: on every rank.
+        NotFiniteError: on every rank.
     """
     walls = Walls(drift.manifold, points)
     slopes = [walls.hold(drift(points) if first is None else first)]

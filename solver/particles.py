@@ -21,7 +21,7 @@ from problems import Problem
 from solver.attention import energy
 from solver.clusters import Clusters, find_clusters
 from solver.errors import RunError
-from solver.particle_drift import Drift, NotFinite
+from solver.particle_drift import Drift, NotFiniteError
 from solver.particle_integrators import TABLES, Controller, step_euler_maruyama, step_runge_kutta
 from solver.particle_layout import Layout
 from solver.particle_noise import standard_normal
@@ -100,8 +100,8 @@ class ParticleStatistics:
     def words(self) -> str:
         speed = self.tokens * self.calls / max(self.seconds, 1e-9)
         jumps = f", {self.jumps} of them across jumps of hard attention" if self.jumps else ""
-        return (f"{self.steps} steps ({self.rejected} rejected{jumps}), {self.calls} drift evaluations of {self.tokens} tokens in "
-                f"{self.seconds:.2f} s: {speed:.3g} tokens per second.")
+        return (f"{self.steps} steps ({self.rejected} rejected{jumps}), {self.calls} drift evaluations of {self.tokens} tokens "
+                f"in {self.seconds:.2f} s: {speed:.3g} tokens per second.")
 
 
 class ParticleSolver:
@@ -110,7 +110,8 @@ class ParticleSolver:
     Args:
         problem: the resolved problem.
         comm: all ranks of the run.
-        tokens: initial points (M, N, d) or (N, d) and masses (N,), the same on every rank, instead of the problem's own sampling.
+        tokens: initial points (M, N, d) or (N, d) and masses (N,), the same on every rank, instead of the problem's own
+            sampling.
 
     Raises:
         ProblemError: the initial law cannot be sampled as asked.
@@ -149,8 +150,8 @@ class ParticleSolver:
         else:
             lines.append(f"{self.table.reference}, order {self.table.order}, step {self._fixed_step:g}.")
         if not self.problem.manifold.closed and self.problem.manifold.volume is not None:
-            lines.append("At the walls tokens " + ("are reflected." if self.noisy else "lose the outward part of their velocity: they "
-                         "slide and come off again, and no mass is lost."))
+            lines.append("At the walls tokens are reflected." if self.noisy else
+                         "At the walls tokens lose the outward part of their velocity: they slide, and no mass is lost.")
         return lines
 
     @property
@@ -159,10 +160,10 @@ class ParticleSolver:
 
     def run(self, on_output: Callable[[ParticleSnapshot], None] | None = None,
             on_step: Callable[[ParticleStep], None] | None = None) -> ParticleStatistics:
-        """Integrate from the present depth to `time.end`, landing exactly on every output and layer switch; collective.
+        """Integrate from the present depth to `time.end`, landing on every output and layer switch; collective.
 
         Args:
-            on_output: called on every rank at each output depth from the present one on; after `load_state`, at later ones.
+            on_output: called on every rank at each output depth from now on; after `load_state`, only at later ones.
             on_step: called on every rank after each accepted step.
 
         Raises:
@@ -201,8 +202,8 @@ class ParticleSolver:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on, as arrays and numbers; the same on every rank and for any number of ranks; collective."""
-        return {"points": self.layout.gather(self.points).copy(), "masses": self.masses.copy(), "time": self.time, "step": self.step,
-                "next_step": self.controller.step, "previous_error": self.controller.previous,
+        return {"points": self.layout.gather(self.points).copy(), "masses": self.masses.copy(), "time": self.time,
+                "step": self.step, "next_step": self.controller.step, "previous_error": self.controller.previous,
                 "rejected": self.controller.rejected, "jumps": self.jumps}
 
     def load_state(self, state: Any) -> None:
@@ -218,7 +219,8 @@ class ParticleSolver:
         self._slope, self._resumed = None, True
 
     def _energy(self, points: Array, local: Array) -> float:
-        return float(energy(self.drift.attention, points, self.masses))
+        share = self.masses[self.layout.start : self.layout.stop]
+        return float(energy(self.drift.attention, local, share, points, self.masses, self.comm))
 
     def _advance(self, stop: float, on_step: Callable[[ParticleStep], None] | None) -> None:
         """Integrate up to the depth `stop`, exactly."""
@@ -253,7 +255,7 @@ class ParticleSolver:
                 self.points = step_euler_maruyama(self.drift, self.points, size * np.stack(draws), dt)
             else:
                 self.points, _, _ = step_runge_kutta(self.table, self.drift, self.points, None, dt)
-        except NotFinite as error:
+        except NotFiniteError as error:
             raise self._lost(error) from None
 
     def _adaptive_step(self, stop: float) -> tuple[float, float]:
@@ -263,19 +265,21 @@ class ParticleSolver:
         if self._slope is None:
             try:
                 self._slope = self.drift(self.points)
-            except NotFinite as error:
+            except NotFiniteError as error:
                 raise self._lost(error) from None
         if not np.isfinite(control.step):
             control.step = self._first_step()
         while True:
             left = stop - self.time
-            dt = left if control.step >= left * (1 - 1e-12) else min(control.step, left / 2 if control.step > left / 2 else np.inf)
+            dt = control.step
+            if dt > left / 2:  # two even steps rather than a long one and a stub
+                dt = left if dt >= left * (1 - 1e-12) else left / 2
             lost = None
             try:
                 new, slope, sizes = step_runge_kutta(self.table, self.drift, self.points, self._slope, dt)
                 # A maximum does not depend on the order of summation, hence not on the number of ranks.
                 error = self.layout.largest(self._scaled(sizes))
-            except NotFinite as found:
+            except NotFiniteError as found:
                 error, lost = np.inf, found
             floor = jumping and dt <= JUMP_STEP and np.isfinite(error)
             if error <= 1.0 or floor:
@@ -305,7 +309,7 @@ class ParticleSolver:
     def _still(self) -> bool:
         return self.layout.largest(float(np.max(np.abs(self._slope), initial=0.0))) < STANDSTILL
 
-    def _lost(self, error: NotFinite) -> RunError:
+    def _lost(self, error: NotFiniteError) -> RunError:
         member, token = error.where
         place = f"token {token}" + (f" of member {member}" if len(self.points) > 1 else "")
         return RunError("the tokens left the range of numbers (a blow-up, or a step too long)", step=self.step, time=self.time,

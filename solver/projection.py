@@ -66,7 +66,7 @@ class Target:
         if self.reason:
             return lines if self.reason in lines else [*lines, self.reason]
         if self.analysis and self.analysis.dimension == 1:
-            points, masses = self.atoms()  # type: ignore[misc]
+            _, masses = self.atoms()  # type: ignore[misc]
             lines.append(f"Push-forward of the start: mass {number(masses[0])} and {number(masses[1])} at the two points"
                          + (f" (known to {self.atom_error:.1g})." if self.atom_error > 1e-9 else "."))
         return lines + (self.predictions.words if self.predictions else [])
@@ -174,8 +174,8 @@ class Target:
 def target(problem: Problem) -> Target:
     """The target of a problem, or why it has none (theory.md §3.2). Cheap: integrals are done when asked for."""
     if not problem.manifold.normalised:
-        return Target(problem, (), "Without layer normalisation tokens are not confined to a sphere: they do not converge in direction "
-                      "to T(x) = Pi x/|Pi x| and there is no push-forward target.", None)
+        return Target(problem, (), "Without layer normalisation tokens are not confined to a sphere: T(x) = Pi x/|Pi x| means "
+                      "nothing to them and there is no push-forward target.", None)
     layers = problem.attention.layers
     matrices, reasons = [], []
     for layer in layers:
@@ -188,8 +188,8 @@ def target(problem: Problem) -> Target:
     if all(np.array_equal(m, matrices[0]) for m in matrices):  # layers that differ in beta alone share their target
         analyses = analyses[:1]
     if len(analyses) > 1:
-        return Target(problem, tuple(analyses), "The weights change with depth: each layer pulls towards its own limit and there is no "
-                      "single target.", None)
+        return Target(problem, tuple(analyses), "The weights change with depth: each layer pulls towards its own limit and "
+                      "there is no single target.", None)
     if not analyses[0].exists:
         return Target(problem, tuple(analyses), analyses[0].words[0], None)
     last = layers[-1].weights

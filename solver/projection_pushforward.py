@@ -41,20 +41,20 @@ def halfspace_mass(law: InitialLaw, normal: Array) -> tuple[float, float]:
         mass in [0, 1] and error: rounding level on circle and sphere, for even laws in any dimension (exactly one half) and
         for laws symmetric about an axis; the spread of Sobol points otherwise.
     """
-    l = np.asarray(normal, float) / np.linalg.norm(normal)
+    pole = np.asarray(normal, float) / np.linalg.norm(normal)
     if law.is_atomic:
         points, masses = law.atoms()  # type: ignore[attr-defined]
-        side = points @ l
+        side = points @ pole
         return float(masses[side > 0].sum() + 0.5 * masses[side == 0].sum()), 0.0
     if _is_even(law):
         return 0.5, 0.0
-    rule = {2: _circle_halves, 3: _sphere_halves}.get(len(l))
+    rule = {2: _circle_halves, 3: _sphere_halves}.get(len(pole))
     if rule is None and _axes(law):
         rule = _axial_halves
     if rule is not None:
         previous = np.array([np.inf, np.inf])
-        for level in range(0, 14):
-            halves = rule(law, l, 2**level)
+        for level in range(14):
+            halves = rule(law, pole, 2**level)
             if halves is None:
                 break
             change, missing = np.abs(halves - previous).max(), abs(halves.sum() - 1)
@@ -65,7 +65,7 @@ def halfspace_mass(law: InitialLaw, normal: Array) -> tuple[float, float]:
             return float(halves[0] / halves.sum()), float(change + missing)
         if np.all(np.isfinite(previous)) and abs(previous.sum() - 1) < 1e-6:
             return float(previous[0] / previous.sum()), float(abs(previous.sum() - 1))
-    side = law.sobol(FALLBACK_POINTS, 0) @ l
+    side = law.sobol(FALLBACK_POINTS, 0) @ pole
     return float(np.mean(side > 0)), float(4 * FALLBACK_POINTS**-0.5 * np.sqrt(np.mean(side > 0) * np.mean(side < 0)))
 
 
@@ -105,14 +105,14 @@ def _integrate_fibres(law: InitialLaw, centres: Array, kernel: Array, k: int) ->
     block = max(1, LARGEST_RULE // 4096)
     for start in range(0, len(centres), block):
         previous = np.full(len(centres[start:start + block]), np.inf)
-        for level in range(1, 8):
+        for level in range(8):
             points, weights = _fibre_rule(2**level, kernel, k)
             if len(points) * len(previous) > 16 * LARGEST_RULE:
                 break
             x = weights[:, None, :1] * centres[None, start:start + block] + points[:, None, :]
             values = law.density(x.reshape(-1, centres.shape[1])).reshape(len(points), -1)
             current = weights[:, 1] @ values
-            done = np.abs(current - previous).max() <= AGREEMENT * max(1.0, np.abs(current).max())
+            done = np.abs(current - previous).max() <= 10 ** max(0, kernel.shape[1] - 1) * AGREEMENT * max(1.0, np.abs(current).max())
             previous = current
             if done:
                 break
@@ -126,7 +126,7 @@ def _fibre_rule(level: int, kernel: Array, k: int) -> tuple[Array, Array]:
     if codimension == 1:
         around, share = np.array([[1.0], [-1.0]]), np.ones(2)
     else:
-        around, share = sphere_nodes(codimension, 2 * (16 * level) ** (codimension - 1))
+        around, share = sphere_nodes(codimension, 2 * (8 * level) ** (codimension - 1))
     a, w = panels(0.0, np.pi / 2, level)
     w = w * np.cos(a) ** (k - 1) * np.sin(a) ** (codimension - 1)
     offsets = (np.sin(a)[:, None, None] * (around @ kernel.T)[None]).reshape(-1, d)
@@ -148,32 +148,32 @@ def _axes(law: InitialLaw) -> list[Array]:
     return [] if any(a is None or np.shape(a) != (law.manifold.dimension,) for a in axes) else axes
 
 
-def _circle_halves(law: InitialLaw, l: Array, level: int) -> Array | None:
+def _circle_halves(law: InitialLaw, pole: Array, level: int) -> Array | None:
     if 32 * level > LARGEST_RULE // 8:
         return None
     angle, weights = panels(-np.pi / 2, np.pi / 2, 4 * level)
-    across = np.array([-l[1], l[0]])
-    x = np.cos(angle)[:, None] * l + np.sin(angle)[:, None] * across
+    across = np.array([-pole[1], pole[0]])
+    x = np.cos(angle)[:, None] * pole + np.sin(angle)[:, None] * across
     return np.array([weights @ law.density(x), weights @ law.density(-x)])
 
 
-def _sphere_halves(law: InitialLaw, l: Array, level: int) -> Array | None:
+def _sphere_halves(law: InitialLaw, pole: Array, level: int) -> Array | None:
     around = 64 * level
     if around * 32 * level > 4 * LARGEST_RULE:
         return None
     z, weights = panels(0.0, 1.0, 2 * level)
-    frame = np.linalg.svd(l[None])[2][1:]
+    frame = np.linalg.svd(pole[None])[2][1:]
     phi = 2 * np.pi * np.arange(around) / around
     circle = np.cos(phi)[:, None] * frame[0] + np.sin(phi)[:, None] * frame[1]
-    x = z[:, None, None] * l + np.sqrt(1 - z * z)[:, None, None] * circle[None]
+    x = z[:, None, None] * pole + np.sqrt(1 - z * z)[:, None, None] * circle[None]
     weights = np.repeat(weights * 2 * np.pi / around, around)
     x = x.reshape(-1, 3)
     return np.array([weights @ law.density(x), weights @ law.density(-x)])
 
 
-def _axial_halves(law: InitialLaw, l: Array, level: int) -> Array | None:
-    """In d >= 4, component by component in the plane of l and the component's axis."""
-    d = len(l)
+def _axial_halves(law: InitialLaw, pole: Array, level: int) -> Array | None:
+    """In d >= 4, component by component in the plane of the pole and the component's axis."""
+    d = len(pole)
     if 256 * level * level > LARGEST_RULE:
         return None
     a, wa = panels(0.0, np.pi / 2, level)
@@ -182,14 +182,14 @@ def _axial_halves(law: InitialLaw, l: Array, level: int) -> Array | None:
     weights = area * np.outer(wa * np.sin(a) ** (d - 2), wb * np.sin(b) ** (d - 3)).ravel()
     halves = np.zeros(2)
     for share, component, axis in zip(law.weights, law.components, _axes(law), strict=True):  # type: ignore[attr-defined]
-        across = axis - (axis @ l) * l
+        across = axis - (axis @ pole) * pole
         if np.linalg.norm(across) < 1e-12:
-            across = np.linalg.svd(l[None])[2][1]
+            across = np.linalg.svd(pole[None])[2][1]
         across = across / np.linalg.norm(across)
-        third = np.linalg.svd(np.stack((l, across)))[2][2]
+        third = np.linalg.svd(np.stack((pole, across)))[2][2]
         ring = np.cos(b)[:, None] * across + np.sin(b)[:, None] * third
-        x = (np.cos(a)[:, None, None] * l + np.sin(a)[:, None, None] * ring[None]).reshape(-1, d)
+        x = (np.cos(a)[:, None, None] * pole + np.sin(a)[:, None, None] * ring[None]).reshape(-1, d)
         for side, sign in enumerate((1.0, -1.0)):
-            mirrored = x if sign > 0 else x - 2 * np.outer(x @ l, l)
+            mirrored = x if sign > 0 else x - 2 * np.outer(x @ pole, pole)
             halves[side] += share * (weights @ np.exp(component.log_density(mirrored)))
     return halves

@@ -115,7 +115,7 @@ def _terminal(analysis: Analysis, value: Array, score: Array, beta: float) -> tu
     start = analysis.basis[:, 0]
     image = own.limit @ start
     if np.linalg.norm(image) < 1e-9 * np.linalg.norm(own.limit, 2):
-        return None, [f"The target lies on the exceptional set of V: where in {space(own.basis)} clusters end is not decided by it."]
+        return None, ["The target lies on the exceptional set of V: it does not decide where clusters end."]
     end = image / np.linalg.norm(image)
     if not _attends_to_itself(value, score, start):
         return None, ["On the way to the dominant eigenspace of V a cluster stops attending to itself (<x, Bx> <= 0): "

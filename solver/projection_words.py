@@ -43,8 +43,8 @@ def spectrum_words(a: Analysis) -> list[str]:
         lines.append(f"A = V K^T Q has the real semisimple leading eigenvalue {lead} of multiplicity {k}: tokens converge "
                      f"to the unit sphere of E = {space(a.basis)}.")
     elif a.kind == "defective":
-        lines.append(f"The leading eigenvalue {lead} of A = V K^T Q is defective (Jordan block of size {a.index}): tokens converge "
-                     f"to {space(a.basis)}, but only algebraically, with distance ~ {a.index - 1}/tau, not exponentially.")
+        lines.append(f"The leading eigenvalue {lead} of A = V K^T Q is defective (Jordan block of size {a.index}): tokens "
+                     f"converge to {space(a.basis)}, but only algebraically: the distance falls like {a.index - 1}/tau.")
     elif a.frequency > 0:
         lines.append(f"The leading eigenvalues of A = V K^T Q have real part {lead} and imaginary part up to "
                      f"{number(a.frequency)}: the law reaches {space(a.basis)} but rotates for ever (period "
