@@ -29,11 +29,12 @@ def _flat(text: str) -> str:
     return " ".join(str(text).split())
 
 
-def _one_line(value: object, width: int = 100) -> str:
+def _one_line(value: object) -> str:
+    width = 100
     if isinstance(value, bool):
         text = str(value).lower()
     elif isinstance(value, str):
-        text = f'"{value}"'
+        text, width = f'"{value}"', 400  # long enough for paths
     else:
         text = str(value)
     text = _flat(text)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -38,7 +39,10 @@ def joined(prefix: str, key: str) -> str:
 
 
 def is_number(value: object) -> bool:
-    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    """Whether a value is a number that a double can hold; NaN and infinity are, true and false are not."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        return False
+    return isinstance(value, float) or abs(value) <= sys.float_info.max
 
 
 def number(low: float = -math.inf, high: float = math.inf, *, open_low: bool = False, infinite: bool = False) -> Check:
@@ -56,10 +60,7 @@ def number(low: float = -math.inf, high: float = math.inf, *, open_low: bool = F
             value = math.inf
         if not is_number(value):
             raise ProblemError(field, value, allowed)
-        try:
-            result = float(value)
-        except OverflowError:
-            raise ProblemError(field, value, allowed) from None
+        result = float(value)
         too_low = result <= low if open_low else result < low
         if math.isnan(result) or too_low or result > high or (math.isinf(result) and not infinite):
             raise ProblemError(field, value, allowed)
@@ -71,6 +72,8 @@ def number(low: float = -math.inf, high: float = math.inf, *, open_low: bool = F
 def integer(low: int, high: int | None = None) -> Check:
     """A whole number in [low, high]; 256.0 counts as one."""
     allowed = f"must be a whole number at least {low}" if high is None else f"must be a whole number from {low} to {high}"
+    if low == high:
+        allowed = f"must be {low}"
 
     def check(field: str, value: Any) -> int:
         if not is_number(value) or not math.isfinite(value) or value != int(value) or value < low:
@@ -138,7 +141,7 @@ def vector(field: str, value: Any, length: int | None = None) -> np.ndarray:
 
 def matrix(field: str, value: Any, rows: int | None, columns: int) -> np.ndarray:
     """A list of rows of finite numbers (rows, columns); any number of rows from 1 if None."""
-    shape = f"{rows} x {columns}" if rows is not None else f"any number of rows of {columns}"
+    shape = f"{rows} x {columns}" if rows is not None else f"k x {columns}"
     want = f"must be a matrix of {shape} numbers, a list of rows"
     if not isinstance(value, (list, tuple, np.ndarray)) or len(value) == 0:
         raise ProblemError(field, value, want)

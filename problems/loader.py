@@ -56,15 +56,21 @@ def bundled() -> list[tuple[str, str]]:
 def find(source: str | Path) -> Path:
     """The path of a problem file given by path or by bundled name."""
     given = str(source)
+    if not given.strip():
+        raise ProblemError("problem", given, "must be a problem file, or one of " + ", ".join(_names()))
     path = Path(given)
-    if path.is_file():
+    try:
+        is_file, is_folder = path.is_file(), path.is_dir()
+    except OSError as error:
+        raise ProblemError("problem", given, f"cannot be read: {error.strerror}") from None
+    if is_file:
         return path.resolve()
-    if path.is_dir():
+    if is_folder:
         raise ProblemError("problem", given, "is a folder; must be a problem file, or one of " + ", ".join(_names()))
     names = _names()
     if given in names:
         return FOLDER / f"{given}.toml"
-    close = difflib.get_close_matches(path.stem, names, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(path.stem, names, n=1, cutoff=0.7)
     hint = f'did you mean "{close[0]}"? bundled: ' if close else "bundled: "
     raise ProblemError("problem", given, f"no such file or bundled problem, {hint}{', '.join(names)}")
 
@@ -90,6 +96,8 @@ def override(values: dict[str, Any], key: str, value: str) -> None:
         raise ProblemError("--set", f"{key}={value}", "must be KEY=VALUE with a dotted key such as attention.beta=10")
     place: Any = values
     for position, (step, following) in enumerate(zip(steps, [*steps[1:], None], strict=True)):
+        if isinstance(place, list) and str(step).isdecimal():
+            step = int(step)
         if isinstance(step, int):
             if not isinstance(place, list) or step >= len(place):
                 count = len(place) if isinstance(place, list) else 0
@@ -107,7 +115,7 @@ def toml_value(text: str) -> Any:
     """A TOML value, or the text itself where it is none."""
     try:
         values = tomllib.loads(f"value = {text}")
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return text
     return values["value"] if set(values) == {"value"} else text
 
@@ -115,7 +123,7 @@ def toml_value(text: str) -> Any:
 def _parse_text(content: str, shown: str) -> dict[str, Any]:
     try:
         return tomllib.loads(content)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # a TOMLDecodeError, or a number of thousands of digits
         raise ProblemError("problem", shown, f"is not valid TOML: {_position(str(error))}") from None
     except RecursionError:
         raise ProblemError("problem", shown, "is not valid TOML: nested too deeply") from None

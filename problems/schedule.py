@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from problems.errors import ProblemError
-from problems.fields import boolean, integer, is_number, number, refuse_unknown
+from problems.fields import boolean, is_number, number, refuse_unknown
 
 MAX_OUTPUTS = 10**6
 
@@ -64,18 +64,19 @@ def tabulate_time(time: Time) -> dict[str, Any]:
 
 def _outputs(value: Any, end: float | str) -> tuple[float, ...]:
     field = "time.outputs"
-    if is_number(value):
-        count = integer(2, MAX_OUTPUTS)(field, value)
-        return (0.0,) if end == "stationary" else equally_spaced(float(end), count)
     last = math.inf if end == "stationary" else float(end)
-    allowed = "must be a number of outputs at least 2, or an increasing list of times" + (
-        f" from 0 to time.end = {last:g}" if math.isfinite(last) else " from 0"
-    )
+    upper = f" to time.end = {last:g}" if math.isfinite(last) else ""
+    allowed = f"must be a number of outputs from 2 to {MAX_OUTPUTS}, or an increasing list of times from 0{upper}"
+    if is_number(value):
+        if not 2 <= value <= MAX_OUTPUTS or value != int(value):
+            raise ProblemError(field, value, allowed)
+        return (0.0,) if end == "stationary" else equally_spaced(float(end), int(value))
     if not isinstance(value, (list, tuple)) or not value or not all(map(is_number, value)):
         raise ProblemError(field, value, allowed)
     times = tuple(float(t) for t in value)
-    if not all(0.0 <= t <= last and math.isfinite(t) for t in times):
-        raise ProblemError(field, next(t for t in times if not (0.0 <= t <= last and math.isfinite(t))), allowed)
+    for t in times:
+        if not 0.0 <= t <= last or math.isinf(t):
+            raise ProblemError(field, t, allowed)
     for earlier, later in itertools.pairwise(times):
         if not earlier < later:
             raise ProblemError(field, [earlier, later], allowed)
