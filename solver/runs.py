@@ -77,7 +77,7 @@ class DensityRecorder(Recorder):
         measure = Measure(*snapshot.atoms(per_cell=ATOMS_ON_CURVES if curve else ATOMS_ON_SURFACES))
         found = self.keep(snapshot, measure, snapshot.plot_data())
         if self.writer is not None:
-            self.writer.write(snapshot.function, snapshot.time)
+            self.writer.write(snapshot)
         return found
 
 
@@ -118,7 +118,7 @@ class ParticleRecorder(Recorder):
             file["points"][row] = snapshot.points
 
 
-def run_density(context: Context, *, fields: bool = True) -> History:
+def run_density(context: Context, *, fields: bool = False) -> History:
     """Solve for the density and record every output (collective).
 
     Args:
@@ -129,15 +129,15 @@ def run_density(context: Context, *, fields: bool = True) -> History:
         RunError: the solver cannot go on.
     """
     from solver.density import DensitySolver
-    from solver.density.output import DensityWriter
-
     problem = context.problem
     solver = DensitySolver(problem, context.comm)
+    restored = context.folder.restore("density") if context.folder else None
     writer = None
     if fields and context.folder is not None:
-        writer = DensityWriter(context.folder.path, solver)
+        from solver.density.output import DensityWriter
+
+        writer = DensityWriter(context.folder.path, solver, append=restored is not None)
     recorder = DensityRecorder(context, writer)
-    restored = context.folder.restore("density") if context.folder else None
     if restored is not None:
         solver.load_state(restored)
     recorder.open(None if restored is None else float(restored["time"]))

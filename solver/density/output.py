@@ -1,0 +1,102 @@
+"""The density on file for ParaView: XDMF always, ADIOS2 (VTX) where dolfinx has it.
+
+Both keep the curved geometry and the jumps between cells. VTX holds the polynomial itself, raised to the degree of
+the geometry where that is higher. XDMF knows cells up to degree 2: beyond, the density and the geometry are
+interpolated there at degree 2. Degree 0 on flat cells stays one value per cell.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import basix.ufl
+import dolfinx.fem
+import numpy as np
+
+from meshes import dolfinx_compat
+from meshes.nodes import CellList, lagrange_nodes
+from meshes.write import gather_rows
+from meshes.xdmf import HIGHEST_DEGREE, XdmfFile
+from solver.density.reference import density_element, tabulate
+from solver.density.snapshot import DensitySnapshot
+
+NAME = "density"
+
+
+class DensityWriter:
+    """Writes density.xdmf (with density.h5) and density.bp, output by output. Collective throughout.
+
+    A resumed run goes on with density.xdmf, and writes a new density-<n>.bp beside the earlier ones, because ADIOS2
+    files are closed for good.
+
+    Args:
+        folder: of the run, existing.
+        solver: the `DensitySolver`, or anything with an `operator`.
+        append: keep the outputs of an earlier run with the same mesh.
+    """
+
+    def __init__(self, folder: str | Path, solver: Any, *, append: bool = False):
+        self.operator, self.folder = solver.operator, Path(folder)
+        mesh, degree = self.operator.mesh, self.operator.geometry.degree
+        self.per_cell = max(degree, mesh.geometry) == 1 and degree == 0
+        self.degree = min(max(degree, mesh.geometry, 1), HIGHEST_DEGREE)
+        self._local = lagrange_nodes(mesh.tdim, self.degree)[:, 1:]
+        points = self.operator.geometry.map.points(self._local, slice(0, mesh.owned_cells))
+        gathered = gather_rows(mesh, points)
+        self._xdmf, problem = None, None
+        if gathered is not None:
+            cells = np.arange(gathered.shape[0] * gathered.shape[1]).reshape(gathered.shape[:2])
+            whole = CellList(gathered.reshape(-1, mesh.gdim), cells, mesh.tdim, self.degree)
+            try:
+                self._xdmf = XdmfFile(self.folder / f"{NAME}.xdmf", whole, append=append)
+            except (OSError, ValueError) as error:
+                problem = str(error)
+        problem = mesh.comm.bcast(problem)
+        if problem is not None:
+            raise OSError(problem)
+        self._vtx, self._function = self._open_vtx(append) if dolfinx_compat.has_vtx() else (None, None)
+
+    def write(self, snapshot: DensitySnapshot) -> None:
+        """Add the density at `snapshot.time`."""
+        op, mesh = self.operator, self.operator.mesh
+        coefficients = snapshot.state.reshape(-1, op.size)
+        element = density_element(mesh.tdim, op.geometry.degree)
+        values = coefficients @ tabulate(element, self._local[:1] if self.per_cell else self._local).T
+        everything, problem = gather_rows(mesh, values), None
+        if self._xdmf is not None:
+            try:
+                self._xdmf.write(snapshot.time, NAME, everything.ravel())
+            except OSError as error:
+                problem = str(error)
+        problem = mesh.comm.bcast(problem)
+        if problem is not None:
+            raise OSError(problem)
+        if self._vtx is not None:
+            self._function.interpolate(snapshot.function)
+            self._vtx.write(snapshot.time)
+
+    __call__ = write
+
+    def close(self) -> None:
+        """Finish the files; a second call does nothing."""
+        if self._vtx is not None:
+            self._vtx.close()
+            self._vtx = None
+
+    def _open_vtx(self, append: bool) -> tuple[Any, dolfinx.fem.Function]:
+        mesh = self.operator.mesh
+        path = self.folder / f"{NAME}.bp"
+        if mesh.comm.rank == 0:
+            earlier = sorted(self.folder.glob(f"{NAME}-*.bp"))
+            if append and path.exists():
+                path = self.folder / f"{NAME}-{len(earlier) + 1}.bp"
+            else:
+                for old in (path, *earlier):
+                    shutil.rmtree(old, ignore_errors=True)
+        path = mesh.comm.bcast(path)
+        degree = max(self.operator.geometry.degree, mesh.geometry, 1)
+        element = basix.ufl.element("DG", mesh.mesh.topology.cell_name(), degree)
+        function = dolfinx.fem.Function(dolfinx.fem.functionspace(mesh.mesh, element), name=NAME)
+        return dolfinx_compat.vtx_writer(mesh.comm, path, [function]), function
