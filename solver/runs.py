@@ -118,7 +118,7 @@ class ParticleRecorder(Recorder):
             file["points"][row] = snapshot.points
 
 
-def run_density(context: Context, *, fields: bool = False) -> History:
+def run_density(context: Context, *, fields: bool = True) -> History:
     """Solve for the density and record every output (collective).
 
     Args:

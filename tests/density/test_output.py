@@ -59,10 +59,10 @@ def test_xdmf_reads_back(tmp_path, degree, geometry):
 @pytest.mark.parametrize("geometry", [1, 2])
 def test_vtx_holds_the_polynomial(tmp_path, geometry):
     adios2 = pytest.importorskip("adios2")
-    solver, snapshots = run(tmp_path, "smooth_sphere", density__cells=320, density__degree=1,
+    _, snapshots = run(tmp_path, "smooth_sphere", density__cells=320, density__degree=1,
                             density__geometry=geometry)
     with adios2.Stream(str(tmp_path / "density.bp"), "r") as file:
-        steps = []
+        steps, places = [], np.empty(0)
         for _ in file.steps():
             values = file.read("density").ravel()
             places = file.read("geometry") if not steps else places
