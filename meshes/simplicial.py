@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -28,30 +29,43 @@ class SimplicialManifold(Manifold):
     vertices: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
     simplices: np.ndarray = field(default_factory=lambda: np.empty((0, 0), dtype=int))
 
-    def __post_init__(self) -> None:
-        corners = self.vertices[self.simplices]
-        solid = self.intrinsic == self.dimension
-        # What a point can be nearest to: the surface itself, or the walls of a domain.
-        faces = self.vertices[_boundary(self.simplices)] if solid else corners
-        tangents = np.linalg.qr(np.swapaxes(corners[:, 1:] - corners[:, :1], 1, 2))[0] if not solid else None
-        object.__setattr__(self, "_corners", corners)
-        object.__setattr__(self, "_faces", faces)
-        object.__setattr__(self, "_tangents", tangents)
-        object.__setattr__(self, "_measures", _measures(corners))
-        object.__setattr__(self, "_face_tree", _Tree(faces))
-        object.__setattr__(self, "_cell_tree", _Tree(corners) if solid else None)
+    @cached_property
+    def _corners(self) -> np.ndarray:
+        return self.vertices[self.simplices]
+
+    @cached_property
+    def _measures(self) -> np.ndarray:
+        return _measures(self._corners)
+
+    @cached_property
+    def _tangents(self) -> np.ndarray:
+        """Orthonormal tangents (c, d, intrinsic) of each simplex."""
+        return np.linalg.qr(np.swapaxes(self._corners[:, 1:] - self._corners[:, :1], 1, 2))[0]
+
+    @cached_property
+    def _nearest(self) -> _Tree:
+        """What a point off the manifold can be nearest to: the cells of a curve or surface, the walls of a domain."""
+        return _Tree(self.vertices[_boundary(self.simplices)] if self._solid else self._corners)
+
+    @cached_property
+    def _cells(self) -> _Tree:
+        return _Tree(self._corners)
+
+    @property
+    def _solid(self) -> bool:
+        return self.intrinsic == self.dimension
 
     def project(self, points: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-        if self._tangents is None:
+        if self._solid:
             return np.array(vectors, dtype=float)
-        basis = self._tangents[self._face_tree.nearest(np.asarray(points, dtype=float))[1]]
+        basis = self._tangents[self._nearest.nearest(np.asarray(points, dtype=float))[1]]
         return np.einsum("nij,nkj,nk->ni", basis, basis, vectors)
 
     def retract(self, points: np.ndarray) -> np.ndarray:
         points = np.array(points, dtype=float)
-        outside = np.ones(len(points), dtype=bool) if self._cell_tree is None else ~self._cell_tree.contains(points)
+        outside = np.ones(len(points), dtype=bool) if not self._solid else ~self._cells.contains(points)
         if outside.any():
-            points[outside] = self._face_tree.nearest(points[outside])[0]
+            points[outside] = self._nearest.nearest(points[outside])[0]
         return points
 
     @property

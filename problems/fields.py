@@ -38,11 +38,11 @@ def joined(prefix: str, key: str) -> str:
     return f"{prefix}.{key}" if prefix else key
 
 
-def is_number(value: object) -> bool:
+def is_number(value: Any) -> bool:
     """Whether a value is a number that a double can hold; NaN and infinity are, true and false are not."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer)):
         return False
-    return isinstance(value, float) or abs(value) <= sys.float_info.max
+    return isinstance(value, float) or abs(int(value)) <= sys.float_info.max
 
 
 def number(low: float = -math.inf, high: float = math.inf, *, open_low: bool = False, infinite: bool = False) -> Check:

@@ -120,10 +120,10 @@ def _bounds(value: Any, sides: int | None) -> tuple[tuple[float, float], ...]:
             f"must be {sides or 'one'} pair{'s' if sides == 2 else ''} [a, b]" + (" per coordinate" if sides is None else ""),
         )
     pairs = matrix(field, value, sides, 2)
-    for a, b in pairs.tolist():
-        if not a < b:
-            raise ProblemError(field, [a, b], "must be pairs [a, b] with a < b")
-    return tuple((a, b) for a, b in pairs.tolist())
+    for low, high in pairs:
+        if not low < high:
+            raise ProblemError(field, [float(low), float(high)], "must be pairs [a, b] with a < b")
+    return tuple((float(low), float(high)) for low, high in pairs)
 
 
 def _grading(value: Any) -> Grading:

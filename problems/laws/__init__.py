@@ -51,6 +51,7 @@ def _mixture(name: str, kind: type, home: Callable[[Manifold], bool], where: str
     return Law(partial(Mixture, name, kind), Mixture.keys, home, where)
 
 
+FLAT = ("interval", "rectangle", "box", "euclidean")
 LAWS: dict[str, Law] = {
     "uniform": Law(Uniform, (), lambda m: m.volume is not None, "circle, sphere, boxes and meshes"),
     "harmonics": Law(Harmonics, Harmonics.keys, lambda m: m.normalised and m.dimension <= 3, "circle and sphere of dimension 3"),
@@ -61,7 +62,6 @@ LAWS: dict[str, Law] = {
     "poisson-kernel": _mixture("poisson-kernel", PoissonKernel, _on_sphere, "circle and sphere"),
     "table": Law(Table, Table.keys, lambda m: True, "every space"),
 }
-FLAT = ("interval", "rectangle", "box", "euclidean")
 
 
 def read_law(table: Mapping[str, Any], manifold: Manifold, folder: Path) -> InitialLaw:

@@ -13,6 +13,7 @@ from problems.errors import ProblemError
 
 # Tensor rules need n ~ m^dimension nodes; beyond this intrinsic dimension m is too small to be of use.
 LARGEST_DIMENSION = 5
+LARGEST_RULE = 256
 
 
 def manifold_nodes(manifold: Manifold, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -57,10 +58,17 @@ def sphere_nodes(dimension: int, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 def box_nodes(bounds: tuple[tuple[float, float], ...], n: int) -> tuple[np.ndarray, np.ndarray]:
     """Tensor Gauss-Legendre: about n nodes (m, d) in a box, weights (m,) that sum to its volume."""
-    m = max(1, round(n ** (1 / len(bounds))))
-    z, w = roots_legendre(m)
+    z, w = _gauss_legendre(max(1, round(n ** (1 / len(bounds)))))
     axes = [(0.5 * (a + b) + 0.5 * (b - a) * z, 0.5 * (b - a) * w) for a, b in bounds]
     return tensor(axes)
+
+
+def _gauss_legendre(m: int) -> tuple[np.ndarray, np.ndarray]:
+    """About m Gauss-Legendre nodes and weights on [-1, 1], in panels once the cost of one rule, O(m^2), would be felt."""
+    panels = math.ceil(m / LARGEST_RULE)
+    z, w = roots_legendre(max(1, round(m / panels)))
+    centres = (2.0 * np.arange(panels) + 1.0) / panels - 1.0
+    return (centres[:, None] + z / panels).ravel(), np.tile(w / panels, panels)
 
 
 def hermite_nodes(dimension: int, n: int) -> tuple[np.ndarray, np.ndarray]:

@@ -42,9 +42,10 @@ class Normal(Component):
             covariance = matrix(field, given, d, d)
         self.factor = positive_definite(field, covariance, given)
         self.log_norm = 0.5 * d * math.log(2.0 * math.pi) + float(np.log(np.diag(self.factor)).sum())
-        self.bounds = np.array(manifold.bounds) if isinstance(manifold, Flat) and manifold.bounds else None
+        self.bounds = np.array(manifold.bounds) if isinstance(manifold, Flat) and manifold.bounds else np.zeros((0, 2))
+        self.first: InverseDistribution | None = None
         self.diagonal = bool(np.all(covariance == np.diag(np.diag(covariance))))
-        if self.bounds is not None:
+        if len(self.bounds):
             self._restrict(field, given, prefix)
 
     def _restrict(self, field: str, given: Any, prefix: str) -> None:
@@ -85,7 +86,7 @@ class Normal(Component):
     def log_density(self, points: np.ndarray) -> np.ndarray:
         white = np.linalg.solve(self.factor, (points - self.mean).T)
         result = -0.5 * np.sum(white**2, axis=0) - self.log_norm
-        if self.bounds is None:
+        if len(self.bounds) == 0:
             return result
         # Quadrature points of a mesh may miss the wall by rounding.
         slack = 1e-9 * (self.bounds[:, 1] - self.bounds[:, 0])
@@ -93,9 +94,9 @@ class Normal(Component):
         return np.where(inside, result, -np.inf)
 
     def transform(self, u: np.ndarray) -> np.ndarray:
-        if self.bounds is None:
+        if len(self.bounds) == 0:
             return self.mean + ndtri(u) @ self.factor.T
-        if self.diagonal:
+        if self.first is None:
             z = _truncated(u, *self._walls(np.diag(self.factor)))
         else:
             first = self.first.quantile(u[:, 0])
@@ -104,7 +105,7 @@ class Normal(Component):
 
     def quadrature(self, n: int) -> tuple[np.ndarray, np.ndarray] | None:
         """Gauss-Hermite in R^d; in a box the nodes of the box."""
-        if self.bounds is not None:
+        if len(self.bounds):
             return None
         if self.d > 5:
             allowed = f'there is no quadrature rule in {self.d} dimensions; must be "sobol" or "random"'

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.polynomial import legendre
 
-from meshes.manifold import Manifold
+from meshes.manifold import Flat, Manifold
 from meshes.simplicial import SimplicialManifold
 from problems.errors import MISSING, ProblemError
 from problems.fields import refuse_unknown, text, vector
@@ -46,6 +46,8 @@ class Uniform(InitialLaw):
             return uniform_sphere(u, self.manifold.dimension)
         if isinstance(self.manifold, SimplicialManifold):
             return self.manifold.uniform(u)
+        if not isinstance(self.manifold, Flat):
+            raise TypeError(f"no uniform points on {self.manifold.name}")
         low, high = np.array(self.manifold.bounds).T
         return low + (high - low) * u
 
