@@ -24,11 +24,13 @@ def diagnostics(operator: Any, state: np.ndarray, time: float) -> dict[str, Any]
     density = masses / velocity.volumes
     positive = density > 0.0
     weights = operator.problem.attention.at(time)
+    share = slice(operator.comm.rank, None, operator.comm.size)
     return {
         "mass": math.fsum(masses),
         "minimum": low,
         "maximum": high,
-        "energy": energy(Attention(weights, accuracy=operator.problem.attention.accuracy), points, masses, operator.comm),
+        "energy": energy(Attention(weights, accuracy=operator.problem.attention.accuracy), points[share], masses[share], points, masses,
+                         operator.comm),
         "entropy": float(np.sum(masses[positive] * np.log(density[positive]))),
         "mean": masses @ points,
         "second": np.einsum("m,mi,mj->ij", masses, points, points, optimize=True),

@@ -21,7 +21,7 @@ class Gather:
         self.identity = bool(np.all(everyone == np.arange(len(everyone))))
         self.start = int(self.counts[:comm.rank].sum())
         self._received = np.empty((len(everyone), width))
-        self._counts = tuple(self.counts * width)
+        self._layout = (self.counts * width, (np.cumsum(self.counts) - self.counts) * width)
 
     def __call__(self, local: np.ndarray) -> np.ndarray:
         """(owned, width) -> (cells, width) on every rank, in canonical order."""
@@ -29,7 +29,7 @@ class Gather:
             received = np.asarray(local, dtype=float)
         else:
             received = self._received
-            self.comm.Allgatherv(np.ascontiguousarray(local, dtype=float), (received, self._counts))
+            self.comm.Allgatherv(np.ascontiguousarray(local, dtype=float), (received, self._layout))
         if self.identity:
             return received.copy()
         result = np.empty_like(received)
