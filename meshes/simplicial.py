@@ -34,7 +34,8 @@ class SimplicialManifold(Manifold):
         return self.vertices[self.simplices]
 
     @cached_property
-    def _measures(self) -> np.ndarray:
+    def measures(self) -> np.ndarray:
+        """Length, area or volume (c,) of each cell."""
         return _measures(self._corners)
 
     @cached_property
@@ -75,18 +76,22 @@ class SimplicialManifold(Manifold):
 
     def uniform(self, u: np.ndarray) -> np.ndarray:
         """Points (n, d), uniform on the manifold, from independent uniform numbers (n, uniforms)."""
-        edges = np.cumsum(self._measures)
+        edges = np.cumsum(self.measures)
         cell = np.minimum(np.searchsorted(edges, u[:, 0] * edges[-1], side="right"), len(edges) - 1)
+        return self.uniform_in(cell, u[:, 1:])
+
+    def uniform_in(self, cells: np.ndarray, u: np.ndarray) -> np.ndarray:
+        """Points (n, d), uniform in the given cells (n,), from independent uniform numbers (n, intrinsic)."""
         # The gaps between sorted uniform numbers are uniform barycentric coordinates.
-        ends = np.pad(np.sort(u[:, 1:], axis=1), ((0, 0), (1, 1)), constant_values=((0, 0), (0.0, 1.0)))
-        return np.einsum("nk,nki->ni", np.diff(ends, axis=1), self._corners[cell])
+        ends = np.pad(np.sort(u, axis=1), ((0, 0), (1, 1)), constant_values=((0, 0), (0.0, 1.0)))
+        return np.einsum("nk,nki->ni", np.diff(ends, axis=1), self._corners[cells])
 
     def nodes(self, n: int) -> tuple[np.ndarray, np.ndarray]:
         """About n quadrature nodes (m, d), at least one per cell, and weights (m,) that sum to the volume."""
         order = max(1, round((n / len(self._corners)) ** (1 / self.intrinsic)))
         coordinates, weights = _conical_rule(self.intrinsic, order)
         points = np.einsum("qk,cki->cqi", coordinates, self._corners).reshape(-1, self.dimension)
-        share = np.outer(self._measures, weights).ravel()
+        share = np.outer(self.measures, weights).ravel()
         return points, share * ((self.volume or share.sum()) / share.sum())
 
 
@@ -103,7 +108,7 @@ class _Tree:
         """Closest points (n, d), and the number (n,) of the simplex each lies on."""
         reach = self.tree.query(points)[0] + self.radius
         candidates, owner = _flatten(self.tree.query_ball_point(points, reach * (1.0 + 1e-12)))
-        closest, squared = _closest(points[owner], self.corners[candidates])
+        closest, squared = closest_on_simplices(points[owner], self.corners[candidates])
         order = np.lexsort((candidates, squared, owner))
         first = order[np.unique(owner[order], return_index=True)[1]]
         return closest[first], candidates[first]
@@ -132,7 +137,7 @@ def _barycentric(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
     return np.column_stack([1.0 - rest.sum(axis=1), rest])
 
 
-def _closest(points: np.ndarray, corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def closest_on_simplices(points: np.ndarray, corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Closest point (n, d) of each simplex (n, k, d) and its squared distance (n,): inside, else on the nearest facet."""
     count = corners.shape[1]
     if count == 1:
@@ -142,7 +147,7 @@ def _closest(points: np.ndarray, corners: np.ndarray) -> tuple[np.ndarray, np.nd
     squared = np.sum((points - closest) ** 2, axis=1)
     out = coordinates.min(axis=1) < 0.0
     if out.any():
-        options = [_closest(points[out], np.delete(corners[out], i, axis=1)) for i in range(count)]
+        options = [closest_on_simplices(points[out], np.delete(corners[out], i, axis=1)) for i in range(count)]
         distances = np.stack([option[1] for option in options])
         best = distances.argmin(axis=0)
         closest[out] = np.stack([option[0] for option in options])[best, np.arange(len(best))]

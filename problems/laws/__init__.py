@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from meshes.manifold import Manifold
+from meshes.simplicial import SimplicialManifold
 from problems.errors import MISSING, ProblemError
 from problems.fields import choice, refuse_unknown
 from problems.laws.base import InitialLaw
 from problems.laws.mixture import Mixture
 from problems.laws.normal import Normal
+from problems.laws.on_mesh import NormalOnMesh
 from problems.laws.simple import Harmonics, Table, Uniform
 from problems.laws.spherical import AngularCentralGaussian, PoissonKernel, VonMisesFisher, WrappedNormal
 
@@ -51,13 +53,18 @@ def _mixture(name: str, kind: type, home: Callable[[Manifold], bool], where: str
     return Law(partial(Mixture, name, kind), Mixture.keys, home, where)
 
 
-FLAT = ("interval", "rectangle", "box", "euclidean")
+def _normal(manifold: Manifold, options: Mapping[str, Any]) -> InitialLaw:
+    if isinstance(manifold, SimplicialManifold):
+        return NormalOnMesh(manifold, options)
+    return Mixture("normal", Normal, manifold, options)
+
+
 LAWS: dict[str, Law] = {
     "uniform": Law(Uniform, (), lambda m: m.volume is not None, "circle, sphere, boxes and meshes"),
     "harmonics": Law(Harmonics, Harmonics.keys, lambda m: m.normalised and m.dimension <= 3, "circle and sphere of dimension 3"),
     "von-mises-fisher": _mixture("von-mises-fisher", VonMisesFisher, _on_sphere, "circle and sphere"),
     "wrapped-normal": _mixture("wrapped-normal", WrappedNormal, lambda m: m.name == "circle", "circle"),
-    "normal": _mixture("normal", Normal, lambda m: m.name in FLAT, "flat spaces"),
+    "normal": Law(_normal, Mixture.keys, lambda m: not m.normalised, "flat spaces and meshes"),
     "angular-central-gaussian": _mixture("angular-central-gaussian", AngularCentralGaussian, _on_sphere, "circle and sphere"),
     "poisson-kernel": _mixture("poisson-kernel", PoissonKernel, _on_sphere, "circle and sphere"),
     "table": Law(Table, Table.keys, lambda m: True, "every space"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from meshes import spaces
-from meshes.simplicial import SimplicialManifold, _closest
+from meshes.simplicial import SimplicialManifold, closest_on_simplices
 
 
 def polyhedron(frequency=3):
@@ -26,7 +26,7 @@ def test_closest_points_are_the_closest_of_all():
     manifold = polyhedron()
     x = np.random.default_rng(0).normal(size=(300, 3))
     corners = manifold.vertices[manifold.simplices]
-    squared = np.min([_closest(x, np.broadcast_to(c, (len(x), 3, 3)))[1] for c in corners], axis=0)
+    squared = np.min([closest_on_simplices(x, np.broadcast_to(c, (len(x), 3, 3)))[1] for c in corners], axis=0)
     y = manifold.retract(x)
     assert np.abs(np.sum((x - y) ** 2, axis=1) - squared).max() < 1e-14
     assert np.abs(manifold.retract(y) - y).max() < 1e-14

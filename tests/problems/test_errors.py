@@ -94,7 +94,7 @@ OVERRIDES = {
     ("title", "3"): "title = 3; must be text",
     # laws
     ("initial.law", "normal"): (
-        'initial.law = "normal"; lives on flat spaces; space.manifold = "circle" takes uniform, harmonics, '
+        'initial.law = "normal"; lives on flat spaces and meshes; space.manifold = "circle" takes uniform, harmonics, '
         "von-mises-fisher, wrapped-normal, angular-central-gaussian, poisson-kernel, table"
     ),
     ("initial.law", "von-mises-fisher"): (

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from problems import bundled, describe, dumps, load, loads
+from problems import ProblemError, bundled, describe, dumps, load, loads
 
 PLAIN = '[space]\nmanifold = "circle"\n[attention]\nbeta = 1.0\n[initial]\nlaw = "uniform"\n'
 
@@ -171,3 +171,30 @@ def test_a_mesh_file_is_a_space(tmp_path):
     assert masses.sum() == pytest.approx(1.0) and np.abs(masses @ points).max() < 1e-12
     assert np.abs(p.manifold.retract(p.initial.sample(100, 0)) - p.initial.sample(100, 0)).max() < 1e-12
     assert dumps(loads(dumps(p))) == dumps(p)
+
+
+def test_a_normal_law_on_a_mesh_file(tmp_path):
+    meshio = pytest.importorskip("meshio")
+    from meshes import spaces
+
+    cells = spaces.sphere(4, 1)
+    meshio.write_points_cells(tmp_path / "ball.vtu", cells.points, [("triangle", cells.vertices)])
+    path = tmp_path / "file.toml"
+    parts = "[[initial.components]]\nmean = {}\ncovariance = 0.1\nweight = {}\n"
+    path.write_text(
+        PLAIN.replace('"circle"', '"file"\npath = "ball.vtu"').replace("uniform", "normal")
+        + parts.format("[0, 0, 2]", 2.0) + parts.format("[1, 0, 0]", 1.0)
+    )
+    law = load(path).initial
+    points, volumes = law.manifold.nodes(4 * 4 * 320)
+    assert volumes @ law.density(points) == pytest.approx(1.0, abs=1e-6)
+    nodes, masses = law.quadrature(4 * 320)
+    samples = law.sample(20_000, 1)
+    assert np.abs(law.manifold.retract(samples) - samples).max() < 1e-12
+    # Five standard errors: a false alarm in 1.7 million numbers.
+    assert np.all(np.abs(samples.mean(axis=0) - masses @ nodes) < 5 * samples.std(axis=0) / math.sqrt(20_000) + 1e-4)
+    with pytest.raises(ProblemError, match=r'particles.sampling = "sobol"; not for a normal law on a mesh'):
+        law.sobol(10, 0)
+    with pytest.raises(ProblemError, match=r"initial.components.0..mean = .0, 0, 200.; must be a point near the mesh"):
+        path.write_text(path.read_text().replace("[0, 0, 2]", "[0, 0, 200]"))
+        load(path)
