@@ -105,7 +105,7 @@ class DensityOperator:
         if self.problem.density.limiter:
             with stage("limiter"):
                 lowest = self.transport.limit(work, tiny=ROUNDING * self._scale)[0]
-        self._set_velocity(t, work[:n])
+        self.set_velocity(t, work[:n])
         with stage("transport"):
             self._work.scatter_forward()
             self.transport.apply(work, out)
@@ -132,7 +132,7 @@ class DensityOperator:
     def euler_bounds(self, t: float, state: np.ndarray) -> tuple[float, float]:
         """For the velocity of `state`: largest forward Euler step that keeps averages non-negative, and the largest outflow of a cell
         relative to its measure (a rate); global."""
-        self._set_velocity(t, state)
+        self.set_velocity(t, state)
         rates = np.array(self.transport.rates())
         self.comm.Allreduce(MPI.IN_PLACE, rates, op=MPI.MAX)
         r = self.geometry.reference
@@ -158,8 +158,8 @@ class DensityOperator:
         function.x.scatter_forward()
         return function
 
-    def _set_velocity(self, t: float, state: np.ndarray) -> None:
-        """Make `transport` carry the velocity of `state`, limited; computed only if it has changed."""
+    def set_velocity(self, t: float, state: np.ndarray) -> None:
+        """Make `transport` carry the velocity at depth t of the unknowns `state`, already limited; computed only if it has changed."""
         weights = self.problem.attention.at(t)
         if self._known is not None and self._known[0] is weights:
             if self.velocity.frozen(t):

@@ -32,6 +32,11 @@ def blocked(array: np.ndarray, lanes: int = LANES) -> np.ndarray:
     return aligned(np.moveaxis(padded.reshape(blocks, lanes, *array.shape[1:]), 1, -1))
 
 
+def unblocked(array: np.ndarray, n: int) -> np.ndarray:
+    """The inverse of `blocked`: (blocks, ..., lanes) -> (n, ...)."""
+    return np.moveaxis(array, -1, 1).reshape(-1, *array.shape[1:-1])[:n]
+
+
 def aligned(array: np.ndarray) -> np.ndarray:
     """A C-ordered copy at an address divisible by 64, as vector loads need."""
     raw = np.empty(array.nbytes + 64, dtype=np.uint8)
