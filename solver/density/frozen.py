@@ -1,55 +1,67 @@
-"""The transport for a frozen velocity as a sparse matrix: the Jacobian of the density's flow, less its nonlocal part."""
+"""The transport operator with its velocity held fixed, as a PETSc matrix: Jacobians of implicit schemes, zero temperature."""
 
 from __future__ import annotations
 
 import numpy as np
 from petsc4py import PETSc
 
-from solver.density.blocks import BlockMatrix, inverse_mass
 from solver.density.operator import DensityOperator
-from solver.density.transport import LANES
+from solver.density.transport import unblocked
 
 
-class FrozenTransport:
-    """T(X) with T rho = -M^{-1} div(rho X), upwind, exactly as `Transport.apply` does it; collective.
+def frozen_matrix(operator: DensityOperator, matrix: PETSc.Mat | None = None) -> PETSc.Mat:
+    """A with d rho/dt = A rho for the velocity the operator carries at present (of its latest `rhs` or `set_velocity`).
 
-    The pattern is made once. Velocities are those the transport carries at the time of `assemble`.
+    Args:
+        operator: collective on its ranks.
+        matrix: an earlier result for the same operator, to be filled again; None makes one.
+
+    Returns:
+        Square matrix distributed as `operator.create_vector()`, type AIJ, block size `operator.size`; the inverse mass is applied.
     """
+    rows, columns, blocks = _blocks(operator)
+    n = operator.size
+    order = np.lexsort((columns, rows))
+    rows, columns, blocks = rows[order], columns[order], blocks[order]
+    counts = np.bincount(rows, minlength=operator.owned) * n
+    start = np.concatenate([[0], np.cumsum(np.repeat(counts, n))]).astype(PETSc.IntType)
+    # block rows to rows: all blocks of a cell side by side, then row after row
+    values = np.empty(int(start[-1]))
+    indices = np.empty(int(start[-1]), dtype=PETSc.IntType)
+    first = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=operator.owned))])[:-1]
+    within = np.arange(len(rows)) - first[rows]  # which block of its row
+    place = (start[rows * n, None] + np.arange(n) * counts[rows, None])[:, :, None] + (within * n)[:, None, None] + np.arange(n)
+    values[place.ravel()] = blocks.ravel()
+    indices[place.ravel()] = np.broadcast_to(columns[:, None, None] * n + np.arange(n), place.shape).ravel()
+    if matrix is None:
+        size = (operator.unknowns, None)
+        matrix = PETSc.Mat().createAIJ((size, size), bsize=n, csr=(start, indices, values), comm=operator.comm)
+    else:
+        matrix.setValuesCSR(start, indices, values)
+    matrix.assemble()
+    return matrix
 
-    def __init__(self, operator: DensityOperator):
-        self.operator, g = operator, operator.geometry
-        self._inverse = inverse_mass(operator)
-        cells, own = g.facets.cells, np.arange(g.owned)
-        self._sides = [(side, np.flatnonzero(cells[:, side] < g.owned)) for side in (0, 1)]
-        rows, columns = [own], [own]
-        for side, kept in self._sides:
-            for other in (0, 1):
-                rows.append(cells[kept, side])
-                columns.append(cells[kept, other])
-        self._rows = np.concatenate(rows)
-        self._blocks = BlockMatrix(operator, self._rows, np.concatenate(columns))
 
-    def assemble(self) -> PETSc.Mat:
-        """The matrix for the transport's present velocity; the same object at every call."""
-        g, r = self.operator.geometry, self.operator.geometry.reference
-        volume, speed = self._velocity()
-        blocks = [np.einsum("cqa,qai,qj->cij", volume, r.gradient, r.basis, optimize=True)]
-        local, partner = g.facets.local, g.facets.partner
-        plus = np.take_along_axis(r.facet_basis[local[:, 1]], partner[..., None], axis=1)
-        traces = (r.facet_basis[local[:, 0]], plus)
-        flux = (np.maximum(speed, 0.0), np.minimum(speed, 0.0))  # from minus to plus, of the upwind side's trace
-        for side, kept in self._sides:
-            sign = -1.0 if side == 0 else 1.0
-            for other in (0, 1):
-                blocks.append(sign * np.einsum("fr,fri,frj->fij", flux[other][kept], traces[side][kept],
-                                               traces[other][kept], optimize=True))
-        return self._blocks.set(self._inverse[self._rows] @ np.concatenate(blocks))
-
-    def _velocity(self) -> tuple[np.ndarray, np.ndarray]:
-        """(owned, q, tdim) weighted velocity in reference cells and (f, r) weighted speed through facets."""
-        g, r, transport = self.operator.geometry, self.operator.geometry.reference, self.operator.transport
-        U = np.moveaxis(transport.U, -1, 1).reshape(-1, len(r.weights), r.tdim)[: g.owned]
-        per, facets = len(r.facet_weights), len(g.facets.cells)
-        blocks = -(-facets // LANES)
-        F = transport.F[: blocks * per * LANES].reshape(blocks, per, LANES)
-        return U, np.moveaxis(F, -1, 1).reshape(-1, per)[:facets]
+def _blocks(operator: DensityOperator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Local row cells (k,), global column cells (k,) and blocks (k, n, n) of the matrix; local."""
+    g, r, facets = operator.geometry, operator.geometry.reference, operator.geometry.facets
+    inverse = np.linalg.inv(g.mass)
+    U = unblocked(operator.transport.U, g.owned)  # (owned, q, tdim)
+    own = np.einsum("cqa,qai,qj->cij", U, r.gradient, r.basis, optimize=True) if r.degree else np.zeros((g.owned, 1, 1))
+    F = unblocked(operator.transport.F[:-8].reshape(-1, len(r.facet_weights), 8), len(facets.cells))
+    plus = np.take_along_axis(r.facet_basis[facets.local[:, 1]], facets.partner[..., None], axis=1)
+    traces = (r.facet_basis[facets.local[:, 0]], plus)  # both in the minus side's order of points
+    cells = operator.mesh.mesh.topology.index_map(operator.mesh.tdim).local_to_global(np.arange(g.total, dtype=np.int32))
+    rows, columns, blocks = [], [], []
+    for side, sign in ((0, 1.0), (1, -1.0)):
+        here = np.flatnonzero(facets.cells[:, side] < g.owned)
+        cell, flux = facets.cells[here, side], sign * F[here]
+        v, u = traces[side][here], traces[1 - side][here]
+        np.subtract.at(own, cell, np.einsum("fq,fqi,fqj->fij", np.maximum(flux, 0.0), v, v, optimize=True))
+        rows.append(cell)
+        columns.append(cells[facets.cells[here, 1 - side]])
+        blocks.append(-inverse[cell] @ np.einsum("fq,fqi,fqj->fij", np.minimum(flux, 0.0), v, u, optimize=True))
+    rows.append(np.arange(g.owned))
+    columns.append(cells[:g.owned])
+    blocks.append(inverse @ own)
+    return np.concatenate(rows), np.concatenate(columns), np.concatenate(blocks)

@@ -19,7 +19,6 @@ from petsc4py import PETSc
 
 from meshes import geometry as shapes
 from problems.errors import ProblemError
-from solver.density.blocks import BlockMatrix, in_solver_order, inverse_mass
 from solver.density.operator import DensityOperator
 
 
@@ -32,9 +31,7 @@ def laplacian(operator: DensityOperator) -> PETSc.Mat:
     Raises:
         ProblemError: degree 0 in more than one dimension, where values alone do not tell gradients.
     """
-    cells = np.arange(operator.owned)
-    inverse = BlockMatrix(operator, cells, cells).set(-inverse_mass(operator))
-    product = inverse.matMult(stiffness(operator))
+    product = _minus_inverse_mass(operator).matMult(stiffness(operator))
     product.setBlockSizes(operator.size, operator.size)
     return product
 
@@ -65,7 +62,24 @@ def stiffness(operator: DensityOperator) -> PETSc.Mat:
                 + (2 * sigma * jump(u) * jump(v) - flux(u) * jump(v) - flux(v) * jump(u)) * dS)
     assembled = dolfinx.fem.petsc.assemble_matrix(dolfinx.fem.form(form))
     assembled.assemble()
-    return in_solver_order(operator, assembled)
+    # dolfinx numbers the unknowns of a cell as it likes; the solver's vectors go cell by cell.
+    start = operator.space.dofmap.index_map.local_range[0]
+    numbers = start + operator.dofs[: operator.owned].ravel()
+    order = PETSc.IS().createGeneral(numbers.astype(PETSc.IntType), comm=operator.comm)
+    return assembled.createSubMatrix(order, order)
+
+
+def _minus_inverse_mass(operator: DensityOperator) -> PETSc.Mat:
+    """-M^{-1}, one block per cell."""
+    n, owned = operator.size, operator.owned
+    matrix = PETSc.Mat().createAIJ(((operator.unknowns, None), (operator.unknowns, None)), nnz=n, comm=operator.comm)
+    first = matrix.getOwnershipRange()[0]
+    rows = np.arange(owned * n + 1, dtype=PETSc.IntType) * n
+    columns = first + np.arange(owned)[:, None, None] * n + np.broadcast_to(np.arange(n), (owned, n, n))
+    values = -np.linalg.inv(operator.geometry.mass)
+    matrix.setValuesCSR(rows, columns.ravel().astype(PETSc.IntType), values.ravel())
+    matrix.assemble()
+    return matrix
 
 
 def cell_sizes(operator: DensityOperator) -> dolfinx.fem.Function:

@@ -93,8 +93,8 @@ class DensityOperator:
         local = float(np.einsum("ci,ci,c->", g.mean, state.reshape(-1, self.size), g.volume))
         return self.comm.allreduce(local, op=MPI.SUM)
 
-    def rhs(self, t: float, state: np.ndarray, out: np.ndarray) -> float:
-        """out = d rho/dt of the limited `state` (which stays as it is), with the weights of depth t.
+    def rhs(self, t: float, state: np.ndarray, out: np.ndarray, *, limit: bool = True) -> float:
+        """out = d rho/dt of the limited `state` (which stays as it is), with the weights of depth t; `limit` False: as it is.
 
         Returns the least cell average of `state` on this rank: forward Euler steps of the limited density have the same averages as
         those of the density itself, so that non-negative averages at every stage prove the step positive (Zhang & Shu 2010).
@@ -102,7 +102,7 @@ class DensityOperator:
         work, n = self._work.array, self.unknowns
         work[:n] = state
         lowest = 0.0
-        if self.problem.density.limiter:
+        if limit and self.problem.density.limiter:
             with stage("limiter"):
                 lowest = self.transport.limit(work, tiny=ROUNDING * self._scale)[0]
         self.set_velocity(t, work[:n])
