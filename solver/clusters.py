@@ -86,14 +86,14 @@ def _linked(points: Array, reach: float) -> NDArray[np.int64]:
     order = np.argsort(cell, kind="stable")
     starts = np.searchsorted(cell[order], np.arange(m + 1))
     sizes = np.diff(starts)
-    # Two cells can only be linked if their centres of gravity are within reach plus a diameter.
+    # Cells have diameter `reach`: linked ones have their centres of gravity within three times that.
     centres = np.stack([np.bincount(cell, x, m) / sizes for x in points.T], axis=1)
-    pairs = cKDTree(centres).query_pairs(2 * reach, output_type="ndarray")
+    pairs = cKDTree(centres).query_pairs(3 * reach, output_type="ndarray")
     if len(pairs) == 0:
         return cell
     distance = np.linalg.norm(centres[pairs[:, 0]] - centres[pairs[:, 1]], axis=1)
     pairs = pairs[np.argsort(distance, kind="stable")]
-    labels = np.arange(m)
+    labels, edges = np.arange(m), np.zeros((0, 2), int)
     while len(pairs):
         pairs = pairs[labels[pairs[:, 0]] != labels[pairs[:, 1]]]
         if len(pairs) == 0:
@@ -102,7 +102,7 @@ def _linked(points: Array, reach: float) -> NDArray[np.int64]:
         take = max(1, int(np.searchsorted(work, CHUNK)))
         now, pairs = pairs[:take], pairs[take:]
         joined = _touching(points, order, starts, sizes, now, reach)
-        edges = np.concatenate((labels[now[joined]], np.column_stack((np.arange(m), labels))))
+        edges = np.concatenate((edges, now[joined]))
         graph = coo_matrix((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(m, m))
         labels = connected_components(graph, directed=False)[1]
     return np.unique(labels[cell], return_inverse=True)[1].reshape(-1)

@@ -14,6 +14,9 @@ from solver.particle_layout import Layout
 
 Array = NDArray[np.float64]
 
+# Beyond this norms overflow.
+LARGEST = 1e150
+
 
 class NotFiniteError(ArithmeticError):
     """Tokens left the range of numbers; raised on every rank at once. `where` is (member, token) of the first one."""
@@ -76,8 +79,9 @@ class Drift:
             NotFiniteError: on every rank, if a point of any rank is not finite.
         """
         sources = self.layout.gather(points)
-        if not np.isfinite(sources).all():
-            bad = np.argwhere(~np.isfinite(sources))[0]
+        sane = np.abs(sources) < LARGEST
+        if not sane.all():
+            bad = np.argwhere(~sane)[0]
             raise NotFiniteError((int(bad[0]), int(bad[1])))
         self.calls += 1
         result = np.empty_like(points)
