@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -12,7 +13,7 @@ from mpi4py import MPI
 from solver.density.diagnostics import diagnostics
 from solver.density.geometry import pseudo_inverse
 from solver.density.operator import DensityOperator, stage
-from solver.density.reference import density_element, tabulate
+from solver.density.reference import density_element, quadrature, tabulate
 from solver.density.sources import Gather
 from solver.density.subcells import composite_quadrature, edge_pieces, subdivision
 
@@ -90,6 +91,21 @@ class DensitySnapshot:
             cells = len(everything) // len(lattice)
             triangles = (np.arange(cells)[:, None, None] * len(lattice) + simplices).reshape(-1, 3)
         return everything[:, :-1].copy(), everything[:, -1].copy(), triangles
+
+    def l2_distance(self, f: Callable[[np.ndarray], np.ndarray], extra: int = 6) -> float:
+        """L2 norm over the mesh of the density minus f, which takes points (n, d) of the manifold to values (n,).
+
+        Quadrature exact for twice the degree plus `extra`: at the density's own points the error would look too small, since some
+        of them are points of superconvergence.
+        """
+        op, r = self.operator, self.operator.geometry.reference
+        points, weights = quadrature(r.tdim, 2 * r.degree + extra)
+        own = slice(0, op.owned)
+        x = op.geometry.map.points(points, own)
+        _, measure = pseudo_inverse(op.geometry.map.jacobian(points, own))
+        rho = self.state.reshape(-1, op.size) @ tabulate(density_element(r.tdim, r.degree), points).T
+        exact = np.asarray(f(op.problem.manifold.retract(x.reshape(-1, x.shape[-1])))).reshape(rho.shape)
+        return float(np.sqrt(op.comm.allreduce(float(np.sum((rho - exact) ** 2 * measure * weights)), op=MPI.SUM)))
 
     def integral(self, values: np.ndarray) -> float:
         """int values rho by the density's own quadrature; `values` (owned, q) at `operator.geometry.points`, local."""
