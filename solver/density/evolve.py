@@ -10,6 +10,7 @@ import numpy as np
 from mpi4py import MPI
 from petsc4py import PETSc
 
+from solver.density.implicit import attach, linear_solver
 from solver.density.operator import DensityOperator
 from solver.density.schemes import configure, options_of, step_bounds
 from solver.density.snapshot import DensitySnapshot
@@ -64,12 +65,13 @@ class DensitySolver:
         self.ts.setRHSFunction(self._rhs, self.operator.create_vector())
         self.ts.setTolerances(rtol=problem.density.rtol, atol=problem.density.atol)
         self.ts.setMaxSteps(10**9)
-        configure(self.ts, problem.density.integrator, options_prefix)
         options = options_of(options_prefix, problem.density.integrator)
+        configure(self.ts, problem.density.integrator, options_prefix, linear_solver(self.state.getSize(), options))
+        self.implicit = attach(self.ts, self.operator, lambda: self.time)
         self.radius, self.nu = step_bounds(self.ts, options_prefix, options, problem.density.degree)
         self.chooses = options.get("ts_adapt_type", "none") != "none"
         self.ts.setSolution(self.state)
-        self._suggested = np.inf
+        self._suggested = self.implicit.first_step(self.state) if self.implicit is not None and self.chooses else np.inf
         self._lowest = np.inf
 
     def run(self, on_output: Callable[[DensitySnapshot], None], on_step: Callable[[StepInfo], None] | None = None) -> None:
@@ -163,6 +165,8 @@ class DensitySolver:
             except PETSc.Error as error:
                 raise RunError(f"PETSc's {self.ts.getType()} step failed: {error}", step=self.step, time=start) from None
             done = self.ts.getTime() - start
+            if self.implicit is not None:
+                self.implicit.repair(self.state.array, self.total_mass)
             lowest = self.operator.lowest_average(self._lowest, self.state.array)
             if not self.problem.density.limiter or lowest >= -ROUNDING * self._top:
                 break

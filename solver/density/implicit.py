@@ -28,24 +28,23 @@ DIRECT_UNKNOWNS = 30_000  # up to here a sparse factorisation is the quickest, o
 CLIPPED = 1e-2  # mass that a step may make negative in cells before it counts as failed
 
 
-def linear_solver(unknowns: int, integrator: str, matrix_free: bool = False) -> dict[str, str]:
-    """PETSc options for linear solves with this many unknowns (global); the user's own options override them.
+def linear_solver(unknowns: int, given: dict[str, str]) -> dict[str, str]:
+    """PETSc options for linear solves with this many unknowns (global), where the options `given` leave a choice.
 
     Directly up to `DIRECT_UNKNOWNS`. Beyond, GMRES with algebraic multigrid on the cells: blocks of one cell are
     smoothed together.
     """
-    options = {"ksp_error_if_not_converged": "", "snes_error_if_not_converged": ""}
     if unknowns <= DIRECT_UNKNOWNS:
-        options |= {"ksp_type": "preonly", "pc_type": "lu"}
+        options = {"ksp_type": "preonly", "pc_type": "lu"}
         if PETSc.Sys.hasExternalPackage("mumps"):
             options["pc_factor_mat_solver_type"] = "mumps"
     else:
-        options |= {"ksp_type": "gmres", "ksp_rtol": "1e-9", "pc_type": "gamg", "pc_gamg_threshold": "0.02",
+        options = {"ksp_type": "gmres", "ksp_rtol": "1e-9", "pc_type": "gamg", "pc_gamg_threshold": "0.02",
                     "mg_levels_ksp_type": "chebyshev", "mg_levels_pc_type": "pbjacobi"}
-    if matrix_free:
+    if {"snes_mf", "snes_mf_operator"} & given.keys():
         options |= {"ksp_type": "gmres", "ksp_rtol": "1e-6"}
     # With transport explicit the stage equations are linear: one solve each, no second residual.
-    options["snes_type"] = "ksponly" if integrator in IMPLICIT_EXPLICIT else "newtonls"
+    options["snes_type"] = "ksponly" if given.get("ts_type") in IMPLICIT_EXPLICIT else "newtonls"
     return options
 
 
@@ -105,6 +104,15 @@ class ImplicitTerms:
         if total > 0.0:
             cells *= mass / total
         return clipped
+
+    def first_step(self, state: PETSc.Vec) -> float:
+        """A step over which the density changes by about a hundredth: some types control the error from the second on."""
+        slope = self._work.duplicate()
+        self.operator.rhs(self.now(), state.array_r, slope.array_w, limit=False)
+        if self.noise is not None:
+            self.noise.multAdd(state, slope, slope)
+        speed = slope.norm()
+        return 0.01 * state.norm() / speed if speed > 0.0 else np.inf
 
     def _pattern(self) -> PETSc.Mat:
         """A matrix with the entries of everything that is added up in `_jacobian`."""

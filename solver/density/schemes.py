@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,15 +54,16 @@ SCHEMES = {
 FAMILIES = ("ts_", "snes_", "ksp_", "pc_", "mat_")
 
 
-def configure(ts: PETSc.TS, integrator: str, prefix: str) -> None:
-    """Set the type and options of `ts`; what the user put into the options database, with `prefix` or without, goes first.
+def configure(ts: PETSc.TS, integrator: str, prefix: str, defaults: Mapping[str, str] | None = None) -> None:
+    """Set the type and options of `ts`; what the user put into the options database, with `prefix` or without, goes first, then
+    the scheme's own, then `defaults`.
 
     Raises:
         ProblemError: a type PETSc does not know.
     """
     scheme, database = SCHEMES[integrator], PETSc.Options()
     given = database.getAll()
-    wanted = {"ts_type": scheme.ts, **dict(scheme.options)}
+    wanted = {**(defaults or {}), "ts_type": scheme.ts, **dict(scheme.options)}
     if "ts_type" in given or f"{prefix}ts_type" in given:
         wanted.pop("ts_type")
     wanted.update({key: value for key, value in given.items() if key.startswith(FAMILIES)})
@@ -103,7 +105,7 @@ def step_bounds(ts: PETSc.TS, prefix: str, given: dict[str, str], degree: int) -
 
 def options_of(prefix: str, integrator: str) -> dict[str, str]:
     """The options in force, without prefix: the scheme's own, overridden by the database's."""
-    given: dict[str, Any] = dict(SCHEMES[integrator].options)
+    given: dict[str, Any] = {"ts_type": SCHEMES[integrator].ts, **dict(SCHEMES[integrator].options)}
     database = PETSc.Options().getAll()
     given.update({k: v for k, v in database.items() if k.startswith(FAMILIES)})
     given.update({k[len(prefix):]: v for k, v in database.items() if k.startswith(prefix)})
