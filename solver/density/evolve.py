@@ -14,9 +14,11 @@ from solver.density.implicit import attach, linear_solver
 from solver.density.operator import DensityOperator
 from solver.density.schemes import configure, options_of, step_bounds
 from solver.density.snapshot import DensitySnapshot
+from solver.density.stationary import run_to_stationary
 from solver.errors import RunError
 
 SAFETY = 0.9  # of the positivity and stability bounds, if the problem does not say
+ACCURATE = 0.1  # a step is at most this over the strength of attention, also where tokens hardly move
 SMALLEST = 1e-10  # of the time to the next output: steps below it mean that the run cannot go on
 DRIFT = 1e-14  # largest relative change of mass in one step that is rounding
 ROUNDING = 1e-13  # averages this far below zero, relative to the largest density, are rounding
@@ -53,7 +55,7 @@ class DensitySolver:
 
     def __init__(self, problem: Any, comm: MPI.Comm = MPI.COMM_WORLD, *, options_prefix: str = "density_",
                  operator: DensityOperator | None = None):
-        self.problem, self.comm = problem, comm
+        self.problem, self.comm, self.options_prefix = problem, comm, options_prefix
         self.operator = operator if operator is not None else DensityOperator(problem, comm)
         self.time, self.step, self.rejected = 0.0, 0, 0
         self.state = self.operator.create_vector()
@@ -90,6 +92,9 @@ class DensitySolver:
             self.advance(target, on_step)
             if target in outputs:
                 on_output(self.snapshot())
+        if self.problem.time.stationary:
+            run_to_stationary(self, on_step)
+            on_output(self.snapshot())
 
     def advance(self, target: float, on_step: Callable[[StepInfo], None] | None = None) -> None:
         """Integrate up to depth `target` exactly, within one layer of the attention."""
@@ -120,6 +125,14 @@ class DensitySolver:
         self.ts.restartStep()
         self._settle()
 
+    def accept(self, state: np.ndarray) -> None:
+        """Replace the density by the unknowns `state`, made non-negative and of the same mass."""
+        self.state.array[:] = state
+        if self.implicit is not None:
+            self.implicit.repair(self.state.array, self.total_mass)
+        self.ts.restartStep()
+        self._settle()
+
     def _rhs(self, ts: PETSc.TS, t: float, x: PETSc.Vec, out: PETSc.Vec) -> None:
         lowest = self.operator.rhs(self.time, x.array_r, out.array_w)
         self._lowest = min(self._lowest, lowest)
@@ -141,8 +154,10 @@ class DensitySolver:
         cfl = self.problem.density.cfl or SAFETY
         if self.problem.density.step is not None:
             return self.problem.density.step
-        positive, outflow = self.operator.euler_bounds(self.time, self.state.array)
+        positive, outflow, strength = self.operator.euler_bounds(self.time, self.state.array)
         bounds = [self.nu / outflow if outflow > 0.0 else np.inf]
+        if strength > 0.0:
+            bounds.append(ACCURATE / strength)
         if self.radius > 0.0 and self.problem.density.limiter:
             bounds.append(self.radius * positive)
         return cfl * min(bounds)

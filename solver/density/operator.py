@@ -129,11 +129,11 @@ class DensityOperator:
             lowest = min(lowest, float(averages.min()))
         return self.comm.allreduce(lowest, op=MPI.MIN)
 
-    def euler_bounds(self, t: float, state: np.ndarray) -> tuple[float, float]:
-        """For the velocity of `state`: largest forward Euler step that keeps averages non-negative, and the largest outflow of a cell
-        relative to its measure (a rate); global."""
+    def euler_bounds(self, t: float, state: np.ndarray) -> tuple[float, float, float]:
+        """For the velocity of `state`, global: the largest forward Euler step that keeps averages non-negative; the largest outflow of
+        a cell relative to its measure (a rate); the greatest length of the attention field before projection."""
         self.set_velocity(t, state)
-        rates = np.array(self.transport.rates())
+        rates = np.array([*self.transport.rates(), self.velocity.strength])
         self.comm.Allreduce(MPI.IN_PLACE, rates, op=MPI.MAX)
         r = self.geometry.reference
         outflow = rates[1] / r.volume
@@ -141,7 +141,7 @@ class DensityOperator:
             positive = 1.0 / outflow if outflow > 0 else np.inf
         else:
             positive = r.positivity / rates[0] if rates[0] > 0 else np.inf
-        return float(positive), float(outflow)
+        return float(positive), float(outflow), float(rates[2])
 
     def gather_cells(self, state: np.ndarray) -> np.ndarray:
         """(cells, size) unknowns in canonical order, on every rank."""

@@ -30,6 +30,7 @@ class Velocity:
         nodes (k, d): velocity nodes of this rank's owned cells, on the manifold; local.
         cell_nodes (owned, .), facet_nodes (f, .): node numbers as `Transport` wants them; local.
         sources (m, d): all quadrature points of the density in canonical order; the same on every rank.
+        strength: largest |sum_h V_h m_h| met at this rank's nodes in the latest evaluation, a bound of the rates of the flow; local.
         log_time: d log(physical depth)/d(depth of the run) that `time.rescaled` asks for: -beta, else 0.
     """
 
@@ -54,6 +55,7 @@ class Velocity:
         self.volumes = self.gather(self._weights[..., 0]).ravel()
         self._bound: dict[int, Any] = {}
         self._full_support: bool | None = None
+        self.strength = 0.0
         beta = problem.attention.layers[0].weights.beta
         self.log_time = -beta if problem.attention.rescaled_time else 0.0
 
@@ -90,6 +92,8 @@ class Velocity:
         return self.tangent(values * math.exp(exponent) if exponent else values)
 
     def tangent(self, values: np.ndarray) -> np.ndarray:
+        """The tangent part of values (k, d) at the nodes."""
+        self.strength = float(np.sqrt(np.max(np.einsum("ki,ki->k", values, values), initial=0.0)))
         return np.ascontiguousarray(self.manifold.project(self.nodes, values))
 
     def _zero_temperature(self, weights: Weights, state: np.ndarray) -> np.ndarray:
