@@ -112,7 +112,8 @@ def _integrate_fibres(law: InitialLaw, centres: Array, kernel: Array, k: int) ->
             x = weights[:, None, :1] * centres[None, start:start + block] + points[:, None, :]
             values = law.density(x.reshape(-1, centres.shape[1])).reshape(len(points), -1)
             current = weights[:, 1] @ values
-            done = np.abs(current - previous).max() <= 10 ** max(0, kernel.shape[1] - 1) * AGREEMENT * max(1.0, np.abs(current).max())
+            tolerance = 10 ** (kernel.shape[1] - 1) * AGREEMENT * max(1.0, np.abs(current).max())
+            done = np.abs(current - previous).max() <= tolerance
             previous = current
             if done:
                 break

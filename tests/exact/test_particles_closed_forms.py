@@ -1,5 +1,7 @@
 """Particles against the exact solutions of theory.md §3 to §5."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy.integrate import quad, solve_ivp
@@ -247,7 +249,7 @@ def test_minimum_distance_of_the_misaligned_circle_at_low_cost():
     found = run(p)
     ratios = [np.abs(s.points @ other) / np.abs(s.points @ e) for s in found]
     slow = 1.0 / np.linalg.svd(transposed, compute_uv=False)[0]  # (l1 - l2) / max |B^T x|
-    for before, after in zip(ratios, ratios[1:], strict=False):
+    for before, after in pairwise(ratios):
         assert np.all(after[before > 0.5] < before[before > 0.5] * np.exp(-0.1 * slow) * 1.02)
 
 

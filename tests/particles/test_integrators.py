@@ -10,7 +10,8 @@ from solver.particle_integrators import TABLES
 from solver.particles import ParticleSolver, simulate_particles
 from tests.particles.support import SMOOTH_CIRCLE, on_circle, problem, run
 
-TILTED = {"value": [[1.2, 0.5, 0.0], [-0.3, 0.8, 0.2], [0.1, 0.0, 0.5]], "key": [[1.0, 0.2, 0.0], [0.0, 0.7, 0.4], [0.3, 0.0, 1.0]]}
+TILTED = {"value": [[1.2, 0.5, 0.0], [-0.3, 0.8, 0.2], [0.1, 0.0, 0.5]],
+          "key": [[1.0, 0.2, 0.0], [0.0, 0.7, 0.4], [0.3, 0.0, 1.0]]}
 
 
 @pytest.mark.parametrize("name", sorted(TABLES))
@@ -142,8 +143,9 @@ def test_token_hits_the_wall_at_the_right_moment():
 
 def test_blow_up_ends_with_a_run_error():
     """theory.md §5.4 with v b > 0: Sigma blows up at t = 1/(2 beta v b Sigma_0) = 1."""
-    p = problem("euclidean", dimension=1, beta=1.0, end=3.0, law="normal", initial={"components": [{"mean": [0.5], "covariance": 0.5}]},
-                particles={"count": 30, "rtol": 1e-6, "integrator": "euler", "step": 0.2}, attention={"value": [[1e200]]})
+    p = problem("euclidean", dimension=1, beta=1.0, end=3.0, law="normal",
+                initial={"components": [{"mean": [0.5], "covariance": 0.5}]}, attention={"value": [[1e200]]},
+                particles={"count": 30, "rtol": 1e-6, "integrator": "euler", "step": 0.2})
     with pytest.raises(RunError, match="range of numbers") as caught:
         simulate_particles(p, MPI.COMM_SELF)
     assert caught.value.time is not None
@@ -160,8 +162,8 @@ def test_stationary_run_stops_by_itself():
 @pytest.mark.parametrize("noise", [0.0, 0.1])
 def test_resumed_runs_are_the_uninterrupted_ones(options, noise):
     def fresh():
-        return ParticleSolver(problem(beta=8.0, end=1.0, outputs=5, noise=noise, particles={"count": 60, **options}, **SMOOTH_CIRCLE),
-                              MPI.COMM_SELF)
+        settings = {"count": 60, **options}
+        return ParticleSolver(problem(beta=8.0, outputs=5, noise=noise, particles=settings, **SMOOTH_CIRCLE), MPI.COMM_SELF)
 
     whole, states = [], []
     first = fresh()

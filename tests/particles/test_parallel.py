@@ -11,15 +11,19 @@ from solver.particles import ParticleSolver
 from tests.particles.support import SMOOTH_CIRCLE, SMOOTH_SPHERE, problem
 
 cases = {
-    "circle": problem(beta=30.0, end=1.0, outputs=3, particles={"count": 200, "rtol": 1e-8}, **SMOOTH_CIRCLE),
-    "few": problem(beta=5.0, end=1.0, particles={"count": 40}, **SMOOTH_CIRCLE),
-    "sphere": problem("sphere", beta=100.0, end=0.4, particles={"count": 450, "rtol": 1e-6}, **SMOOTH_SPHERE),
-    "flat": problem("rectangle", bounds=[[-1, 1], [-1, 1]], beta=2.0, particles={"count": 300, "sampling": "random"}),
+    "circle": problem(beta=30.0, end=1.0, outputs=3, attention={"value": [[2.0, 0.5], [0, 1]]},
+                      particles={"count": 200, "rtol": 1e-8}, **SMOOTH_CIRCLE),
+    "few": problem(beta=5.0, end=1.0, particles={"count": 40, "rtol": 1e-8}, **SMOOTH_CIRCLE),
+    "sphere": problem("sphere", beta=100.0, end=1.0, attention={"value": [[2, 0.5, 0], [0, 1, 0], [0.2, 0, -1]]},
+                      particles={"count": 450, "rtol": 1e-6}, **SMOOTH_SPHERE),
+    "flat": problem("rectangle", bounds=[[-1, 1], [-1, 1]], beta=2.0,
+                    particles={"count": 300, "sampling": "random", "rtol": 1e-6}),
     "seven": problem("sphere", dimension=7, beta=20.0, end=0.5, particles={"count": 301, "sampling": "random", "rtol": 1e-6}),
-    "usa": problem(beta=3.0, end=0.3, attention={"normalization": "none"}, particles={"count": 150}, **SMOOTH_CIRCLE),
+    "usa": problem(beta=3.0, end=0.3, attention={"normalization": "none"}, particles={"count": 150, "rtol": 1e-8}, **SMOOTH_CIRCLE),
     "noise": problem("sphere", beta=5.0, end=0.5, noise=0.2,
                      particles={"count": 200, "ensemble": 2, "sampling": "random", "step": 0.05}),
-    "cold": problem(beta=np.inf, end=0.5, attention={"value": [[2.0, 0], [0, 1]]}, particles={"count": 130, "integrator": "rk4"}),
+    "cold": problem(beta=np.inf, end=0.5, attention={"value": [[2.0, 0], [0, 1]]},
+                    particles={"count": 130, "integrator": "rk4"}),
 }
 out = {}
 for name, p in cases.items():
@@ -56,7 +60,8 @@ from solver.errors import RunError
 from solver.particles import simulate_particles
 from tests.particles.support import problem
 p = problem("euclidean", dimension=1, beta=1.0, end=3.0, law="normal", attention={"value": [[1e200]]},
-            initial={"components": [{"mean": [0.5], "covariance": 0.5}]}, particles={"count": 200, "integrator": "euler", "step": 0.2})
+            initial={"components": [{"mean": [0.5], "covariance": 0.5}]},
+            particles={"count": 200, "integrator": "euler", "step": 0.2})
 try:
     simulate_particles(p, MPI.COMM_WORLD)
 except RunError as error:

@@ -1,5 +1,7 @@
 """How well tokens stand for the initial law, and for the law at later depth."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy.stats import chi2
@@ -64,13 +66,14 @@ def test_quadrature_converges_exponentially_on_the_circle():
               for n in (16, 32, 48, 64, 80)]
     assert errors[-1] < 1e-9
     # Every 16 further nodes win at least a factor 10, until the tolerance of the time steps is reached.
-    for before, after in zip(errors, errors[1:], strict=False):
+    for before, after in pairwise(errors):
         assert after < max(before / 10, 1e-9)
 
 
 def test_quadrature_converges_exponentially_on_the_sphere():
     def mean(n):
-        return run(problem("sphere", beta=4.0, end=0.5, particles={"count": n, "rtol": 1e-10}, **SMOOTH_SPHERE))[-1].row["mean"][2]
+        p = problem("sphere", beta=4.0, end=0.5, particles={"count": n, "rtol": 1e-10}, **SMOOTH_SPHERE)
+        return run(p)[-1].row["mean"][2]
 
     exact = mean(1800)
     errors = [abs(mean(2 * m * m) - exact) for m in (6, 10, 14)]

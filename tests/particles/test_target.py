@@ -76,7 +76,8 @@ def test_von_mises_fisher_in_the_plane_of_the_great_circle():
     phi = np.linspace(0, np.pi, 7)
     z, w = np.polynomial.legendre.leggauss(60)
     a = np.pi / 2 * z
-    expected = kappa / (4 * np.pi * np.sinh(kappa)) * np.pi / 2 * (np.exp(kappa * np.outer(np.cos(phi), np.cos(a))) * np.cos(a)) @ w
+    fibres = np.exp(kappa * np.outer(np.cos(phi), np.cos(a))) * np.cos(a)
+    expected = kappa / (8 * np.sinh(kappa)) * fibres @ w
     assert goal.density(on_circle(phi)) == pytest.approx(expected, rel=1e-12)
 
 
@@ -126,7 +127,7 @@ def test_map_is_the_projection_map():
 @pytest.mark.parametrize(("options", "word"), [
     ({"attention": {"value": [[0.0, -1.0], [1.0, 0.0]]}}, "rotates"),
     ({"attention": {"value": [[0.0, 0.0], [0.0, 0.0]]}}, "zero"),
-    ({"attention": {"layers": [{"until": 0.5, "value": [[2.0, 0], [0, 1]]}, {"value": [[1.0, 0], [0, 2]]}]}}, "change with depth"),
+    ({"attention": {"layers": [{"until": 0.5, "value": [[2.0, 0], [0, 1]]}, {"value": [[1.0, 0], [0, 2]]}]}}, "with depth"),
     ({"attention": {"heads": [{"query": [[2.0, 0], [0, 1]]}, {"query": [[1.0, 0], [0, 3]]}]}}, "do not add up"),
     ({"space": "rectangle", "bounds": [[-1, 1], [-1, 1]]}, "Without layer normalisation"),
 ])
@@ -141,7 +142,8 @@ def test_no_target_and_why(options, word):
 
 def test_heads_that_share_their_scores_add_up():
     turn = rotation(2, 5)
-    heads = [{"query": [[2.0, 0], [0, 1]], "value": [[1.0, 0.2], [0, 0]]}, {"query": [[6.0, 0], [0, 3]], "value": [[0.5, 0], [0, 0.3]]}]
+    heads = [{"query": [[2.0, 0], [0, 1]], "value": [[1.0, 0.2], [0, 0]]},
+             {"query": [[6.0, 0], [0, 3]], "value": [[0.5, 0], [0, 0.3]]}]
     goal = target(problem(attention={"heads": heads}))
     assert goal.analysis.matrix == pytest.approx(np.array([[1.5, 0.2], [0, 0.3]]) @ np.diag([2.0, 1.0]))
     orthogonal = target(problem(attention={"heads": [{"key": turn.tolist()}, {"value": [[2.0, 0], [0, 1]]}]}))
@@ -149,7 +151,8 @@ def test_heads_that_share_their_scores_add_up():
 
 
 def test_layers_that_differ_in_beta_alone_share_a_target():
-    goal = target(problem(beta=None, attention={"value": [[2.0, 0], [0, 1]], "layers": [{"until": 0.5, "beta": 5.0}, {"beta": 50.0}]}))
+    layers = [{"until": 0.5, "beta": 5.0}, {"beta": 50.0}]
+    goal = target(problem(beta=None, attention={"value": [[2.0, 0], [0, 1]], "layers": layers}))
     assert goal.exists
     assert goal.predictions.beta == 50.0
 
