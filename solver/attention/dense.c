@@ -141,13 +141,14 @@ void coldflow_hardmax(int d, long n, const double *z, double tie, double radius,
     }
 }
 
-/* y (n, d) and log2 masses l (n,), taken in the order given by `order` (or as they are, if null), into packs. */
-void coldflow_pack(int d, long n, const double *y, const double *l, const long *order, double *packed)
+/* y (n, d) and log2 masses l (n,), taken in the order given by `order` (or as they are, if null), into `packs` packs;
+   the places beyond n are left empty. */
+void coldflow_pack(int d, long n, const double *y, const double *l, const long *order, long packs, double *packed)
 {
-    for (long j = 0; j < (n + LANES - 1) / LANES * LANES; ++j) {
+    for (long j = 0; j < packs * LANES; ++j) {
         double *pack = packed + j / LANES * LANES * PACK(d) + j % LANES;
         long from = j < n ? (order ? order[j] : j) : -1;
         for (int k = 0; k < d; ++k) pack[k * LANES] = from < 0 ? 0.0 : y[from * d + k];
-        pack[d * LANES] = from < 0 ? EMPTY : l[from];
+        pack[d * LANES] = from < 0 || l[from] < EMPTY ? EMPTY : l[from];
     }
 }

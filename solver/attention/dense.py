@@ -10,19 +10,21 @@ from solver.attention.reference import TIE
 
 Array = np.ndarray
 # Exponents (base 2) that may all be summed relative to the largest possible one without underflow.
-BOUNDED_RANGE = 900.0
+BOUNDED_RANGE = 800.0
 
 
-def pack(points: Array, log_masses: Array, order: Array | None = None) -> Array:
-    """Sources in packs of eight, (ceil(m/8), d+1, 8): coordinates and base-2 logarithms of their masses.
+def pack(points: Array, log_masses: Array, order: Array | None = None, multiple: int = 1) -> Array:
+    """Sources in packs of eight, (packs, d+1, 8): coordinates and base-2 logarithms of their masses.
 
-    points (m, d), log_masses (m,) all finite, order (m,) or None: which source comes at which place.
+    points (m, d), log_masses (m,), -inf for none, order (m,) or None: which source comes at which place; the number of
+    packs is rounded up to a `multiple`.
     """
     ffi, lib = library()  # type: ignore[misc]
     m, d = points.shape
-    packed = aligned(-(-m // LANES), d + 1, LANES)
+    packs = -(-m // (LANES * multiple)) * multiple
+    packed = aligned(packs, d + 1, LANES)
     chosen = ffi.NULL if order is None else pointer(order)
-    lib.coldflow_pack(d, m, pointer(points), pointer(log_masses), chosen, pointer(packed))
+    lib.coldflow_pack(d, m, pointer(points), pointer(log_masses), chosen, packs, pointer(packed))
     return packed
 
 
@@ -32,7 +34,7 @@ def dense_moments(z: Array, packed: Array, radius: float, log_range: tuple[float
     z (n, d); packed as from `pack`; radius >= max |y|; log_range: smallest and largest base-2 log mass. Local.
 
     Every exponent lies within 2 |z| radius + the range of the masses of the largest possible one. Where that is
-    below 900 binary orders the largest possible exponent is subtracted, and nothing can underflow; elsewhere the
+    below 800 binary orders the largest possible exponent is subtracted, and nothing can underflow; elsewhere the
     kernel keeps the running maximum over tiles of sources.
     """
     _, lib = library()  # type: ignore[misc]

@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from solver.attention.dense import dense_hardmax, dense_moments
+from solver.attention.head import METHODS, HeadField, Report, Settings
 from solver.attention.kernels import library
 from solver.attention.law import Law, Sources
 from solver.attention.moments import Moments
-from solver.attention.reference import reference_hardmax, reference_moments
 from solver.compiled import threads
 from solver.errors import RunError
 
 Array = np.ndarray
-METHODS = ("auto", "dense", "numpy")
-
-
-@dataclass
-class Report:
-    """How the latest evaluation was done, summed over heads; local to the rank.
-
-    Attributes:
-        method: what was used ("dense", "numpy", "pruned", "fourier", "harmonics", "mean").
-        pairs: exponentials evaluated.
-        refined: targets whose expansion was not certain enough and were summed again by another method.
-    """
-
-    method: str = ""
-    pairs: int = 0
-    refined: int = 0
 
 
 class Attention:
@@ -58,6 +39,8 @@ class Attention:
         self.beta = float(weights.beta)
         if not self.beta >= 0.0:
             raise ValueError(f"beta is {self.beta}, not a number from 0 to infinity")
+        if not self.accuracy > 0.0:
+            raise ValueError(f"accuracy is {self.accuracy}, not a positive number")
         self.scores = [np.ascontiguousarray(head.score, dtype=float) for head in weights.heads]
         self.values = [np.ascontiguousarray(head.value, dtype=float) for head in weights.heads]
         self.workers = workers or threads()
@@ -111,12 +94,16 @@ class BoundAttention:
         if targets.ndim != 2 or targets.shape[1] != d:
             raise ValueError(f"targets have shape {targets.shape}, not (n, {d})")
         factor = 1.0 if np.isinf(attention.beta) else attention.beta
-        # z = beta B^T x: <z,y> = beta <Qx,Ky>; one row per target.
-        self.z = [np.ascontiguousarray(targets @ (factor * score)) for score in attention.scores]
-        for z in self.z:
+        settings = Settings(attention.accuracy, attention.method, attention.workers, bool(np.isinf(attention.beta)))
+        self.heads = []
+        for score in attention.scores:
+            # z = beta B^T x, one row per target: beta <Qx,Ky> = <z,y>.
+            scaled = factor * score
+            z = np.ascontiguousarray(targets @ scaled)
             if not np.isfinite(z.sum()) and not np.isfinite(z).all():
                 place = f"target {int(np.argmin(np.isfinite(z).all(axis=1)))}"
                 raise RunError("a target of attention is not finite", place=place)
+            self.heads.append(HeadField(z, scaled, sources, settings))
 
     def field(self, masses: Array) -> tuple[Array, float]:
         """`(values (n, d), log_scale)` for these masses (m,); see `Attention.field`."""
@@ -143,54 +130,22 @@ class BoundAttention:
         self.attention.report = Report()
         positive, negative = self.sources.split(masses)
         result = []
-        for head in range(len(self.z)):
-            moments = self._head(head, positive)
-            if negative is not None and np.isfinite(self.attention.beta):
-                moments = moments.add(self._head(head, negative), -1.0)
+        for head in self.heads:
+            moments = self._scaled(head, positive)
+            if negative is not None and not head.settings.hard:
+                moments = moments.add(self._scaled(head, negative), -1.0)
             result.append(moments)
         return result
 
-    def _head(self, head: int, law: Law) -> Moments:
-        evaluate = self._choose(head, law)
-        moments = evaluate(self.z[head], law)
-        if np.isfinite(self.attention.beta):
-            moments.shift += np.log(law.total)
-        else:
+    def _scaled(self, head: HeadField, law: Law) -> Moments:
+        """Moments of the law itself, from those relative to its mass."""
+        moments = head.moments(law, self.attention.report)
+        if head.settings.hard:
             moments.den *= law.total
             moments.num *= law.total
+        else:
+            moments.shift += np.log(law.total)
         return moments
-
-    def _choose(self, head: int, law: Law) -> Callable[[Array, Law], Moments]:
-        del head
-        method = self.attention.method
-        zero_temperature = np.isinf(self.attention.beta)
-        if not zero_temperature and not any(z.any() for z in self.z):
-            return self._mean
-        if method == "numpy":
-            return self._numpy
-        return self._dense
-
-    def _mean(self, z: Array, law: Law) -> Moments:
-        """beta B = 0: every target attends to the mean."""
-        self._tell("mean", len(law))
-        n = len(z)
-        return Moments(np.tile(law.masses @ law.points, (n, 1)), np.full(n, law.masses.sum()), np.zeros(n))
-
-    def _numpy(self, z: Array, law: Law) -> Moments:
-        self._tell("numpy", len(z) * len(law))
-        evaluate = reference_hardmax if np.isinf(self.attention.beta) else reference_moments
-        return evaluate(z, law.points, law.masses)
-
-    def _dense(self, z: Array, law: Law) -> Moments:
-        self._tell("dense", len(z) * len(law))
-        workers = self.attention.workers
-        if np.isinf(self.attention.beta):
-            return dense_hardmax(z, law.packed, self.sources.radius, workers)
-        return dense_moments(z, law.packed, self.sources.radius, law.log_range, workers)
-
-    def _tell(self, method: str, pairs: int) -> None:
-        report = self.attention.report
-        report.method, report.pairs = method, report.pairs + pairs
 
 
 def sum_heads(fields: list[Array], values: list[Array]) -> Array:

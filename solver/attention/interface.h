@@ -1,9 +1,29 @@
 /* What Python calls: cffi reads this text, and the C files are compiled after it. */
 
-void coldflow_pack(int d, long n, const double *y, const double *l, const long *order, double *packed);
+void coldflow_pack(int d, long n, const double *y, const double *l, const long *order, long packs, double *packed);
 
 void coldflow_dense(int d, int bounded, long n, const double *z, double *shift, long m, const double *packed,
                     double *num, double *den, int threads);
 
 void coldflow_hardmax(int d, long n, const double *z, double tie, double radius, long m, const double *packed,
                       double *num, double *den, double *level, int threads);
+
+void coldflow_circle_sources(long m, const double *y, const double *w, long order, double *c, int threads);
+
+void coldflow_circle_targets(long n, const double *z, long order, double depth, const double *mix,
+                             double *num, double *den, double *shift, double *error, int threads);
+
+void coldflow_sphere_sources(long n, const double *y, const double *w, long degree, double *raw, int threads);
+
+void coldflow_sphere_couple(long degree, const double *raw, double *mix);
+
+void coldflow_sphere_targets(long n, const double *z, long degree, double depth, const double *mix,
+                             double *num, double *den, double *shift, double *error, int threads);
+
+void coldflow_tree(int d, int sphere, long n, const double *y, int leaf, long *order, double *node, int threads);
+
+void coldflow_weigh(int d, long leaves, const double *packed, double *node);
+
+long coldflow_pruned(int d, int sphere, int hard, long n, const double *z, const long *place, long leaves,
+                     const double *packed, const double *node, double error, double radius, double budget, double tie,
+                     double *num, double *den, double *shift, int threads);

@@ -49,13 +49,13 @@ INLINE double largest(vd a)
     return m;
 }
 
-/* 2^t for t <= 1023, relative error below 4e-16; everything below 2^-1021 becomes 2^-1021, which callers must
-   be able to neglect. Branch-free: t = k + f, |f| <= 1/2, a minimax polynomial of degree 10 for 2^f, and k added
+/* 2^t for t <= 1023, relative error below 4e-16; everything below 2^-960 becomes 2^-960, which callers must
+   be able to neglect (its products with coordinates are not yet denormal, which would be slow). Branch-free: t = k + f, |f| <= 1/2, a minimax polynomial of degree 10 for 2^f, and k added
    to the exponent bits. */
 INLINE vd exp2_vector(vd t)
 {
     const vd magic = splat(0x1.8p52);
-    t = larger(t, splat(-1021.0));
+    t = larger(t, splat(-960.0));
     vd k = t + magic;
     vd f = t - (k - magic);
     vd p = splat(0x1.e6063f7217bc6p-28);
@@ -74,7 +74,7 @@ INLINE vd exp2_vector(vd t)
 
 /* Sources are stored in packs of eight: d vectors of coordinates, then one vector of log2 masses. */
 #define PACK(d) ((d) + 1)
-/* The log2 mass of a place that holds no source: its exponential is the neglected 2^-1021. */
+/* The log2 mass of a place that holds no source: its exponential is the neglected 2^-960. */
 #define EMPTY (-1e300)
 
 INLINE int pick_threads(int wanted, double work)
@@ -87,3 +87,15 @@ INLINE int pick_threads(int wanted, double work)
     return 1;
 #endif
 }
+
+/* Where the backward recurrence of modified Bessel functions of argument kappa may start, so that what it leaves out
+   is below e^-depth relative to the sum: the order k with k^2/(2 kappa + 2 k/3) >= depth (a Bernstein bound on
+   kappa + k asinh(k/kappa) - sqrt(k^2 + kappa^2)), or (kappa/2)^k <= e^-depth for small kappa. */
+INLINE double start_order(double kappa, double depth)
+{
+    if (kappa < 0.5) return ceil(depth / log(2.0 / kappa)) + 1.0;
+    return ceil(depth / 3.0 + sqrt(depth * depth / 9.0 + 2.0 * depth * kappa)) + 1.0;
+}
+
+/* Smaller arguments than this change no double; clamping avoids the division by zero. */
+#define SMALLEST_KAPPA 1e-18

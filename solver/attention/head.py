@@ -1,0 +1,204 @@
+"""One head: which method evaluates it, and the caches that stay while its points do.
+
+The choice is by a model of the time each method takes on one core, in nanoseconds; being wrong by a factor of two costs
+that factor, never accuracy. Laws are not assumed smooth: before an expansion is made, its denominators are probed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from solver.attention.dense import dense_hardmax, dense_moments
+from solver.attention.expansion import LARGEST_DEGREE, ROUNDING, Expansion, depth_for, expand, needed_order
+from solver.attention.law import Law, Sources
+from solver.attention.moments import Moments
+from solver.attention.pruned import GROUP, Tree, neighbours, pruned_moments, weighed_tree
+from solver.attention.reference import reference_hardmax, reference_moments
+
+Array = np.ndarray
+METHODS = ("auto", "dense", "numpy", "pruned", "fourier", "harmonics")
+# Nanoseconds per pair of the dense kernel by dimension; beyond the table 0.25 per dimension.
+DENSE_PAIR = {1: 0.45, 2: 0.57, 3: 0.7, 4: 0.85}
+# Sources that stand for targets when the denominators of an expansion are probed.
+PROBES = 16
+# Groups that are pruned first, to see what pruning saves, and the part of pairs above which the dense kernel is faster.
+TRIAL_GROUPS, TRIAL_LIMIT = 4, 0.6
+# Expansions see the points moved onto the unit sphere, which must not matter.
+SPHERE_TOLERANCE = 1e-12
+
+
+@dataclass
+class Settings:
+    """What the heads of one `Attention` share: see there. hard: zero temperature."""
+
+    accuracy: float
+    method: str
+    workers: int
+    hard: bool
+
+
+@dataclass
+class Report:
+    """How the latest evaluation was done, summed over heads; local to the rank.
+
+    Attributes:
+        method: what was used: "dense", "numpy", "pruned", "fourier", "harmonics", or "mean" (beta B = 0).
+        pairs: exponentials evaluated.
+        refined: targets whose expansion was not certain enough, and which another method evaluated.
+        order: of the expansion.
+    """
+
+    method: str = ""
+    pairs: int = 0
+    refined: int = 0
+    order: int = 0
+
+
+class HeadField:
+    """The moments of attention for fixed z (n, d) = beta B^T x, fixed sources and changing masses; local."""
+
+    def __init__(self, z: Array, score: Array, sources: Sources, settings: Settings):
+        self.z, self.score, self.sources, self.settings = z, score, sources, settings
+
+    @cached_property
+    def norms(self) -> Array:
+        """(n,): |z|."""
+        return np.sqrt(np.einsum("ij,ij->i", self.z, self.z))
+
+    @cached_property
+    def place(self) -> Array:
+        """(n,): targets in groups of neighbours."""
+        return neighbours(self.z, GROUP, self.settings.workers)
+
+    @cached_property
+    def tree(self) -> Tree:
+        """Of all sources; masses are put on it per law."""
+        return Tree(self.sources.points, self.sources.sphere_error, self.settings.workers)
+
+    @cached_property
+    def probes(self) -> Array:
+        """(<= 16, d): z at a few sources: the same on every rank, and where most targets are."""
+        step = max(1, len(self.sources.points) // PROBES)
+        return np.ascontiguousarray(self.sources.points[step // 2::step][:PROBES] @ self.score)
+
+    def moments(self, law: Law, report: Report) -> Moments:
+        """Moments at all targets for one law, relative to its total mass."""
+        settings = self.settings
+        if not len(self.z) or not (settings.hard or self.norms.any()):
+            return self._mean(law, report)
+        if settings.method == "numpy":
+            report.method, report.pairs = "numpy", report.pairs + len(self.z) * len(law)
+            evaluate = reference_hardmax if settings.hard else reference_moments
+            return evaluate(self.z, law.points, law.masses)
+        if settings.method == "dense":
+            return self._dense(self.z, law, report)
+        if settings.method == "pruned":
+            return self._pruned(law, report)
+        if not settings.hard and (expansion := self._expansion(law)) is not None:
+            return self._expanded(expansion, law, report)
+        return self._summed(law, report)
+
+    def _mean(self, law: Law, report: Report) -> Moments:
+        """beta B = 0: every target attends to the mean."""
+        report.method = "mean"
+        n = len(self.z)
+        return Moments(np.tile(law.masses @ law.points, (n, 1)), np.full(n, law.masses.sum()), np.zeros(n))
+
+    def _dense(self, z: Array, law: Law, report: Report) -> Moments:
+        report.method = report.method or "dense"
+        report.pairs += len(z) * len(law)
+        workers = self.settings.workers
+        if self.settings.hard:
+            return dense_hardmax(z, law.packed, self.sources.radius, workers)
+        return dense_moments(z, law.packed, self.sources.radius, law.log_range, workers)
+
+    def _pruned(self, law: Law, report: Report, trial: bool = False) -> Moments:
+        """By leaves; `trial`: given up for the dense kernel if the first groups show that little can be dropped."""
+        n, settings = len(self.z), self.settings
+        tree = weighed_tree(law, self.tree if law.rows is None or 2 * len(law) > len(self.sources.points) else None,
+                            settings.workers)
+
+        def evaluate(place: Array) -> tuple[Moments, int]:
+            return pruned_moments(self.z, place, tree, self.sources.radius, settings.accuracy, hard=settings.hard,
+                                  threads=settings.workers)
+
+        if trial and n > 8 * TRIAL_GROUPS * GROUP:
+            groups = self.place[:n // GROUP * GROUP].reshape(-1, GROUP)
+            some = np.ascontiguousarray(groups[::len(groups) // TRIAL_GROUPS][:TRIAL_GROUPS].ravel())
+            _, pairs = evaluate(some)
+            if pairs > TRIAL_LIMIT * len(some) * len(law):
+                return self._dense(self.z, law, report)
+        moments, pairs = evaluate(self.place)
+        report.method, report.pairs = report.method or "pruned", report.pairs + pairs
+        return moments
+
+    def _summed(self, law: Law, report: Report) -> Moments:
+        """The sum over pairs, with or without pruning."""
+        if self._pruned_time(law) < self._dense_time(law):
+            return self._pruned(law, report, trial=True)
+        return self._dense(self.z, law, report)
+
+    def _expanded(self, expansion: Expansion, law: Law, report: Report) -> Moments:
+        """By expansion; targets whose error bound exceeds the accuracy are summed instead."""
+        moments, error = expansion(self.z, self.settings.workers)
+        report.method, report.order = "fourier" if expansion.d == 2 else "harmonics", expansion.order
+        uncertain = np.flatnonzero(~(2.0 * error <= self.settings.accuracy * moments.den))
+        if len(uncertain):
+            report.refined += len(uncertain)
+            rest = HeadField(np.ascontiguousarray(self.z[uncertain]), self.score, self.sources, self.settings)
+            moments.replace(uncertain, rest._summed(law, report))
+        return moments
+
+    def _expansion(self, law: Law) -> Expansion | None:
+        """The expansion of the law, if one exists, is expected to be accurate enough, and is the fastest method."""
+        d, settings = self.z.shape[1], self.settings
+        forced = settings.method in ("fourier", "harmonics")
+        if d not in (2, 3) or (kappa := float(self.norms.max())) * self.sources.sphere_error > SPHERE_TOLERANCE * (1 + kappa):
+            return None
+        alternative = min(self._dense_time(law), self._pruned_time(law))
+        # First with the tolerance of a denominator like the uniform law's: no probing where that is already too slow.
+        usual = settings.accuracy / ((1.0 + 2.0 * kappa) if d == 3 else (1.0 + 2.5 * kappa ** 0.5)) / 40.0
+        if not forced and self._expansion_time(needed_order(kappa, depth_for(usual)), law) > alternative:
+            return None
+        least = float(np.exp(-2.0 * kappa))
+        if least < 1e-3:
+            probed = self._probe(law)
+            enough = probed > 2.0 * ROUNDING * (1.0 + np.sqrt(np.linalg.norm(self.probes, axis=1))) / settings.accuracy
+            if not forced and np.count_nonzero(enough) < 0.75 * len(probed):
+                return None
+            least = max(least, float(probed[enough].min())) if enough.any() else usual / settings.accuracy
+        depth = depth_for(settings.accuracy * least / 40.0)
+        order = needed_order(kappa, depth)
+        if d == 3 and order > LARGEST_DEGREE:
+            return None
+        if not forced and self._expansion_time(order, law) > alternative:
+            return None
+        return expand(law, order, depth, settings.workers)
+
+    def _probe(self, law: Law) -> Array:
+        """Denominators at the probes, relative to the largest possible one."""
+        moments = dense_moments(self.probes, law.packed, self.sources.radius, law.log_range)
+        return moments.den * np.exp(moments.shift - np.linalg.norm(self.probes, axis=1))
+
+    def _dense_time(self, law: Law) -> float:
+        d = self.z.shape[1]
+        return len(self.z) * len(law) * DENSE_PAIR.get(d, 0.25 * d)
+
+    def _pruned_time(self, law: Law) -> float:
+        """As if the law covered the unit sphere evenly; nothing can be dropped unless exponents differ enough."""
+        n, m, d = len(self.z), len(law), self.z.shape[1]
+        reach = 1.0 if self.settings.hard else (4.0 - np.log(self.settings.accuracy)) / (
+            self.sources.radius * float(np.median(self.norms)) + 1e-300)
+        angle = float(np.arccos(1.0 - min(reach, 2.0))) if not self.settings.hard else 0.0
+        part = {1: angle / np.pi, 2: (1 - np.cos(angle)) / 2}.get(d - 1, 0.5 * np.sin(min(angle, np.pi / 2)) ** (d - 1))
+        pairs = n * m * min(1.0, 1.6 * part) * 1.4 * DENSE_PAIR.get(d, 0.25 * d)
+        return 2e4 + n * 500.0 + pairs + (n + m) * (0.0 if "tree" in self.__dict__ else 500.0)
+
+    def _expansion_time(self, order: int, law: Law) -> float:
+        n, m = len(self.z), len(law)
+        if self.z.shape[1] == 2:
+            return 3e4 + m * (12 + 0.18 * order) + n * (50 + 0.62 * order)
+        return 4e4 + m * (20 + 0.065 * order ** 2) + n * (60 + 0.17 * order ** 2) + 20 * order ** 2

@@ -1,0 +1,120 @@
+"""Attention at low temperature: whole leaves of sources are dropped by bounds that prove they cannot matter.
+
+Sources lie in leaves of 16 neighbours under a binary tree, targets in groups of 32. Write t_j = log w_j + <z,y_j>,
+D = sum_j e^{t_j}, and for a set S of sources D_S for its part of D.
+
+**What dropping costs.** Let R be the dropped sources, D_R <= delta D. With m_R, m_K the means over dropped and kept
+sources, m - m_K = (D_R/D)(m_R - m_K), hence |m - m_K| <= delta diam(supp mu). On the unit sphere diam <= 2, so delta =
+accuracy/2; elsewhere the accuracy is relative to half the diameter.
+
+**Upper bound of a leaf.** A leaf S has a largest log mass l_S and lies in a convex set C_S: on the unit sphere a cap
+{y: <y,u> >= cos r}, elsewhere a box. Its support function h_S(z) = max over C_S of <z,y> is exact: for a cap |z| if
+angle(z,u) <= r, else |z| cos(angle - r) = <z,u> cos r + sqrt(|z|^2 - <z,u>^2) sin r; for a box <z,c> + sum_k |z_k| h_k.
+Then each source has t_j <= l_S + h_S(z), with l_S the log of the whole mass of the leaf D_S <= e^{b_S}, b_S = l_S + h_S(z).
+Caps are tight to second order in the width of the leaf, as boxes in the tangent plane are.
+
+**Lower bound of D.** Going down the tree to one leaf L, the subtrees left aside and L are a partition of all sources.
+e^x is convex, so a subtree A of mass W_A and mean y_A has D_A >= W_A e^{<z,y_A>} (Jensen); L is summed in full. Their sum
+D_low <= D holds for every target, however the mass is distributed; the way down follows the larger of these values, so
+that nearby dust does not hide a distant mass and the reverse. If some b_S exceeds log D_low by 30 binary orders, that
+leaf is summed as well, up to four times.
+
+**Rule.** Of N leaves, drop S if b_S <= log D_low + log(delta/2) - log N: together at most (delta/2) D. Let c be the
+number of the others; of these, drop S if b_S <= log D_low + log(delta/2) - log c: again at most (delta/2) D. This depends on
+the target and the tree only, not on its neighbours, and so not on the number of ranks.
+
+**Groups.** For targets z = z_0 + e, |e| <= s, a fixed point y' and any node P of the tree with centre c_P and radius r_P (C_P
+lies in that ball): h_P(z) - <z,y'> <= h_P(z_0) - <z_0,y'> + s (|c_P - y'| + r_P), since h_P(z) - <z,y'> is the support
+function of C_P - y'. If l_P (the largest of its leaves') plus that is below the group's least log D_low + log(delta/2) -
+log N - <z,y'>, no target needs any leaf below P. With y' near the attended points the bound is as tight as for a single
+target up to s^2. (A leaf may stick out of the node's own tighter cap; it holds no source there, so dropping it is right.)
+
+At zero temperature the same lists hold with D_low replaced by the largest <z,y> found, less the tie.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from solver.attention.dense import pack
+from solver.attention.kernels import LANES, LN2, LOG2E, library, pointer
+from solver.attention.law import Law
+from solver.attention.moments import Moments
+from solver.attention.reference import TIE
+
+Array = np.ndarray
+LEAF = 16
+GROUP = 32
+# Sources this close to the unit sphere are enclosed by caps, which are inflated by as much.
+CAP_TOLERANCE = 1e-9
+
+
+def neighbours(points: Array, size: int, threads: int = 1) -> Array:
+    """An order (n,) of points (n, d) in which every `size` consecutive ones, counted from the first, are neighbours."""
+    ffi, lib = library()  # type: ignore[misc]
+    order = np.empty(len(points), dtype=np.int64)
+    lib.coldflow_tree(points.shape[1], 0, len(points), pointer(points), size, pointer(order), ffi.NULL, threads)
+    return order
+
+
+class Tree:
+    """Leaves of neighbouring sources, with the bounds of their positions; masses come later and may change.
+
+    Args:
+        points (m, d): sources. sphere_error: largest | |y| - 1 |. threads: to build it with.
+    """
+
+    def __init__(self, points: Array, sphere_error: float, threads: int = 1):
+        _, lib = library()  # type: ignore[misc]
+        m, self.d = points.shape
+        self.points, self.leaves = points, -(-m // LEAF)
+        self.sphere = sphere_error <= CAP_TOLERANCE and self.d > 1
+        self.error = sphere_error if self.sphere else 0.0
+        self.order = np.empty(m, dtype=np.int64)
+        self.node = np.empty((2 * self.leaves - 1, 3 * self.d + 3))
+        lib.coldflow_tree(self.d, self.sphere, m, pointer(points), LEAF, pointer(self.order), pointer(self.node), threads)
+        self.packed: Array | None = None
+
+    def weigh(self, log_masses: Array) -> None:
+        """Put base-2 log masses (m,) on the sources, -inf for none."""
+        _, lib = library()  # type: ignore[misc]
+        self.packed = pack(self.points, log_masses, self.order, LEAF // LANES)
+        lib.coldflow_weigh(self.d, self.leaves, pointer(self.packed), pointer(self.node))
+
+
+def pruned_moments(z: Array, place: Array, tree: Tree, radius: float, accuracy: float, *, hard: bool = False,
+                   threads: int = 1) -> tuple[Moments, int]:
+    """int e^{<z_i,y>} (1, y) dmu(y) up to the error in m that `accuracy` allows, and the number of pairs summed.
+
+    Args:
+        z (n, d), place (n,): targets, and the order `neighbours(z, GROUP)` that groups them; local.
+        tree: weighed. radius: largest |y|. accuracy: see the module. hard: zero temperature, z = B^T x.
+
+    Returns:
+        Moments as from `dense_moments` (hard: `dense_hardmax`): den is too small by a part of accuracy/2 at most.
+    """
+    _, lib = library()  # type: ignore[misc]
+    n, d = z.shape
+    num, den, shift = np.empty((n, d)), np.empty(n), np.empty(n)
+    budget = math.log2(accuracy / 4.0)
+    scaled = z if hard else z * LOG2E
+    pairs = lib.coldflow_pruned(d, tree.sphere, hard, n, pointer(scaled), pointer(place), tree.leaves, pointer(tree.packed),
+                                pointer(tree.node), tree.error, radius, budget, TIE, pointer(num), pointer(den),
+                                pointer(shift), threads)
+    return Moments(num, den, shift if hard else shift * LN2), pairs
+
+
+def weighed_tree(law: Law, static: Tree | None, threads: int = 1) -> Tree:
+    """A tree for the law: the one of all its points if most carry mass, else one of those that do."""
+    if static is not None and 2 * len(law) > len(law.sources.points):
+        logs = law.log_masses
+        if law.rows is not None:
+            logs = np.full(len(law.sources.points), -np.inf)
+            logs[law.rows] = law.log_masses
+        static.weigh(logs)
+        return static
+    tree = Tree(law.points, law.sources.sphere_error, threads)
+    tree.weigh(law.log_masses)
+    return tree
