@@ -281,7 +281,7 @@ static long group_3(const Tree *t, const double *z, const long *p, long c, List 
 static long group_any(const Tree *t, const double *z, const long *p, long c, List *l, double *num, double *den, double *s)
 { return group(t->d, t, z, p, c, l, num, den, s); }
 
-/* z (n, d) in the order `place` (n,) of neighbours; the tree of `coldflow_tree` and `coldflow_weigh` with its packs.
+/* z (., d); place (n,): the rows of z wanted, neighbours in a row; the tree of `coldflow_tree` and `coldflow_weigh` with its packs.
    budget: log2 of half the relative part of the denominator that may be dropped; hard: zero temperature with ties.
    Results as in `coldflow_dense`, shift in base 2; returns the number of pairs summed. */
 long coldflow_pruned(int d, int sphere, int hard, long n, const double *z, const long *place, long leaves,
