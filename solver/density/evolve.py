@@ -93,7 +93,12 @@ class DensitySolver:
             if target in outputs:
                 on_output(self.snapshot())
         if self.problem.time.stationary:
-            run_to_stationary(self, on_step)
+            def stepped(dt: float) -> None:
+                if on_step is not None:
+                    minimum = self.minimum
+                    on_step(StepInfo(self.time, self.step, dt, self.operator.mass(self.state.array), minimum))
+
+            run_to_stationary(self, stepped)
             on_output(self.snapshot())
 
     def advance(self, target: float, on_step: Callable[[StepInfo], None] | None = None) -> None:
@@ -144,6 +149,7 @@ class DensitySolver:
         1e-16 a step and always the same way, is taken out. Anything larger is an error and stays to be seen.
         """
         _, minimum, mass, self._top = self.operator.limit_state(self.state.array)
+        self.minimum = minimum
         if 0.0 < abs(mass / self.total_mass - 1.0) <= DRIFT:
             self.state.array[:] *= self.total_mass / mass
             mass = self.operator.mass(self.state.array)

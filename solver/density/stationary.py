@@ -1,0 +1,205 @@
+"""Stationary states, `[time] end = "stationary"`: follow the flow until it slows down, then solve by Newton's method.
+
+Following the flow first picks the state that the start leads to, and leaves unstable ones; Newton's method then finds it
+to solver accuracy, however slow the last relaxation (theory.md §5.6). With N the transport, D L the noise, m the mass,
+
+    F(rho) = -N(rho) - D L rho + s (m(rho) - 1) 1 = 0.
+
+The first two terms have no mass whatever rho is, so that the last one vanishes by itself: no multiplier is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from petsc4py import PETSc
+
+from problems.errors import ProblemError
+from solver.density.frozen import frozen_matrix
+from solver.density.implicit import linear_solver, noise_rate
+from solver.density.noise import laplacian
+from solver.density.operator import DensityOperator, stage
+from solver.errors import RunError
+
+# All norms are in L1, where densities have size 1.
+STRIDE = 0.1  # change of the density over a step in pseudo-time
+SLOW = 3e-2  # d/dt of the density relative to the fastest seen: below it Newton's method is tried
+STILL = 1e-8  # the same, absolute, without noise: the density stands still
+MOVED = 0.2  # farther away Newton's method has found another state than the flow was approaching
+MOST_STEPS, LONGEST = 10_000, 1e5  # in pseudo-time; depth, without noise
+
+
+class SteadyProblem:
+    """F and its Jacobian for PETSc SNES, at the weights of one depth; collective.
+
+    The assembled Jacobian freezes the velocity; with `-snes_mf_operator`, the default here, it is the preconditioner
+    and the whole of F is differentiated by finite differences along directions.
+
+    Args:
+        operator: of the density; depth: whose weights apply; prefix: of the PETSc options.
+
+    Raises:
+        ProblemError: PETSc does not know a type given in the options.
+    """
+
+    def __init__(self, operator: DensityOperator, depth: float, prefix: str):
+        self.operator, self.depth = operator, depth
+        self.scale = noise_rate(operator.problem)
+        self.noise = laplacian(operator)
+        self.noise.scale(-self.scale)
+        g = operator.geometry
+        self._one = operator.create_vector()
+        self._one.array[:] = np.linalg.solve(g.mass, (g.mean * g.volume[:, None])[..., None]).ravel()  # M^{-1} int phi
+        self._work = operator.create_vector()
+        self.frozen: PETSc.Mat | None = None
+        self.snes = PETSc.SNES().create(operator.comm)
+        self.snes.setFunction(self._function, operator.create_vector())
+        state = operator.create_vector()
+        state.array[:] = operator.initial()
+        self._matrix = self._fill(state, None)
+        self.snes.setJacobian(self._jacobian, self._matrix)
+        self._configure(prefix)
+
+    def solve(self, state: PETSc.Vec) -> bool:
+        """Newton's method from `state`, in place; whether it converged."""
+        with stage("Newton"):
+            try:
+                self.snes.solve(None, state)
+            except PETSc.Error as error:
+                raise RunError(f"PETSc's Newton solver failed: {str(error).splitlines()[-1].strip()}") from None
+        return self.snes.getConvergedReason() > 0
+
+    def pseudo_step(self, state: PETSc.Vec, dt: float) -> None:
+        """One backward Euler step of the flow with the velocity frozen, in place."""
+        self._fill(state, self._matrix, 1.0 / dt)
+        self._work.array[:] = state.array_r / dt
+        ksp = self.snes.getKSP()
+        ksp.setOperators(self._matrix, self._matrix)
+        with stage("pseudo-time"):
+            ksp.solve(self._work, state)
+        if ksp.getConvergedReason() < 0:
+            raise RunError(f"a linear solve in pseudo-time failed (PETSc's reason {ksp.getConvergedReason()})")
+
+    def slope(self, state: PETSc.Vec) -> PETSc.Vec:
+        """d rho/dt = N + D L rho at `state`; a work vector."""
+        self.operator.rhs(self.depth, state.array_r, self._work.array_w, limit=False)
+        self._work.scale(-1.0)
+        self.noise.multAdd(state, self._work, self._work)
+        self._work.scale(-1.0)
+        return self._work
+
+    def _function(self, snes: PETSc.SNES, x: PETSc.Vec, out: PETSc.Vec) -> None:
+        self.slope(x).copy(out)
+        out.scale(-1.0)
+        out.axpy(self.scale * (self.operator.mass(x.array_r) - 1.0), self._one)
+
+    def _jacobian(self, snes: PETSc.SNES, x: PETSc.Vec, A: PETSc.Mat, P: PETSc.Mat) -> None:
+        with stage("Jacobian"):
+            self._fill(x, P)
+            if A.handle != P.handle:
+                A.assemble()
+
+    def _fill(self, x: PETSc.Vec, matrix: PETSc.Mat | None, shift: float | None = None) -> PETSc.Mat:
+        """-T - D L + shift, by default D: it makes the matrix regular, which alone leaves the mass undetermined."""
+        self.operator.set_velocity(self.depth, x.array_r)
+        self.frozen = frozen_matrix(self.operator, self.frozen)
+        pattern = PETSc.Mat.Structure.SUBSET_NONZERO_PATTERN
+        if matrix is None:
+            matrix, pattern = self.frozen.copy(), PETSc.Mat.Structure.DIFFERENT_NONZERO_PATTERN
+        matrix.zeroEntries()
+        matrix.axpy(1.0, self.noise, pattern)
+        matrix.axpy(-1.0, self.frozen, PETSc.Mat.Structure.SUBSET_NONZERO_PATTERN)
+        matrix.shift(self.scale if shift is None else shift)
+        matrix.assemble()
+        return matrix
+
+    def _configure(self, prefix: str) -> None:
+        database = PETSc.Options()
+        given = {key.removeprefix(prefix): value for key, value in database.getAll().items() if key.startswith(prefix)}
+        wanted = {"snes_mf_operator": "", **linear_solver(self._one.getSize(), {"snes_mf_operator": ""}),
+                  "ksp_gmres_restart": "200", "snes_rtol": "1e-12", "snes_atol": "1e-11", "snes_stol": "1e-12",
+                  "snes_max_it": "40", "snes_linesearch_type": "basic"}
+        ours = {prefix + key: value for key, value in wanted.items() if key not in given}
+        for key, value in ours.items():
+            database.setValue(key, value)
+        self.snes.setOptionsPrefix(prefix)
+        try:
+            self.snes.setFromOptions()
+        except PETSc.Error as error:
+            shown = ", ".join(f"-{prefix}{key} {value}" for key, value in given.items() if key.endswith("_type"))
+            reason = str(error).splitlines()[-1].strip()
+            raise ProblemError("PETSc options", shown, f"must be types this PETSc knows ({reason})") from None
+        finally:
+            for key in ours:
+                database.delValue(key)
+
+
+def run_to_stationary(solver: Any, on_step: Callable[[float], None]) -> None:
+    """Take a `DensitySolver` from its present state to the stationary state it tends to; collective.
+
+    With noise, backward Euler steps in pseudo-time, the velocity frozen over each, then Newton's method; `solver.time`
+    ends at the pseudo-depth reached. Without noise there is only the flow itself: laws then tend to point masses,
+    which no mesh resolves, unless attention repels.
+
+    Args:
+        on_step: called after each step in pseudo-time with its size.
+
+    Raises:
+        RunError: the density does not come to rest.
+    """
+    switches = [t for t in solver.problem.attention.switch_times if t > solver.time]
+    for switch in switches:
+        solver.advance(switch)
+    if solver.problem.noise.diffusivity > 0.0:
+        _settle_with_noise(solver, on_step)
+    else:
+        _settle_by_flow(solver)
+
+
+def _settle_with_noise(solver: Any, on_step: Callable[[float], None]) -> None:
+    operator = solver.operator
+    steady = SteadyProblem(operator, solver.time, solver.options_prefix + "stationary_")
+    slow, fastest = SLOW, 0.0
+    now = size(operator, steady.slope(solver.state))
+    dt = STRIDE / max(now, STILL)
+    for _ in range(MOST_STEPS):
+        fastest = max(fastest, now)
+        if now <= slow * fastest or now <= STILL:
+            trial = solver.state.copy()
+            converged = steady.solve(trial)
+            if converged and size(operator, trial - solver.state) < MOVED:
+                solver.accept(trial.array_r)
+                return
+            slow /= 10
+        dt = min(dt, STRIDE / max(now, STILL))
+        trial = solver.state.copy()
+        steady.pseudo_step(trial, dt)
+        solver.accept(trial.array_r)
+        solver.time, solver.step = solver.time + dt, solver.step + 1
+        on_step(dt)
+        before, now = now, size(operator, steady.slope(solver.state))
+        dt *= min(max(before / max(now, STILL), 0.5), 2.0)
+    raise RunError(f"no stationary state found: the density still changes by {now:.3e} per unit of depth",
+                   step=solver.step, time=solver.time)
+
+
+def _settle_by_flow(solver: Any) -> None:
+    operator, slope, chunk = solver.operator, solver.operator.create_vector(), 1.0
+    while True:
+        operator.rhs(solver.time, solver.state.array_r, slope.array_w)
+        now = size(operator, slope)
+        if now <= STILL:
+            return
+        if solver.time >= LONGEST:
+            raise RunError(f"no stationary state found: the density still changes by {now:.3e} per unit of depth",
+                           step=solver.step, time=solver.time)
+        solver.advance(solver.time + chunk)
+        chunk *= 1.5
+
+
+def size(operator: DensityOperator, vector: PETSc.Vec) -> float:
+    """L1 norm of the cell averages of a density, or of its slope; global."""
+    averages = np.einsum("ci,ci->c", operator.geometry.mean, vector.array_r.reshape(-1, operator.size))
+    return float(operator.comm.allreduce(np.abs(averages) @ operator.geometry.volume))
