@@ -1,7 +1,7 @@
 """Bounds on a transport distance that need no optimisation: projections from below, couplings from above.
 
-A map that does not stretch distances does not stretch transport either: every projection to a line bounds W_p from
-below by an exact distance on that line. Every coupling bounds it from above.
+A map that does not stretch distances does not stretch transport either: every projection to a line bounds W_p
+from below by an exact distance on that line. Every coupling bounds it from above.
 """
 
 import numpy as np
@@ -48,7 +48,8 @@ def projection_bound(a: Atoms, b: Atoms, p: float, metric: Metric, count: int = 
 def coupling_bound(a: Atoms, b: Atoms, p: float, metric: Metric) -> float:
     """The cost of a coupling found by sorting: both measures laid out along one order of nested cells.
 
-    An upper bound of W_p in O(n log n), of the right size for distant measures and a few times too large for close ones.
+    An upper bound of W_p in O(n log n), of the right size for distant measures and a few times too large for
+    close ones.
     """
     order, _ = cells(np.concatenate([a.points, b.points]))
     order_a, order_b = order[order < a.count], order[order >= a.count] - a.count

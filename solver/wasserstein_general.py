@@ -1,7 +1,7 @@
 """Transport between measures of many atoms where no ordering helps: by size, dense or multiscale network simplex.
 
-Measures too large for either are compressed onto representatives, whose distance from the measure is known and widens
-the bounds.
+Measures too large for either are compressed onto representatives, whose distance from the measure is known
+and widens the bounds.
 """
 
 import warnings
@@ -44,9 +44,12 @@ def multiscale(a: Atoms, b: Atoms, p: float, metric: Metric, gap: float = GAP, w
     value, lower = plan.primal ** (1.0 / p), max(plan.dual, 0.0) ** (1.0 / p)
     reach = float(plan.g.max() - plan.g.min()) + plan.primal
     round_off = root_error(np.finfo(float).eps * reach * np.sqrt(a.count + b.count), value, p)
-    closed = plan.primal - plan.dual <= gap * plan.primal
-    method = "multiscale network simplex" if closed else "multiscale network simplex, stopped early"
-    return Distance(value, value - lower + round_off, method, max(lower - round_off, 0.0), value + round_off)
+    low, high = max(lower - round_off, 0.0), value + round_off
+    if plan.primal - plan.dual <= max(gap * plan.primal, np.finfo(float).eps * reach * (a.count + b.count)):
+        return Distance(value, value - lower + round_off, "multiscale network simplex", low, high)
+    low, high = max(low, projection_bound(a, b, p, metric)), min(high, coupling_bound(a, b, p, metric))
+    value = min(value, high)
+    return Distance(value, value - low, "multiscale network simplex, stopped early", low, high)
 
 
 def wasserstein_general(a: Atoms, b: Atoms, p: float, metric: Metric) -> Distance:

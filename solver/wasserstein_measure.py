@@ -1,6 +1,8 @@
 """What transport distances take and give: measures made of atoms, and distances with their bounds."""
 
+import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -52,15 +54,15 @@ class Measure:
         for name, values in (("points", points), ("masses", masses), ("resolution", resolution)):
             object.__setattr__(self, name, values)
 
-    @property
+    @cached_property
     def total(self) -> float:
-        """The total mass."""
-        return float(self.masses.sum())
+        """The total mass, rounded once: the same for every order of the atoms, as distances near zero need."""
+        return math.fsum(self.masses)
 
     @property
     def spread(self) -> float:
         """Bound on W_p, p <= 2, between the normalised atoms and what they stand for."""
-        return float(np.sqrt(np.sum(self.masses * np.square(self.resolution)) / self.masses.sum()))
+        return float(np.sqrt(np.sum(self.masses * np.square(self.resolution)) / self.total))
 
     def atoms(self, manifold: Space) -> "Atoms":
         """The atoms that carry mass, exactly on the sphere if that is the space, as a probability measure."""
@@ -73,7 +75,7 @@ class Measure:
                 at = int(np.flatnonzero(kept)[worst])
                 raise ValueError(f"point {at} is not on the unit sphere: its norm is {norms[worst]:.6g}")
             points = points / norms[:, None]
-        return Atoms(points, masses / masses.sum())
+        return Atoms(points, masses / self.total)
 
 
 class Atoms(NamedTuple):
@@ -107,8 +109,20 @@ class Distance:
     lower: float
     upper: float
 
+    def __post_init__(self) -> None:
+        for name in ("value", "error", "lower", "upper"):
+            object.__setattr__(self, name, float(getattr(self, name)))
+
     def __float__(self) -> float:
         return self.value
+
+    def below(self, upper: float) -> "Distance":
+        """The distance with one more upper bound."""
+        upper = max(upper, self.lower)
+        if upper >= self.upper:
+            return self
+        value = min(self.value, upper)
+        return Distance(value, min(self.error, max(upper - value, value - self.lower)), self.method, self.lower, upper)
 
     def widened(self, scale: float, spread: float) -> "Distance":
         """The distance in units of `scale`, for measures known up to W_p distances that add to `spread`."""
@@ -118,5 +132,4 @@ class Distance:
 
 def exactly(value: float, error: float, method: str) -> Distance:
     """A distance known but for round-off."""
-    value, error = float(value), float(error)
     return Distance(value, error, method, max(value - error, 0.0), value + error)
