@@ -53,7 +53,7 @@ void coldflow_circle_sources(long m, const double *y, const double *w, long orde
 
 /* The Bessel functions come backwards, into `bessel`; the powers of e^{ia} then go forwards, so that their rounding
    errors grow with the order and the orders that matter least get the largest. */
-static void circle_block(long count, const double *z, long order, double depth, const double *mix, vd *bessel,
+static void circle_block(long count, const double *z, long order, double depth, const double *mix, const double *rough, vd *bessel,
                          double *num, double *den, double *shift, double *error)
 {
     vd kappa[PAIR], er[PAIR], ei[PAIR], start[PAIR], inverse[PAIR], whole[PAIR];
@@ -71,12 +71,12 @@ static void circle_block(long count, const double *z, long order, double depth, 
             start[v][lane] = start_order(norm, depth);
             if (start[v][lane] > top) top = (long)start[v][lane];
         }
-    vd now[PAIR], above[PAIR], sum[PAIR];
-    for (int v = 0; v < PAIR; ++v) now[v] = above[v] = sum[v] = splat(0.0);
+    vd now[PAIR], above[PAIR], sum[PAIR], noise[PAIR];
+    for (int v = 0; v < PAIR; ++v) now[v] = above[v] = sum[v] = noise[v] = splat(0.0);
     for (long k = top; k > 0; --k)
         for (int v = 0; v < PAIR; ++v) {
             now[v] = choose((vl)(start[v] == splat((double)k)), splat(1.0), now[v]);
-            if (k <= order) bessel[k * PAIR + v] = now[v];
+            if (k <= order) bessel[k * PAIR + v] = now[v], noise[v] += splat(rough[k]) * now[v];
             sum[v] += now[v];
             vd below = above[v] + splat((double)k) * inverse[v] * now[v];
             above[v] = now[v];
@@ -84,6 +84,7 @@ static void circle_block(long count, const double *z, long order, double depth, 
         }
     for (int v = 0; v < PAIR; ++v) {
         whole[v] = splat(2.0) * sum[v] + now[v];
+        noise[v] = splat(2.0) * noise[v] + splat(rough[0]) * now[v];
         d[v] = now[v] * splat(mix[0]), nr[v] = now[v] * splat(mix[2]), ni[v] = now[v] * splat(mix[4]);
         pr[v] = er[v], pi[v] = ei[v];
     }
@@ -111,13 +112,14 @@ static void circle_block(long count, const double *z, long order, double depth, 
                 q = x / (order + 0.5 + sqrt(x * x + (order + 0.5) * (order + 0.5)));
                 lost += 2.0 * q / (1.0 - q) * (bessel[order * PAIR + v][lane] / all + left);
             }
-            error[at] = 2.0 * lost;
+            error[at] = 2.0 * lost + noise[v][lane] / all;
         }
 }
 
 /* Targets z (n, 2) from mix (order + 1, 6), the coefficients combined as `fourier.py` says: num (n, 2), den (n,)
-   relative to e^shift, shift = |z|; error (n,): bound on what truncation does to num and den, relative to the mass. */
-void coldflow_circle_targets(long n, const double *z, long order, double depth, const double *mix,
+   relative to e^shift, shift = |z|; error (n,): bound on what truncation does to num and den, relative to the
+   mass, and sum_k I_k rough_k e^-kappa for rounding, rough (order + 1,). */
+void coldflow_circle_targets(long n, const double *z, long order, double depth, const double *mix, const double *rough,
                              double *num, double *den, double *shift, double *error, int threads)
 {
     const long block = PAIR * LANES;
@@ -127,7 +129,7 @@ void coldflow_circle_targets(long n, const double *z, long order, double depth, 
         vd *bessel = aligned_alloc(64, sizeof(vd) * PAIR * (size_t)(order + 1));
 #pragma omp for schedule(dynamic, 16)
         for (long i = 0; i < n; i += block)
-            circle_block(n - i < block ? n - i : block, z + 2 * i, order, depth, mix, bessel, num + 2 * i, den + i,
+            circle_block(n - i < block ? n - i : block, z + 2 * i, order, depth, mix, rough, bessel, num + 2 * i, den + i,
                          shift + i, error + i);
         free(bessel);
     }

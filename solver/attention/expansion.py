@@ -20,9 +20,13 @@ denominator's, since multiplication by a coordinate only couples neighbouring or
    most (2M+1) I_{M+1}, on the sphere (M+1)^2 i_{M+1}. I_{M+1} <= J_M q/(1-q) is known from the recurrence itself.
 3. The factor: the sum of all J_k stands for e^kappa = sum I_k; its error obeys the same bounds, hence twice their sum.
 
-The kernel returns that bound E for each target, from the numbers it computed. Rounding adds `ROUNDING` times
-(1 + sqrt(kappa)) (the orders that matter reach sqrt(2 kappa), and errors of recurrences grow with the order); this
-part is measured, not proven: the largest seen, for single points, is 0.6 of it, for smooth laws a hundredth.
+The kernel returns that bound for each target, from the numbers it computed, and adds rounding,
+
+    `ROUNDING` sum_l (2l+1) i_l e^-kappa (8 + l) b_l,   b_l = min(1, a_l/sqrt(2l+1) + 4 |w|_2/W)
+
+(circle: I_k and |c_k|), with a_l the norm of the coefficients of degree l: recurrences lose digits in proportion to the
+order, and what one degree adds is at most a_l sqrt(2l+1) i_l. The second part of b_l is the noise of coefficients summed
+from many sources. This part is measured, not proven: `ROUNDING` is twice the largest error seen, that of single points.
 
 **Guard.** With |N' - N| <= E W, |D' - D| <= E W and |m| <= 1:  m' - m = (N' - N - m (D' - D))/D', hence
 |m' - m| <= 2 E W/D'. Targets where 2 E W/D' exceeds the accuracy (no mass near the attended point) are left to another
@@ -41,10 +45,11 @@ from solver.attention.law import Law
 from solver.attention.moments import Moments
 
 Array = np.ndarray
-# Rounding errors relative to the mass, per 1 + sqrt(kappa).
-ROUNDING = 8e-16
-# Farther than that, recurrences in the sphere's monic polynomials would leave the range of doubles.
-LARGEST_DEGREE = 400
+# Rounding errors of the sums, per order; see the module.
+ROUNDING = 6e-16
+# Largest order by dimension. Circle: beyond, rounding alone exceeds usual accuracies. Sphere: beyond, the recurrences of
+# monic polynomials would leave the range of doubles.
+LARGEST_ORDER = {2: 4000, 3: 400}
 # How much deeper the backward recurrence starts than the expansion ends, for item 2 of the bound.
 START_MARGIN = 16.0
 
@@ -56,12 +61,14 @@ class Expansion:
     Attributes:
         d: 2 circle, 3 sphere. order: largest order kept. depth: -log of the relative size of what is dropped.
         mix: coefficients of the denominator and of the numerator's components.
+        rough: (order + 1,) what rounding does to each order, relative to its largest possible contribution.
     """
 
     d: int
     order: int
     depth: float
     mix: Array
+    rough: Array
 
     def __call__(self, z: Array, threads: int = 1) -> tuple[Moments, Array]:
         """Moments at targets z (n, d), and for each a bound (n,) on their errors relative to e^shift and the mass."""
@@ -69,9 +76,8 @@ class Expansion:
         n = len(z)
         num, den, shift, error = np.empty((n, self.d)), np.empty(n), np.empty(n), np.empty(n)
         evaluate = lib.coldflow_circle_targets if self.d == 2 else lib.coldflow_sphere_targets
-        evaluate(n, pointer(z), self.order, self.depth + START_MARGIN, pointer(self.mix), pointer(num), pointer(den),
-                 pointer(shift), pointer(error), threads)
-        error += ROUNDING * (1.0 + np.sqrt(shift))
+        evaluate(n, pointer(z), self.order, self.depth + START_MARGIN, pointer(self.mix), pointer(self.rough),
+                 pointer(num), pointer(den), pointer(shift), pointer(error), threads)
         return Moments(num, den, shift), error
 
 
@@ -90,7 +96,7 @@ def _expand_circle(law: Law, order: int, depth: float, threads: int) -> Expansio
     plus, minus = below + above, below - above
     mix = np.column_stack([2 * c[:-1].real, 2 * c[:-1].imag, plus.real, plus.imag, minus.imag, minus.real])
     mix[0] = [c[0].real, 0.0, c[1].real, 0.0, -c[1].imag, 0.0]
-    return Expansion(2, order, depth, np.ascontiguousarray(mix))
+    return Expansion(2, order, depth, np.ascontiguousarray(mix), _rough(law, np.abs(c[:-1])))
 
 
 def _expand_sphere(law: Law, degree: int, depth: float, threads: int) -> Expansion:
@@ -98,8 +104,20 @@ def _expand_sphere(law: Law, degree: int, depth: float, threads: int) -> Expansi
     raw = np.empty(((degree + 2) * (degree + 3) // 2, 2))
     lib.coldflow_sphere_sources(len(law), pointer(law.points), pointer(law.masses), degree + 1, pointer(raw), threads)
     mix = np.empty(((degree + 1) * (degree + 2) // 2, 8))
-    lib.coldflow_sphere_couple(degree, pointer(raw), pointer(mix))
-    return Expansion(3, degree, depth, mix)
+    power = np.zeros(degree + 1)
+    lib.coldflow_sphere_couple(degree, pointer(raw), pointer(mix), pointer(power))
+    return Expansion(3, degree, depth, mix, _rough(law, np.sqrt(power / (2.0 * np.arange(degree + 1) + 1.0))))
+
+
+def _rough(law: Law, size: Array) -> Array:
+    """(order + 1,): the rounding of each order, from the size of its coefficients relative to the largest possible."""
+    noise = 4.0 * float(np.linalg.norm(law.masses))
+    return ROUNDING * (8.0 + np.arange(len(size))) * np.minimum(1.0, size + noise)
+
+
+def rounding(kappa: Array, law: Law) -> Array:
+    """What rounding will amount to for a smooth law, before its coefficients are known."""
+    return ROUNDING * (8.0 + 1.3 * np.sqrt(kappa)) * min(1.0, 0.02 + 4.0 * float(np.linalg.norm(law.masses)))
 
 
 def needed_order(kappa: float, depth: float) -> int:

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from solver.attention.dense import dense_hardmax, dense_moments
-from solver.attention.expansion import LARGEST_DEGREE, ROUNDING, Expansion, depth_for, expand, needed_order
+from solver.attention.expansion import LARGEST_ORDER, Expansion, depth_for, expand, needed_order, rounding
 from solver.attention.law import Law, Sources
 from solver.attention.moments import Moments
 from solver.attention.pruned import GROUP, Tree, neighbours, pruned_moments, weighed_tree
@@ -26,6 +26,8 @@ DENSE_PAIR = {1: 0.45, 2: 0.57, 3: 0.7, 4: 0.85}
 PROBES = 16
 # Groups that are pruned first, to see what pruning saves, and the part of pairs above which the dense kernel is faster.
 TRIAL_GROUPS, TRIAL_LIMIT = 4, 0.6
+# No expansion if more of the probes than this would have to be summed after all.
+LARGEST_REFINED = 0.3
 # Expansions see the points moved onto the unit sphere, which must not matter.
 SPHERE_TOLERANCE = 1e-12
 
@@ -165,18 +167,19 @@ class HeadField:
         usual = settings.accuracy / ((1.0 + 2.0 * kappa) if d == 3 else (1.0 + 2.5 * kappa ** 0.5)) / 40.0
         if not forced and self._expansion_time(needed_order(kappa, depth_for(usual)), law) > alternative:
             return None
-        least = float(np.exp(-2.0 * kappa))
+        least, refined = float(np.exp(-2.0 * kappa)), 0.0
         if least < 1e-3:
             probed = self._probe(law)
-            enough = probed > 2.0 * ROUNDING * (1.0 + np.sqrt(np.linalg.norm(self.probes, axis=1))) / settings.accuracy
-            if not forced and np.count_nonzero(enough) < 0.75 * len(probed):
+            enough = probed > 2.0 * rounding(np.linalg.norm(self.probes, axis=1), law) / settings.accuracy
+            refined = 1.0 - np.count_nonzero(enough) / len(probed)
+            if not forced and refined > LARGEST_REFINED:
                 return None
             least = max(least, float(probed[enough].min())) if enough.any() else usual / settings.accuracy
         depth = depth_for(settings.accuracy * least / 40.0)
         order = needed_order(kappa, depth)
-        if d == 3 and order > LARGEST_DEGREE:
+        if order > LARGEST_ORDER[d]:
             return None
-        if not forced and self._expansion_time(order, law) > alternative:
+        if not forced and self._expansion_time(order, law) > (1.0 - refined) * alternative:
             return None
         return expand(law, order, depth, settings.workers)
 

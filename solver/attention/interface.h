@@ -10,14 +10,14 @@ void coldflow_hardmax(int d, long n, const double *z, double tie, double radius,
 
 void coldflow_circle_sources(long m, const double *y, const double *w, long order, double *c, int threads);
 
-void coldflow_circle_targets(long n, const double *z, long order, double depth, const double *mix,
+void coldflow_circle_targets(long n, const double *z, long order, double depth, const double *mix, const double *rough,
                              double *num, double *den, double *shift, double *error, int threads);
 
 void coldflow_sphere_sources(long n, const double *y, const double *w, long degree, double *raw, int threads);
 
-void coldflow_sphere_couple(long degree, const double *raw, double *mix);
+void coldflow_sphere_couple(long degree, const double *raw, double *mix, double *power);
 
-void coldflow_sphere_targets(long n, const double *z, long degree, double depth, const double *mix,
+void coldflow_sphere_targets(long n, const double *z, long degree, double depth, const double *mix, const double *rough,
                              double *num, double *den, double *shift, double *error, int threads);
 
 void coldflow_tree(int d, int sphere, long n, const double *y, int leaf, long *order, double *node, int threads);

@@ -87,26 +87,28 @@ void coldflow_sphere_sources(long n, const double *y, const double *w, long degr
 }
 
 /* Unnormalised (2l+1)-free Bessel ratios i_0 .. i_degree of one block by backward recurrence, and their sum
-   sum_l (2l+1) i_l = e^kappa over all orders. */
-INLINE void sphere_bessel(vd inverse, vd start, long top, long degree, vd *bessel, long stride, vd *whole)
+   sum_l (2l+1) i_l = e^kappa over all orders; noise: the same sum with factors rough_l. */
+INLINE void sphere_bessel(vd inverse, vd start, long top, long degree, const double *rough,
+                          vd *bessel, long stride, vd *whole, vd *noise)
 {
-    vd now = splat(0.0), above = splat(0.0), sum = splat(0.0);
+    vd now = splat(0.0), above = splat(0.0), sum = splat(0.0), loud = splat(0.0);
     for (long l = top; l >= 0; --l) {
         now = choose((vl)(start == splat((double)l)), splat(1.0), now);
-        if (l <= degree) bessel[l * stride] = now;
+        if (l <= degree) bessel[l * stride] = now, loud += splat((2.0 * l + 1.0) * rough[l]) * now;
         sum += splat(2.0 * l + 1.0) * now;
         vd below = above + splat(2.0 * l + 1.0) * inverse * now;
         above = now;
         now = below;
     }
     *whole = sum;
+    *noise = loud;
 }
 
 static void sphere_bunch(long count, const double *z, long degree, double depth, const double *beta, const double *mix,
-                         vd *bessel, double *num, double *den, double *shift, double *error)
+                         const double *rough, vd *bessel, double *num, double *den, double *shift, double *error)
 {
     vd x[BUNCH][PAIR], er[BUNCH][PAIR], ei[BUNCH][PAIR], gr[BUNCH][PAIR], gi[BUNCH][PAIR];
-    vd kappa[BUNCH][PAIR], start[BUNCH][PAIR], whole[BUNCH][PAIR], out[BUNCH][PAIR][4];
+    vd kappa[BUNCH][PAIR], start[BUNCH][PAIR], whole[BUNCH][PAIR], noise[BUNCH][PAIR], out[BUNCH][PAIR][4];
     long blocks = (count + PAIR * LANES - 1) / (PAIR * LANES);
     for (long b = 0; b < blocks; ++b)
         for (int v = 0; v < PAIR; ++v) {
@@ -124,8 +126,8 @@ static void sphere_bunch(long count, const double *z, long degree, double depth,
                 start[b][v][lane] = start_order(norm, depth);
                 if (start[b][v][lane] > top) top = (long)start[b][v][lane];
             }
-            sphere_bessel(inverse, start[b][v], top > degree ? top : degree, degree,
-                          bessel + b * PAIR * (degree + 1) + v, PAIR, &whole[b][v]);
+            sphere_bessel(inverse, start[b][v], top > degree ? top : degree, degree, rough,
+                          bessel + b * PAIR * (degree + 1) + v, PAIR, &whole[b][v], &noise[b][v]);
             gr[b][v] = splat(1.0), gi[b][v] = splat(0.0);
             for (int c = 0; c < 4; ++c) out[b][v][c] = splat(0.0);
         }
@@ -172,13 +174,13 @@ static void sphere_bunch(long count, const double *z, long degree, double depth,
             q = k / (degree + 1.0 + sqrt(k * k + (degree + 1.0) * (degree + 1.0)));
             lost += last * q * ((2.0 * degree + 3.0) / (1.0 - q) + 2.0 / ((1.0 - q) * (1.0 - q)));
         }
-        error[at] = 2.0 * lost;
+        error[at] = 2.0 * lost + noise[b][v][lane] / sum;
     }
 }
 
 /* Targets z (n, 3) from mix (triangle, 8): real parts, then imaginary parts, of the coefficients of (1, y_1, y_2, y_3),
    all factors included. Results as in `coldflow_circle_targets`. */
-void coldflow_sphere_targets(long n, const double *z, long degree, double depth, const double *mix,
+void coldflow_sphere_targets(long n, const double *z, long degree, double depth, const double *mix, const double *rough,
                              double *num, double *den, double *shift, double *error, int threads)
 {
     const long bunch = BUNCH * PAIR * LANES;
@@ -189,7 +191,7 @@ void coldflow_sphere_targets(long n, const double *z, long degree, double depth,
         vd *bessel = aligned_alloc(64, sizeof(vd) * BUNCH * PAIR * (size_t)(degree + 1));
 #pragma omp for schedule(dynamic)
         for (long i = 0; i < n; i += bunch)
-            sphere_bunch(n - i < bunch ? n - i : bunch, z + 3 * i, degree, depth, beta, mix, bessel, num + 3 * i,
+            sphere_bunch(n - i < bunch ? n - i : bunch, z + 3 * i, degree, depth, beta, mix, rough, bessel, num + 3 * i,
                          den + i, shift + i, error + i);
         free(bessel);
     }
@@ -197,12 +199,12 @@ void coldflow_sphere_targets(long n, const double *z, long degree, double depth,
 }
 
 /* From raw sums up to `degree` + 1 to the coefficients of (1, y_1, y_2, y_3) up to `degree`, with the factors of the
-   targets: mix (triangle, 8). Multiplication by a coordinate couples neighbouring degrees and orders only:
+   targets: mix (triangle, 8); to power (degree + 1,) is added the squared norm of the coefficients of each degree. Multiplication by a coordinate couples neighbouring degrees and orders only:
        x_3 P_lm = C(l+1,m) P_{l+1,m} + C(l,m) P_{l-1,m},                     C(l,m)^2 = (l^2-m^2)/(4l^2-1),
        s P_lm   = D(l+1,m+1) P_{l+1,m+1} - E(l,m) P_{l-1,m+1}
                 = D(l,m) P_{l-1,m-1} - E(l+1,m-1) P_{l+1,m-1},
        D(l,m)^2 = (l+m)(l+m-1)/(4l^2-1),   E(l,m)^2 = (l-m)(l-m-1)/(4l^2-1). */
-void coldflow_sphere_couple(long degree, const double *raw, double *mix)
+void coldflow_sphere_couple(long degree, const double *raw, double *mix, double *power)
 {
     long big = degree + 1, size = row(big + 1, big);
     double *scale = malloc(sizeof(double) * (size_t)size), *c = malloc(sizeof(double) * 2 * (size_t)size);
@@ -234,6 +236,7 @@ void coldflow_sphere_couple(long degree, const double *raw, double *mix)
                 ur = (l - 1 >= m - 1 ? low * RE(l - 1, m - 1) : 0.0) - high * RE(l + 1, m - 1);
                 ui = (l - 1 >= m - 1 ? low * IM(l - 1, m - 1) : 0.0) - high * IM(l + 1, m - 1);
             }
+            power[l] += (m ? 2.0 : 1.0) * (RE(l, m) * RE(l, m) + IM(l, m) * IM(l, m));
             double lower = l > m ? CC(l, m) : 0.0;
             out[0] = f * RE(l, m), out[4] = f * IM(l, m);
             out[1] = f * 0.5 * (ur + vr), out[5] = f * 0.5 * (ui + vi);
