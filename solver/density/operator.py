@@ -67,7 +67,7 @@ class DensityOperator:
         self.dofs = np.asarray(self.space.dofmap.list)[:self.geometry.total]
         self.gather = Gather(comm, self.geometry.order[:self.owned], self.size)
         index_map = self.mesh.mesh.topology.index_map(self.mesh.tdim)
-        self._work = dolfinx.la.vector(index_map, self.size)
+        self.work = dolfinx.la.vector(index_map, self.size)
         self._known: tuple[float, np.ndarray] | None = None
         self._scale = 1.0
 
@@ -99,7 +99,7 @@ class DensityOperator:
         Returns the least cell average of `state` on this rank: forward Euler steps of the limited density have the same averages as
         those of the density itself, so that non-negative averages at every stage prove the step positive (Zhang & Shu 2010).
         """
-        work, n = self._work.array, self.unknowns
+        work, n = self.work.array, self.unknowns
         work[:n] = state
         lowest = 0.0
         if limit and self.problem.density.limiter:
@@ -107,7 +107,7 @@ class DensityOperator:
                 lowest = self.transport.limit(work, tiny=ROUNDING * self._scale)[0]
         self.set_velocity(t, work[:n])
         with stage("transport"):
-            self._work.scatter_forward()
+            self.work.scatter_forward()
             self.transport.apply(work, out)
         return lowest
 
