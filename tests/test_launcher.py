@@ -178,8 +178,8 @@ def test_docker_builds_once_and_runs(engines, tmp_path):
     assert ran[-3:] == ["coldflow", "check", "it's mine.toml"]
     assert "--rm" in ran
     for folder in (tmp_path.resolve(), ROOT):
-        assert any(item == f"type=bind,source={folder},target={folder}" or "source=/tmp,target=/tmp" in item
-                   and str(folder).startswith("/tmp/") for item in ran)
+        assert any(item == f"type=bind,source={folder},target={folder}" or ("source=/tmp,target=/tmp" in item
+                   and str(folder).startswith("/tmp/")) for item in ran)
     assert ran[ran.index("-w") + 1] == str(tmp_path.resolve())
     assert ran[ran.index("--user") + 1] == f"{os.geteuid()}:{os.getegid()}"
     assert f"PYTHONPATH={ROOT}" in ran

@@ -1,0 +1,122 @@
+"""What the README, and the files beside it, promise: every command, example, link and name in them holds."""
+
+import os
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+SETTINGS = {"density.cells": 32, "density.degree": 1, "particles.count": 64, "time.end": 0.4, "time.outputs": 3}
+SMALL = [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")]
+# Names in an environment file that differ from those of the Python packages.
+CONDA_NAMES = {"matplotlib": "matplotlib-base", "POT": "pot"}
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.M | re.S)
+
+
+def commands():
+    """Commands that the README shows, one indented line each."""
+    return [line.strip() for line in README.splitlines() if line.startswith("    docker/run ")]
+
+
+def run(arguments, cwd):
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("OMPI_COMM", "PMIX_", "PRTE_"))}
+    return subprocess.run([str(ROOT / "docker" / "run"), *arguments], cwd=cwd, env=env, text=True, capture_output=True,
+                          timeout=250)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with the bundled problems and the README's own problem."""
+    path = tmp_path_factory.mktemp("readme")
+    (path / "problems").symlink_to(ROOT / "problems")
+    (path / "mine.toml").write_text(blocks("toml")[0])
+    return path
+
+
+def test_two_commands():
+    assert commands()[:2] == ["docker/run coldflow compare problems/misaligned_circle.toml", "docker/run pytest"]
+
+
+@pytest.mark.parametrize("command", [c for c in commands() if "coldflow" in c])
+def test_command(command, folder, tmp_path):
+    words = command.split()[1:]
+    if "check" not in words:
+        words += [*SMALL, "--quiet", *(["--no-verdict"] if "compare" in words else [])]
+        if "--out" not in words:
+            words += ["--out", str(tmp_path / "run")]
+    done = run(words, folder)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_tests_can_be_collected(tmp_path):
+    assert "docker/run pytest" in commands()
+    done = run(["pytest", "--collect-only", "-q", str(ROOT / "tests" / "test_launcher.py")], ROOT)
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_python_example(folder):
+    example = blocks("python")[0].replace('load("mine.toml")', 'load("mine.toml", {"density.cells": "32", "time.end": "0.2"})')
+    assert example != blocks("python")[0]
+    done = run(["python3", "-c", example], folder)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.startswith("[0.0")
+
+
+def test_every_command_is_listed():
+    done = run(["coldflow", "--help"], ROOT)
+    offered = set(re.findall(r"^  ([a-z]+)  ", done.stdout.partition("Commands:")[2], re.M))
+    listed = set(re.findall(r"^\| `coldflow ([a-z]+)", README, re.M))
+    assert offered == listed
+
+
+def test_links_lead_somewhere():
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    for page in pages:
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+            if "://" not in target and "." in target:
+                assert (page.parent / target).exists(), f"{page.name} refers to {target}"
+
+
+def test_versions_agree():
+    import solver
+
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert re.search(r"^version: (.+)$", citation, re.M)[1] == PROJECT["version"]
+    assert re.search(r"^license: (.+)$", citation, re.M)[1] == PROJECT["license"]["text"]
+    assert (ROOT / "LICENSE").read_text().startswith("MIT License")
+    assert getattr(solver, "__version__", PROJECT["version"]) == PROJECT["version"]
+
+
+def test_conda_environment_is_complete():
+    lines = (ROOT / "environment.yml").read_text().splitlines()
+    held = {re.match(r"  - ([A-Za-z0-9_-]+)", line)[1] for line in lines if line.startswith("  - ")}
+    needed = [*PROJECT["dependencies"], *(name for extra in PROJECT["optional-dependencies"].values() for name in extra)]
+    for requirement in needed:
+        name = re.match(r"[A-Za-z0-9_-]+", requirement)[0]
+        assert CONDA_NAMES.get(name, name) in held, f"environment.yml lacks {name}"
+
+
+def test_every_key_is_documented():
+    """docs/problem-file.md names every key that the loader accepts."""
+    from dataclasses import fields
+
+    from problems import attention, sections, space
+    from problems.laws import LAWS
+
+    page = (ROOT / "docs" / "problem-file.md").read_text()
+    keys = {field.name for section in (sections.Noise, sections.Density, sections.Particles, sections.Compare)
+            for field in fields(section) if field.metadata.get("check")}
+    keys |= {*space.KEYS, *attention.WEIGHT_KEYS, *LAWS, *(key for law in LAWS.values() for key in law.keys)}
+    keys |= {*sections.DENSITY_INTEGRATORS, *sections.PARTICLE_INTEGRATORS, *sections.SAMPLINGS, *sections.METRICS}
+    keys |= {*space.MANIFOLDS}
+    named = set(re.findall(r"[A-Za-z0-9_-]+", " ".join(re.findall(r"`([^`]+)`", page))))
+    missing = sorted(keys - named)
+    assert not missing, f"docs/problem-file.md does not name {missing}"
