@@ -24,7 +24,7 @@ from typing import Any
 import cffi
 
 # No -ffast-math: the kernels round by adding and subtracting a large constant and compare with infinities.
-BASE_FLAGS = tuple("-O3 -std=gnu11 -fPIC -shared -fno-math-errno -fno-trapping-math -ffp-contract=fast".split())
+BASE_FLAGS = ("-O3", "-std=gnu11", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
 
 
 class CompilerError(RuntimeError):
@@ -47,16 +47,17 @@ def load_library(
     return _load(name, cdef, text, tuple(flags), openmp)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _load(name: str, cdef: str, text: str, flags: tuple[str, ...], openmp: bool) -> tuple[cffi.FFI, Any]:
     ffi = cffi.FFI()
     ffi.cdef(cdef)
+    failures = []
     for candidate in _flag_sets(flags, openmp):
         try:
             return ffi, ffi.dlopen(str(_build(name, text, candidate)))
         except CompilerError as error:
-            failure = error
-    raise failure
+            failures.append(error)
+    raise failures[0]
 
 
 def _flag_sets(flags: tuple[str, ...], openmp: bool) -> list[tuple[str, ...]]:

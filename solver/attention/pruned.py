@@ -93,16 +93,17 @@ def pruned_moments(z: Array, place: Array, tree: Tree, radius: float, accuracy: 
         tree: weighed. radius: largest |y|. accuracy: see the module. hard: zero temperature, z = B^T x.
 
     Returns:
-        Moments as from `dense_moments` (hard: `dense_hardmax`), undefined for targets not in `place`: den is too small by a part of accuracy/2 at most.
+        Moments as from `dense_moments` (hard: `dense_hardmax`), undefined for targets not in `place`; den is too small
+        by a part of accuracy/2 at most.
     """
     _, lib = library()  # type: ignore[misc]
     n, d = z.shape
     num, den, shift = np.empty((n, d)), np.empty(n), np.empty(n)
     budget = math.log2(accuracy / 4.0)
     scaled = z if hard else z * LOG2E
-    pairs = lib.coldflow_pruned(d, tree.sphere, hard, len(place), pointer(scaled), pointer(place), tree.leaves, pointer(tree.packed),
-                                pointer(tree.node), tree.error, radius, budget, TIE, pointer(num), pointer(den),
-                                pointer(shift), threads)
+    pairs = lib.coldflow_pruned(d, tree.sphere, hard, len(place), pointer(scaled), pointer(place), tree.leaves,
+                                pointer(tree.packed), pointer(tree.node), tree.error, radius, budget, TIE, pointer(num),
+                                pointer(den), pointer(shift), threads)
     return Moments(num, den, shift if hard else shift * LN2), pairs
 
 

@@ -6,18 +6,9 @@ import pytest
 from problems.attention import Head, Weights
 from solver.attention import Attention, energy
 from solver.errors import RunError
+from tests.attention.support import on_sphere, weights
 
 METHODS = ["auto", "dense", "numpy", "pruned"]
-
-
-def weights(beta, d=3, score=None, value=None, normalization="softmax"):
-    eye = np.eye(d)
-    return Weights(beta, (Head(eye, eye if score is None else score, eye if value is None else value),), normalization)
-
-
-def on_sphere(rng, n, d=3):
-    points = rng.normal(size=(n, d))
-    return points / np.linalg.norm(points, axis=1)[:, None]
 
 
 def exact(beta, score, targets, sources, masses):

@@ -1,0 +1,179 @@
+"""Throughput of attention: the dense kernel beside the alternatives that are installed, and the fast methods beside it."""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+from rich.console import Console
+from rich.table import Table
+
+from problems.attention import Head, Weights
+from solver.attention import Attention
+from solver.attention.kernels import library
+
+Array = np.ndarray
+KERNEL_COLUMNS = ("dimension", "kernel", "tokens", "ns/pair", "Mpairs/s", "dense is faster by")
+GROWTH_COLUMNS = ("space", "beta", "tokens", "method", "order", "seconds", "dense seconds", "faster by", "error", "refined",
+                  "pairs/cap", "exponent")
+SPACES = {2: "circle", 3: "sphere"}
+BETAS = (1.0, 10.0, 100.0, 1e3, 1e4)
+# Dense times and errors are measured on as many targets, and the times scaled up.
+SAMPLE = 512
+
+
+def run(out: Path, quick: bool = False, *, sizes: Sequence[int] | None = None, betas: Sequence[float] = BETAS) -> dict[str, Any]:
+    """Measure on one core, in double precision; rank 0 works, the others wait. Tables on the terminal.
+
+    Kernels: nanoseconds per pair (one score, one exponential, one weighted sum in R^d) of the compiled dense kernel, of NumPy in
+    tiles, and of PyTorch's scaled_dot_product_attention and KeOps where they can be imported. Growth: one evaluation of all tokens
+    by all tokens with K^T Q = diag(1, .8, .6) and a smooth density of full support, everything included (trees, coefficients).
+
+    Args:
+        out: folder for attention_kernels.csv, attention_growth.csv and attention.png (written by rank 0).
+        quick: up to 10^4 tokens instead of 10^6.
+        sizes, betas: of the second part.
+
+    Returns:
+        "kernels" and "growth": one mapping per line of the tables; "curves": name -> (tokens, seconds) of the figure. Empty on other
+        ranks than 0.
+    """
+    if MPI.COMM_WORLD.rank:
+        return {"kernels": [], "growth": [], "curves": {}}
+    sizes = sizes or ((1000, 10_000) if quick else (1000, 10_000, 100_000, 1_000_000))
+    library()   # not to be timed: compiled on first use
+    kernels = [row for d in SPACES for row in compare_kernels(d, 2000 if quick else 20_000)]
+    show("Dense attention, one core", KERNEL_COLUMNS, kernels)
+    write(Path(out) / "attention_kernels.csv", KERNEL_COLUMNS, kernels)
+    growth = [row for d in SPACES for beta in betas for row in measure_growth(d, beta, sizes)]
+    show("Fast attention, one core", GROWTH_COLUMNS, growth)
+    write(Path(out) / "attention_growth.csv", GROWTH_COLUMNS, growth)
+    curves = figure_curves(growth)
+    plot(Path(out) / "attention.png", curves)
+    return {"kernels": kernels, "growth": growth, "curves": curves}
+
+
+def compare_kernels(d: int, n: int, beta: float = 10.0) -> list[dict[str, Any]]:
+    """The first table: n tokens of equal mass on the sphere of R^d."""
+    points, weights = tokens(d, n)[0], one_head(d, beta, np.eye(d))
+    masses = np.full(n, 1.0 / n)
+    works: dict[str, Callable[[], Any]] = {
+        "dense": lambda: Attention(weights, method="dense", workers=1).field(points, points, masses),
+        "NumPy tiles": lambda: Attention(weights, method="numpy").field(points, points, masses),
+        "PyTorch": torch_attention(points, beta), "KeOps": keops_attention(points, beta)}
+    seconds = {name: best_time(work) for name, work in works.items() if work is not None}
+    return [{"dimension": d, "kernel": name, "tokens": n, "ns/pair": t / n ** 2 * 1e9, "Mpairs/s": n ** 2 / t / 1e6,
+             "dense is faster by": t / seconds["dense"]} for name, t in seconds.items()]
+
+
+def torch_attention(points: Array, beta: float) -> Callable[[], Any] | None:
+    """PyTorch's kernel on one thread; None if it cannot be imported."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    torch.set_num_threads(1)
+    x = torch.from_numpy(points)[None, None]
+    return lambda: torch.nn.functional.scaled_dot_product_attention(x, x, x, scale=beta)
+
+
+def keops_attention(points: Array, beta: float) -> Callable[[], Any] | None:
+    """KeOps' symbolic softmax reduction; None if it cannot be imported."""
+    try:
+        from pykeops.numpy import LazyTensor
+    except ImportError:
+        return None
+    x = LazyTensor(np.ascontiguousarray(beta * points[:, None, :]))
+    y = LazyTensor(np.ascontiguousarray(points[None, :, :]))
+    return lambda: (x | y).sumsoftmaxweight(y, axis=1)
+
+
+def measure_growth(d: int, beta: float, sizes: Sequence[int]) -> list[dict[str, Any]]:
+    """The second table for one space and temperature; `exponent` is that of the time between this and the previous size."""
+    score, rows = np.diag([1.0, 0.8, 0.6][:d]), []
+    weights = one_head(d, beta, score)
+    for n in sizes:
+        points, masses = tokens(d, n)
+        fast, dense = Attention(weights, workers=1), Attention(weights, method="dense", workers=1)
+        some = points[::max(1, n // SAMPLE)][:SAMPLE]
+        seconds = best_time(lambda fast=fast, points=points, masses=masses: fast.field(points, points, masses))
+        slow = best_time(lambda dense=dense, some=some, points=points, masses=masses: dense.field(some, points, masses)) * n / len(some)
+        values = fast.field(points, points, masses)[0][::max(1, n // SAMPLE)][:SAMPLE]
+        error = np.abs(values - dense.field(some, points, masses)[0]).max()
+        report, before = fast.report, rows[-1] if rows else None
+        rows.append({
+            "space": SPACES[d], "beta": beta, "tokens": n, "method": report.method, "order": report.order, "seconds": seconds,
+            "dense seconds": slow, "faster by": slow / seconds, "error": error, "refined": report.refined,
+            "pairs/cap": report.pairs / n / cap_pairs(d, beta, points @ score, fast.accuracy),
+            "exponent": np.log(seconds / before["seconds"]) / np.log(n / before["tokens"]) if before else float("nan")})
+    return rows
+
+
+def cap_pairs(d: int, beta: float, z: Array, accuracy: float) -> float:
+    """Sources per target within reach r of the attended point, r^2 = 2 log(1/accuracy)/(beta |B^T x|): the ideal of pruning."""
+    reach = np.minimum(np.sqrt(2 * np.log(1 / accuracy) / (beta * np.linalg.norm(z, axis=1))), np.pi)
+    return len(z) * float(np.mean(reach / np.pi if d == 2 else (1 - np.cos(reach)) / 2))
+
+
+def tokens(d: int, n: int) -> tuple[Array, Array]:
+    """Random points (n, d) on the sphere with the masses (n,) of a smooth density of full support."""
+    points = np.random.default_rng(0).normal(size=(n, d))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    return points, (1.0 + 0.5 * points[:, 0] + 0.3 * points[:, 1] ** 2) / n
+
+
+def one_head(d: int, beta: float, score: Array) -> Weights:
+    return Weights(beta, (Head(np.eye(d), score, np.eye(d)),))
+
+
+def best_time(work: Callable[[], Any], least: float = 0.3) -> float:
+    """Seconds per call: the best of at most five calls that take about `least` seconds in all."""
+    best, spent = np.inf, 0.0
+    for _ in range(5):
+        started = time.perf_counter()
+        work()
+        once = time.perf_counter() - started
+        best, spent = min(best, once), spent + once
+        if spent > least:
+            break
+    return best
+
+
+def figure_curves(growth: list[dict[str, Any]]) -> dict[str, tuple[Array, Array]]:
+    """Time against tokens on the sphere, one curve per temperature, and the dense kernel's."""
+    rows = [row for row in growth if row["space"] == "sphere"]
+    curves = {}
+    for beta in dict.fromkeys(row["beta"] for row in rows):
+        mine = [row for row in rows if row["beta"] == beta]
+        sizes = np.array([row["tokens"] for row in mine], dtype=float)
+        curves[f"beta = {beta:g}"] = sizes, np.array([row["seconds"] for row in mine])
+        curves["dense"] = sizes, np.array([row["dense seconds"] for row in mine])
+    return curves
+
+
+def plot(path: Path, curves: dict[str, tuple[Array, Array]]) -> None:
+    from solver.figures import plot_convergence
+
+    plot_convergence(path, curves, {"n": 1.0, "n²": 2.0}, xlabel="tokens", ylabel="seconds per evaluation, one core",
+                     title="Attention of all tokens to all tokens on the sphere")
+
+
+def show(title: str, columns: Sequence[str], rows: list[dict[str, Any]]) -> None:
+    table = Table(title=title, title_justify="left", box=None)
+    for name in columns:
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(*(f"{row[name]:.3g}" if isinstance(row[name], float) else str(row[name]) for name in columns))
+    Console().print(table)
+
+
+def write(path: Path, columns: Sequence[str], rows: list[dict[str, Any]]) -> None:
+    with path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, columns)
+        writer.writeheader()
+        writer.writerows(rows)

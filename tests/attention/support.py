@@ -1,0 +1,63 @@
+"""Laws that are hard for fast attention, and the weights to go with them."""
+
+import numpy as np
+
+from problems.attention import Head, Weights
+
+
+def weights(beta, d=3, score=None, value=None, normalization="softmax"):
+    """One head with B = score and V = value, identities by default."""
+    eye = np.eye(d)
+    return Weights(beta, (Head(eye, eye if score is None else score, eye if value is None else value),), normalization)
+
+
+def on_sphere(rng, n, d=3):
+    return unit(rng.normal(size=(n, d)))
+
+
+def unit(points):
+    return points / np.linalg.norm(points, axis=1, keepdims=True)
+
+
+def circle(n):
+    """n equispaced points of the circle and their angles."""
+    angle = 2 * np.pi * np.arange(n) / n
+    return np.column_stack([np.cos(angle), np.sin(angle)]), angle
+
+
+LAWS = ("full", "concentrated", "two clusters", "identical", "half empty", "wild masses", "lattice")
+
+
+def law(name, rng, m, d):
+    """Points (m, d) on the sphere and masses (m,)."""
+    points, masses = on_sphere(rng, m, d), rng.random(m) + 1e-3
+    if name == "concentrated":
+        points = unit(on_sphere(rng, 1, d) + 10.0 ** rng.uniform(-9, -0.5) * rng.normal(size=(m, d)))
+    elif name == "two clusters":
+        member = rng.integers(0, 2, m)
+        points = unit(on_sphere(rng, 2, d)[member] + 10.0 ** rng.uniform(-6, -0.5) * rng.normal(size=(m, d)))
+        masses *= np.where(member == 0, 1.0, 10.0 ** rng.choice([-30.0, rng.uniform(-300, 0)]))
+    elif name == "identical":
+        points = np.repeat(points[:1], m, axis=0)
+    elif name == "half empty":
+        points[:, 0] = np.abs(points[:, 0])
+        masses[rng.random(m) < 0.3] = 0.0
+    elif name == "wild masses":
+        masses *= 10.0 ** rng.uniform(-30, 0, m)
+    elif name == "lattice":
+        points = np.round(2 * points)
+        points[~points.any(axis=1), 0] = 1.0
+        points = unit(points)
+    if not masses.any():
+        masses[0] = 1.0
+    return points, masses
+
+
+SCORES = ("identity", "diagonal", "random", "rank one", "negative", "zero")
+
+
+def score(name, rng, d):
+    """B = Q^T K, (d, d)."""
+    return {"identity": np.eye(d), "diagonal": np.diag(rng.uniform(0.2, 1, d)), "random": rng.normal(size=(d, d)),
+            "rank one": np.outer(rng.normal(size=d), rng.normal(size=d)), "negative": -np.eye(d),
+            "zero": np.zeros((d, d))}[name]
