@@ -184,7 +184,8 @@ class DensitySolver:
             try:
                 self.ts.step()
             except PETSc.Error as error:
-                raise RunError(f"PETSc's {self.ts.getType()} step failed: {error}", step=self.step, time=start) from None
+                raise RunError(f"PETSc's {self.ts.getType()} step failed: {str(error).splitlines()[-1].strip()}", step=self.step,
+                               time=start) from None
             done = self.ts.getTime() - start
             if self.implicit is not None:
                 self.implicit.repair(self.state.array, self.total_mass)

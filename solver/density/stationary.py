@@ -26,7 +26,8 @@ from solver.errors import RunError
 # All norms are in L1, where densities have size 1.
 STRIDE = 0.1  # change of the density over a step in pseudo-time
 SLOW = 3e-2  # d/dt of the density relative to the fastest seen: below it Newton's method is tried
-STILL = 1e-8  # the same, absolute, without noise: the density stands still
+AT_REST = 1e-4  # the same, without noise: fine modes relax ever more slowly, so that rest is never complete
+FLOOR = 1e-8  # d/dt that counts as none
 MOVED = 0.2  # farther away Newton's method has found another state than the flow was approaching
 MOST_STEPS, LONGEST = 10_000, 1e5  # in pseudo-time; depth, without noise
 
@@ -163,34 +164,35 @@ def _settle_with_noise(solver: Any, on_step: Callable[[float], None]) -> None:
     steady = SteadyProblem(operator, solver.time, solver.options_prefix + "stationary_")
     slow, fastest = SLOW, 0.0
     now = size(operator, steady.slope(solver.state))
-    dt = STRIDE / max(now, STILL)
+    dt = STRIDE / max(now, FLOOR)
     for _ in range(MOST_STEPS):
         fastest = max(fastest, now)
-        if now <= slow * fastest or now <= STILL:
+        if now <= slow * fastest or now <= FLOOR:
             trial = solver.state.copy()
             converged = steady.solve(trial)
             if converged and size(operator, trial - solver.state) < MOVED:
                 solver.accept(trial.array_r)
                 return
             slow /= 10
-        dt = min(dt, STRIDE / max(now, STILL))
+        dt = min(dt, STRIDE / max(now, FLOOR))
         trial = solver.state.copy()
         steady.pseudo_step(trial, dt)
         solver.accept(trial.array_r)
         solver.time, solver.step = solver.time + dt, solver.step + 1
         on_step(dt)
         before, now = now, size(operator, steady.slope(solver.state))
-        dt *= min(max(before / max(now, STILL), 0.5), 2.0)
+        dt *= min(max(before / max(now, FLOOR), 0.5), 2.0)
     raise RunError(f"no stationary state found: the density still changes by {now:.3e} per unit of depth",
                    step=solver.step, time=solver.time)
 
 
 def _settle_by_flow(solver: Any) -> None:
-    operator, slope, chunk = solver.operator, solver.operator.create_vector(), 1.0
+    operator, slope, chunk, fastest = solver.operator, solver.operator.create_vector(), 1.0, 0.0
     while True:
         operator.rhs(solver.time, solver.state.array_r, slope.array_w)
         now = size(operator, slope)
-        if now <= STILL:
+        fastest = max(fastest, now)
+        if now <= max(AT_REST * fastest, FLOOR):
             return
         if solver.time >= LONGEST:
             raise RunError(f"no stationary state found: the density still changes by {now:.3e} per unit of depth",
