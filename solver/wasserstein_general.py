@@ -48,8 +48,7 @@ def multiscale(a: Atoms, b: Atoms, p: float, metric: Metric, gap: float = GAP, w
     if plan.primal - plan.dual <= max(gap * plan.primal, np.finfo(float).eps * reach * (a.count + b.count)):
         return Distance(value, value - lower + round_off, "multiscale network simplex", low, high)
     low, high = max(low, projection_bound(a, b, p, metric)), min(high, coupling_bound(a, b, p, metric))
-    value = min(value, high)
-    return Distance(value, value - low, "multiscale network simplex, stopped early", low, high)
+    return Distance(0.5 * (low + high), 0.5 * (high - low), "multiscale network simplex, stopped early", low, high)
 
 
 def wasserstein_general(a: Atoms, b: Atoms, p: float, metric: Metric) -> Distance:

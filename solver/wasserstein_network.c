@@ -146,9 +146,10 @@ void costs(int64_t count, int64_t d, int64_t m, int32_t arc, double p, const dou
     for (int64_t e = 0; e < count; e++) cost[e] = cost_of(x + source[e] * d, y + target[e], d, m, arc, p);
 }
 
-typedef struct {
+typedef struct { /* 32 bytes: a visit costs one cache line */
     int32_t parent, child, next, previous, depth;
-    int64_t arc; /* to the parent; -1: artificial */
+    int32_t arc; /* to the parent; -1: artificial */
+    double potential;
 } Node;
 
 static void unlink_node(Node *tree, int32_t v) {
@@ -158,7 +159,7 @@ static void unlink_node(Node *tree, int32_t v) {
     if (node->next >= 0) tree[node->next].previous = node->previous;
 }
 
-static void link_node(Node *tree, int32_t v, int32_t parent, int64_t arc) {
+static void link_node(Node *tree, int32_t v, int32_t parent, int32_t arc) {
     Node *node = tree + v;
     node->parent = parent;
     node->arc = arc;
@@ -169,11 +170,11 @@ static void link_node(Node *tree, int32_t v, int32_t parent, int64_t arc) {
 }
 
 /* New depths below a node and potentials raised by `shift`; returns how many nodes that are. */
-static int64_t renew(Node *tree, double *potential, int32_t top, double shift) {
+static int64_t renew(Node *tree, int32_t top, double shift) {
     int32_t v = top;
     for (int64_t count = 1;; count++) {
         tree[v].depth = tree[tree[v].parent].depth + 1;
-        potential[v] += shift;
+        tree[v].potential += shift;
         if (tree[v].child >= 0) {
             v = tree[v].child;
             continue;
@@ -186,7 +187,7 @@ static int64_t renew(Node *tree, double *potential, int32_t top, double shift) {
 
 /* Hang the forest of arcs with flow from the root; potentials follow from those of one node of each tree. */
 static int plant(int64_t n, int64_t nodes, int64_t arcs, const int32_t *source, const int32_t *target, const double *cost,
-                 const int64_t *flow, Node *tree, double *potential) {
+                 const int64_t *flow, Node *tree, const double *potential) {
     int64_t *first = calloc(nodes + 1, sizeof *first), used = 0;
     int32_t root = (int32_t)nodes, *queue = malloc(nodes * sizeof *queue);
     for (int64_t e = 0; e < arcs; e++)
@@ -201,7 +202,7 @@ static int plant(int64_t n, int64_t nodes, int64_t arcs, const int32_t *source, 
     memcpy(fill, first, nodes * sizeof *fill);
     for (int64_t e = 0; e < arcs; e++)
         if (flow[e] > 0) incident[fill[source[e]]++] = e, incident[fill[n + target[e]]++] = e;
-    for (int64_t v = 0; v <= nodes; v++) tree[v] = (Node){-1, -1, -1, -1, -1, -1};
+    for (int64_t v = 0; v <= nodes; v++) tree[v] = (Node){-1, -1, -1, -1, -1, -1, v < nodes ? potential[v] : 0.0};
     tree[root].depth = 0;
     int status = 0;
     for (int64_t seed = 0; seed < nodes; seed++) {
@@ -220,9 +221,9 @@ static int plant(int64_t n, int64_t nodes, int64_t arcs, const int32_t *source, 
                     status = -1; /* a cycle */
                     continue;
                 }
-                link_node(tree, w, v, e);
+                link_node(tree, w, v, (int32_t)e);
                 tree[w].depth = tree[v].depth + 1;
-                potential[w] = v < n ? potential[v] - cost[e] : potential[v] + cost[e];
+                tree[w].potential = tree[v].potential + (v < n ? -cost[e] : cost[e]);
                 queue[tail++] = w;
             }
         }
@@ -251,7 +252,7 @@ int64_t simplex(int64_t n, int64_t m, int64_t arcs, const int32_t *source, const
         double least = -tolerance;
         while (scanned < arcs && enter < 0) {
             for (int64_t k = 0; k < block && scanned < arcs; k++, scanned++) {
-                double reduced = cost[from] - potential[source[from]] + potential[n + target[from]];
+                double reduced = cost[from] - tree[source[from]].potential + tree[n + target[from]].potential;
                 if (reduced < least) least = reduced, enter = from;
                 if (++from == arcs) from = 0;
             }
@@ -286,19 +287,20 @@ int64_t simplex(int64_t n, int64_t m, int64_t arcs, const int32_t *source, const
             for (int32_t v = t; v != a; v = tree[v].parent) flow[tree[v].arc] += v < n ? theta : -theta;
         }
         int32_t v = on_source_side ? s : t, above = on_source_side ? t : s, start = v;
-        int64_t by = enter;
+        int32_t by = (int32_t)enter;
         for (;;) {
             int32_t old = tree[v].parent;
-            int64_t old_arc = tree[v].arc;
+            int32_t old_arc = tree[v].arc;
             unlink_node(tree, v);
             link_node(tree, v, above, by);
             if (v == leave) break;
             above = v, by = old_arc, v = old;
         }
-        int64_t visited = renew(tree, potential, start, on_source_side ? least : -least);
+        int64_t visited = renew(tree, start, on_source_side ? least : -least);
         *work -= visited + tree[s].depth + tree[t].depth;
         pivots++;
     }
+    for (int64_t v = 0; v < nodes; v++) potential[v] = tree[v].potential;
     free(tree);
     return pivots;
 }
