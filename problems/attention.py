@@ -5,6 +5,7 @@
     query = [[1.0, 0.0], [0.0, 1.0]]
     key, value = ...              # likewise; the identity if not given
     normalization = "softmax"     # or "none"
+    support = 0.0                 # density, in units of the uniform law's, that counts as empty; 0: none
     accuracy = 1e-10              # largest relative error of the fast kernels
     [[attention.heads]]           # several heads, each with its own query, key, value; not given: the section's own
     [[attention.layers]]          # weights for depths up to `until`; not given: the section's own
@@ -75,12 +76,15 @@ class Attention:
     Attributes:
         layers: at least one, with increasing `until`; the last one's is infinite or at least `end`.
         accuracy: largest relative error allowed to fast kernels.
+        support: the density, in units of the uniform law's, that tokens do not see, >= 0. The mean field has 0; N tokens have no law
+            between them, and what a density attends to where it is thinner than they can be is not a limit they follow.
         rescaled_time: unnormalised attention in the depth s with dt = e^{-beta} ds; the same as
             `Time.rescaled`.
     """
 
     layers: tuple[Layer, ...]
     accuracy: float = 1e-10
+    support: float = 0.0
     rescaled_time: bool = False
 
     def at(self, t: float) -> Weights:
@@ -98,7 +102,8 @@ class Attention:
 
 def read_attention(table: Mapping[str, Any], dimension: int, end: float | str, rescaled: bool = False) -> Attention:
     """[attention] from its TOML table, for tokens in R^d, d = `dimension`, and a run to depth `end`."""
-    refuse_unknown("attention", table, (*WEIGHT_KEYS, "layers", "accuracy"))
+    refuse_unknown("attention", table, (*WEIGHT_KEYS, "layers", "accuracy", "support"))
+    support = number(0.0, 1.0)("attention.support", table.get("support", 0.0))
     accuracy = number(0.0, 0.1, open_low=True)("attention.accuracy", table.get("accuracy", 1e-10))
     base = {key: table[key] for key in WEIGHT_KEYS if key in table}
     if "layers" in table:
@@ -106,12 +111,12 @@ def read_attention(table: Mapping[str, Any], dimension: int, end: float | str, r
     else:
         layers = (Layer(math.inf, _weights("attention", base, dimension)),)
     _check_normalization(layers, rescaled)
-    return Attention(layers, accuracy, rescaled)
+    return Attention(layers, accuracy, support, rescaled)
 
 
 def tabulate_attention(attention: Attention) -> dict[str, Any]:
     """The TOML table of [attention]; a single layer or head stands in the section itself."""
-    result: dict[str, Any] = {"accuracy": attention.accuracy}
+    result: dict[str, Any] = {"accuracy": attention.accuracy, "support": attention.support}
     first = attention.layers[0]
     if len(attention.layers) == 1 and math.isinf(first.until):
         return _tabulate_weights(first.weights) | result

@@ -130,7 +130,9 @@ class Compare:
     metric: ground metric of the Wasserstein distances, "geodesic" or "chordal".
     tolerance: largest W2 between density and particles that counts as agreement; None: the estimated noise
         floor decides.
+    until: last depth that is judged; beyond it distances are only reported. None: all outputs.
     """
 
     metric: str = setting(choice(*METRICS), "geodesic")
     tolerance: float | None = setting(optional(number(0.0, open_low=True)), None)
+    until: float | None = setting(optional(number(0.0)), None)

@@ -15,7 +15,7 @@ from matplotlib.colors import LogNorm
 
 COLOURS = {"density": "#1b5e9e", "particles": "#d1601d", "zero temperature": "#6b6b6b"}
 SETTINGS = {"figure.dpi": 150, "font.size": 9, "axes.spines.top": False, "axes.spines.right": False,
-            "axes.grid": True, "grid.alpha": 0.25, "legend.frameon": False, "figure.constrained_layout.use": True}
+            "axes.grid": True, "grid.alpha": 0.25, "legend.frameon": False, "figure.constrained_layout.use": True, "axes.titlesize": 9}
 
 
 def save(figure: Any, path: Path) -> None:
@@ -92,7 +92,7 @@ def plot_space_time(path: Path, times: np.ndarray, positions: np.ndarray, values
         figure.colorbar(image, ax=axes, label="density (log scale)", extend="min")
         axes.set(xlabel="depth t", ylabel=f"{label} (degrees)" if periodic else label, title=title)
         if periodic:
-            axes.set_yticks(np.arange(0, 361, 45))
+            axes.set_yticks(np.arange(0, 316, 45))
         if marks:
             axes.legend(loc="upper right", facecolor="#222222", labelcolor="w", frameon=True, framealpha=0.7)
         save(figure, path)

@@ -12,6 +12,7 @@ from solver.recorders import dominant_directions
 from solver.zero_temperature import zero_temperature_distances
 
 PANELS = 4
+CUT = -np.pi / 8  # angle where pictures of the circle are cut open, away from the axes and their diagonals
 
 
 def draw_comparison(context: Any, comparison: Any) -> None:
@@ -33,6 +34,22 @@ def draw_comparison(context: Any, comparison: Any) -> None:
         figures.plot_distances(folder / "distances.png", between, title=context.problem.title,
                                ylabel=r"$W_2$(density, particles)")
     draw_density(context, comparison.density, comparison.particles)
+    if comparison.verdict.refinement is not None:
+        draw_convergence(context, comparison.verdict.refinement)
+
+
+def draw_convergence(context: Any, refinement: Any) -> None:
+    """figures/mesh_convergence.png and tokens_convergence.png: density to particles against h and N; rank 0 only."""
+    folder, problem = context.folder.path / "figures", context.problem
+    curves = {name: (np.array(x), np.array(y)) for name, (x, y) in refinement.curves.items()}
+    mesh = curves.pop("mesh")
+    label, order = r"$W_2$(density, particles)", problem.density.degree + 1
+    figures.plot_convergence(folder / "mesh_convergence.png", {f"{problem.particles.count} tokens": mesh},
+                             {"slope 1": 1.0, f"slope {order}, the order of the scheme": float(order)},
+                             xlabel="mesh width h", ylabel=label, title=problem.title)
+    ordered = {name: curves[name] for name in ("random", *curves) if name in curves}
+    figures.plot_convergence(folder / "tokens_convergence.png", ordered, {r"slope $-1/2$": -0.5}, xlabel="tokens N",
+                             ylabel=label, title=problem.title)
 
 
 def marks_of(context: Any) -> dict[str, np.ndarray]:
@@ -92,8 +109,8 @@ def draw_density(context: Any, density: History, particles: History | None = Non
 
 
 def place(points: np.ndarray, flat: bool) -> np.ndarray:
-    """Position on a curve: the coordinate on an interval, the angle in [0, 2 pi) on the circle."""
-    return points[:, 0] if flat else np.arctan2(points[:, 1], points[:, 0]) % (2 * np.pi)
+    """Position on a curve: the coordinate on an interval; on the circle the angle, from where the picture is cut."""
+    return points[:, 0] if flat else (np.arctan2(points[:, 1], points[:, 0]) - CUT) % (2 * np.pi) + CUT
 
 
 def pick(count: int) -> list[int]:

@@ -17,6 +17,18 @@ ATOMS_ON_CURVES = 16
 ATOMS_ON_SURFACES = 1
 
 
+# Root-mean-square distance from the centre of an interval, an equilateral triangle or a regular tetrahedron to its points,
+# in units of its size^(1/dimension).
+RADIUS = {1: 0.2887, 2: 0.4387, 3: 0.56}
+
+
+def atom_radius(manifold: Any, count: int) -> float:
+    """How far the mass of a cell is from the atom that stands for it, when `count` equal cells fill the manifold."""
+    if manifold.volume is None or manifold.intrinsic not in RADIUS:
+        return 0.0
+    return RADIUS[manifold.intrinsic] * (manifold.volume / count) ** (1 / manifold.intrinsic)
+
+
 class TargetDistance:
     """W1 and W2 of a law to the push-forward target; nothing where the problem has no target.
 

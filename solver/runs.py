@@ -15,7 +15,7 @@ from problems import Problem, dumps
 from solver.history import History
 from solver.progress import rank_console, ticker
 from solver.provenance import provenance
-from solver.recorders import ATOMS_ON_CURVES, ATOMS_ON_SURFACES, Recorder, TargetDistance
+from solver.recorders import ATOMS_ON_CURVES, ATOMS_ON_SURFACES, Recorder, TargetDistance, atom_radius
 from solver.run_folder import RunFolder
 from solver.wasserstein import Measure
 
@@ -74,7 +74,8 @@ class DensityRecorder(Recorder):
     def __call__(self, snapshot: Any) -> dict[str, float]:
         """Record one output (collective)."""
         curve = self.problem.manifold.intrinsic == 1
-        measure = Measure(*snapshot.atoms(per_cell=ATOMS_ON_CURVES if curve else ATOMS_ON_SURFACES))
+        points, masses = snapshot.atoms(per_cell=ATOMS_ON_CURVES if curve else ATOMS_ON_SURFACES)
+        measure = Measure(points, masses, atom_radius(self.problem.manifold, len(masses)))
         found = self.keep(snapshot, measure, snapshot.plot_data())
         if self.writer is not None:
             self.writer.write(snapshot)

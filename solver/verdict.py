@@ -1,134 +1,112 @@
 """Is the difference between density and particles sampling noise, mesh error, or a bug?
 
-The mesh error is measured by solving once more on half the cells, the sampling error by half the tokens or, for
-random samples, by an ensemble of seeds. Their sum is the noise floor: what two correct solvers of this size may
-differ by. Both solvers follow the same law, so a difference well above the floor means that one of them is wrong.
+The mesh error is measured by solving again on coarser meshes, the sampling error with fewer tokens and, for random
+samples, an ensemble of seeds. Their sum is the noise floor: what two correct solvers of this size may differ by. Both
+solvers follow the same law, so a difference well above the floor means that one of them is wrong.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from solver.history import History
-from solver.recorders import distance_between
-from solver.run_folder import CsvTable
+from solver.refinement import Refinement, distances_between, refine
 
 SAFETY = 3.0
-ENSEMBLE = 4
 ROUNDING = 1e-9
+MOST_JUDGED_ON_SURFACES = 5
 VERDICT_COLUMNS = ["time", "w2_density_particles", "mesh_error", "sampling_error", "atoms_error", "noise_floor",
-                   "verdict"]
+                   "allowed", "verdict"]
+CONVERGENCE_COLUMNS = ["kind", "size", "w2_density_particles"]
 
 
 @dataclass
 class Verdict:
-    """Agreement at every output.
+    """Agreement at every judged output.
 
-    rows: one dict per output with `VERDICT_COLUMNS`; reason: what the judgement rests on, one line.
+    rows: one dict per output with `VERDICT_COLUMNS`; reason: what the judgement rests on, one line;
+    refinement: the extra runs, None when there were none.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     reason: str = ""
+    refinement: Refinement | None = None
 
     @property
     def agree(self) -> bool:
-        """Whether density and particles agree at every output."""
-        return all(row["verdict"] == "agree" for row in self.rows)
+        """Whether density and particles agree at every judged output."""
+        return self.first_disagreement is None
 
     @property
     def first_disagreement(self) -> dict[str, Any] | None:
         """The first output at which they do not, or None."""
-        return next((row for row in self.rows if row["verdict"] != "agree"), None)
+        return next((row for row in self.rows if row["verdict"] == "disagree"), None)
 
     def facts(self) -> dict[str, Any]:
         """For run.json."""
         return {"agree": self.agree, "reason": self.reason, "first_disagreement": self.first_disagreement}
 
 
-def coarser(problem: Any) -> Any:
-    """The same problem on half the cells per direction along a curve, and a quarter of them on a surface."""
-    cells = max(problem.density.cells // 2 ** problem.manifold.intrinsic, 4)
-    return dataclasses.replace(problem, density=dataclasses.replace(problem.density, cells=cells))
+def judged_outputs(problem: Any, times: list[float]) -> list[int]:
+    """Indices of the outputs to judge: all up to `compare.until` on curves, a few on surfaces, where distances cost more."""
+    until = math.inf if problem.compare.until is None else problem.compare.until
+    judged = [i for i, time in enumerate(times) if time <= until + 1e-12]
+    if problem.manifold.intrinsic > 1 and len(judged) > MOST_JUDGED_ON_SURFACES:
+        judged = [judged[round(k)] for k in np.linspace(0, len(judged) - 1, MOST_JUDGED_ON_SURFACES)]
+    return judged
 
 
-def with_tokens(problem: Any, **changes: Any) -> Any:
-    """The same problem with other token settings."""
-    return dataclasses.replace(problem, particles=dataclasses.replace(problem.particles, **changes))
-
-
-def second_run(context: Any, problem: Any, run: Any, label: str) -> History:
-    """A run of a varied problem that writes nothing (collective)."""
-    if context.console is not None:
-        context.console.print(f"[dim]{label}[/dim]")
-    return run(dataclasses.replace(context, problem=problem, folder=None, to_target=context.to_target.silent()))
-
-
-def judge(context: Any, rows: list[dict[str, float]], density: History, particles: History, refine: bool) -> Verdict:
-    """Judge every output (collective).
+def judge(context: Any, rows: list[dict[str, float]], density: History, particles: History, extra_runs: bool) -> Verdict:
+    """Judge the outputs and write verdict.csv and convergence.csv (collective).
 
     Args:
         context: the run.
         rows: rows of comparison.csv.
         density, particles: histories of the main runs.
-        refine: make the extra runs; without them only `[compare] tolerance` can disagree.
-
-    Returns:
-        The verdict, also written to verdict.csv.
+        extra_runs: measure mesh and sampling error; without, only `[compare] tolerance` can disagree.
     """
-    from solver.runs import run_density, run_particles
-
     problem = context.problem
-    count = len(rows)
-    mesh, sampling = np.zeros(count), np.zeros(count)
-    words = []
-    if refine:
-        coarse = second_run(context, coarser(problem), run_density, "mesh error: the density on a coarser mesh")
-        mesh = distances(context, density, coarse, count)
-        words.append(f"mesh error against {coarser(problem).density.cells} cells")
-        if problem.particles.sampling == "random":
-            seeds = [problem.particles.seed + 1 + k for k in range(ENSEMBLE)]
-            others = [second_run(context, with_tokens(problem, seed=seed), run_particles,
-                                 f"sampling error: tokens of seed {seed}") for seed in seeds]
-            # Two independent samples are sqrt(2) times as far from each other as each is from the law.
-            sampling = np.mean([distances(context, particles, other, count) for other in others], axis=0) / np.sqrt(2)
-            words.append(f"sampling error from {ENSEMBLE + 1} seeds")
-        else:
-            half = max(problem.particles.count // 2, 2)
-            fewer = second_run(context, with_tokens(problem, count=half), run_particles,
-                               f"sampling error: {half} tokens")
-            sampling = distances(context, particles, fewer, count)
-            words.append(f"sampling error against {half} tokens")
-    atoms = np.array([a.atomisation(2) + b.atomisation(2) for a, b in
-                      zip(density.measures[:count], particles.measures[:count], strict=True)])
+    judged = judged_outputs(problem, [row["time"] for row in rows])
+    mesh, sampling = dict.fromkeys(judged, 0.0), dict.fromkeys(judged, 0.0)
+    verdict = Verdict(reason="no extra runs")
+    if extra_runs:
+        verdict.refinement = refinement = refine(context, density, particles, judged[-1])
+        mesh = dict(zip(judged, distances_between(context, density, refinement.coarser, judged), strict=True))
+        sampling = dict(zip(judged, refinement.sampling_errors(context, particles, judged), strict=True))
+        verdict.reason = f"{refinement.words}; {SAFETY:g} times their sum allowed"
     tolerance = problem.compare.tolerance
-    verdict = Verdict(reason=", ".join(words) + f", {SAFETY:g} times their sum allowed" if refine else "no extra runs")
-    for i, row in enumerate(rows):
-        floor = mesh[i] + sampling[i] + atoms[i]
-        found = row["w2_density_particles"]
-        allowed = SAFETY * floor + ROUNDING if refine else np.inf
-        if tolerance is not None:
-            allowed = tolerance
-        verdict.rows.append({"time": row["time"], "w2_density_particles": found, "mesh_error": mesh[i],
-                             "sampling_error": sampling[i], "atoms_error": atoms[i], "noise_floor": floor,
-                             "verdict": "agree" if found <= allowed else "disagree"})
     if tolerance is not None:
-        verdict.reason = f"compare.tolerance = {tolerance:g}; " + verdict.reason
-    if context.folder is not None:
-        table: CsvTable = context.folder.table("verdict.csv", VERDICT_COLUMNS)
-        for row in verdict.rows:
-            table.write(row)
-        table.close()
+        verdict.reason = f"compare.tolerance = {tolerance:g}; {verdict.reason}"
+    for i, row in enumerate(rows):
+        found = row["w2_density_particles"]
+        entry = {"time": row["time"], "w2_density_particles": found, "verdict": "not judged"}
+        if i in mesh:
+            atoms = density.measures[i].spread + particles.measures[i].spread
+            floor = mesh[i] + sampling[i] + atoms
+            allowed = SAFETY * floor + ROUNDING if extra_runs else math.inf
+            allowed = allowed if tolerance is None else tolerance
+            entry |= {"mesh_error": mesh[i], "sampling_error": sampling[i], "atoms_error": atoms, "noise_floor": floor,
+                      "allowed": allowed, "verdict": "agree" if found <= allowed else "disagree"}
+        verdict.rows.append(entry)
+    write_tables(context, verdict)
     return verdict
 
 
-def distances(context: Any, a: History, b: History, count: int) -> np.ndarray:
-    """W2 between two histories at the first `count` outputs, shared among the ranks (collective)."""
-    comm = context.comm
-    mine = {i: distance_between(context.problem, a.measures[i], b.measures[i], 2)
-            for i in range(comm.rank, count, comm.size)}
-    merged = {i: value for part in comm.allgather(mine) for i, value in part.items()}
-    return np.array([merged[i] for i in range(count)])
+def write_tables(context: Any, verdict: Verdict) -> None:
+    """verdict.csv and convergence.csv (rank 0)."""
+    if context.folder is None:
+        return
+    table = context.folder.table("verdict.csv", VERDICT_COLUMNS)
+    for row in verdict.rows:
+        table.write(row)
+    table.close()
+    if verdict.refinement is not None:
+        table = context.folder.table("convergence.csv", CONVERGENCE_COLUMNS)
+        for kind, curve in verdict.refinement.curves.items():
+            for size, value in zip(*curve, strict=True):
+                table.write({"kind": kind, "size": size, "w2_density_particles": value})
+        table.close()

@@ -54,8 +54,8 @@ def show_comparison(console: Any, found: Any, folder: Path) -> None:
     """The table of distances, the summary and where everything is."""
     rows, verdicts = found.rows, found.verdict.rows
     has_target = any("w2_density_target" in row for row in rows)
-    columns = ["t", "W1(density, target)", "W2(density, target)", "W2(particles, target)"] if has_target else ["t"]
-    made = table("Distances", [*columns, "W2(density, particles)", "noise floor", "verdict"])
+    to_target = ["W1 density\nto target", "W2 density\nto target", "W2 particles\nto target"] if has_target else []
+    made = table("Distances", ["t", *to_target, "W2 density\nto particles", "noise\nfloor", "verdict"])
     best = {int(np.nanargmin(found.column(f"w{p}_density_target"))) for p in (1, 2)} if has_target else set()
     for i in chosen_outputs(len(rows), best):
         row, judged = rows[i], verdicts[i]
@@ -63,7 +63,7 @@ def show_comparison(console: Any, found: Any, folder: Path) -> None:
         if has_target:
             cells += [number(row.get(key)) for key in ("w1_density_target", "w2_density_target",
                                                        "w2_particles_target")]
-        floor = number(judged["noise_floor"]) if judged["noise_floor"] > 0 else "-"
+        floor = number(judged.get("noise_floor"))
         made.add_row(*cells, number(row["w2_density_particles"]), floor, judged["verdict"],
                      style="bold" if i in best else "")
     console.print(made)

@@ -266,7 +266,9 @@ void limit(int64_t n, double *state, const double *mean, const double *check_bas
                 for (int l = 0; l < L; l++) {
                     if (!(low[l] < 0.0)) continue;
                     double a = average[l];
-                    if (a <= 0.0) { /* a cell without mass; what lies below -tiny is reported and makes the step fail */
+                    /* a cell without mass, or with so little that its polynomial could not be scaled without losing its sign to
+                       underflow; what lies below -tiny is reported and makes the step fail */
+                    if (a <= 1e-290) {
                         if (a < -tiny) continue;
                         ALL(i, NDOF) c[i][l] = 0.0;
                         low[l] = high[l] = 0.0;

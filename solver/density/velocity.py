@@ -65,6 +65,14 @@ class Velocity:
         values = state[:self.geometry.owned * r.size].reshape(-1, r.size) @ r.basis.T
         return self.gather(values * self._weights[..., 0]).ravel()
 
+    def attended(self, state: np.ndarray) -> np.ndarray:
+        """(m,) masses that tokens attend to: the law, less what `attention.support` calls empty; global and canonical."""
+        masses, support = self.masses(state), self.problem.attention.support
+        if support == 0.0:
+            return masses
+        # The density less a constant, not a cut: the velocity stays a continuous function of the law.
+        return np.maximum(masses - support * self.volumes / self.volumes.sum(), 0.0)
+
     def bound(self, weights: Weights) -> Any:
         """The attention of one layer, bound to the nodes and sources of this mesh (see `Attention.bind`)."""
         key = id(weights)
@@ -87,7 +95,7 @@ class Velocity:
         weights = self.problem.attention.at(t)
         if math.isinf(weights.beta):
             return self.tangent(self._zero_temperature(weights, state))
-        values, log_scale = self.bound(weights).field(self.masses(state))
+        values, log_scale = self.bound(weights).field(self.attended(state))
         exponent = log_scale + self.log_time
         return self.tangent(values * math.exp(exponent) if exponent else values)
 
