@@ -87,7 +87,7 @@ def test_command_is_this_checkout(launch, tmp_path):
 def test_signals_reach_the_program(surroundings, sent, whole_group):
     program = ("import signal, sys, time\n"
                f"signal.signal({int(sent)}, lambda number, frame: sys.exit(40 + number))\n"
-               "print('ready', flush=True)\ntime.sleep(30)")
+               "print('ready', flush=True)\nfor _ in range(300): time.sleep(0.1)")
     with subprocess.Popen([LAUNCHER, sys.executable, "-c", program], env=surroundings, cwd=ROOT, text=True,
                           stdout=subprocess.PIPE, start_new_session=True) as process:
         assert process.stdout.readline() == "ready\n"
