@@ -18,10 +18,9 @@ class CellMap:
     """The polynomial maps from the reference cell to the cells of this rank, owned first, then ghosts."""
 
     def __init__(self, mesh: TokenMesh):
-        coordinates = mesh.mesh.geometry.cmap
         names = ("point", "interval", "triangle", "tetrahedron")
-        self.element = basix.ufl.element("Lagrange", names[mesh.tdim], coordinates.degree,
-                                         lagrange_variant=basix.LagrangeVariant(coordinates.variant))
+        self.element = basix.ufl.element("Lagrange", names[mesh.tdim], mesh.geometry,
+                                         lagrange_variant=basix.LagrangeVariant.equispaced)
         self.nodes = mesh.cell_nodes
 
     def points(self, local: np.ndarray, cells: np.ndarray | slice = slice(None)) -> np.ndarray:
@@ -73,7 +72,7 @@ class Geometry:
     def __init__(self, mesh: TokenMesh, degree: int):
         self.mesh, self.degree = mesh, degree
         self.map = CellMap(mesh)
-        self.reference: Reference = reference(mesh.tdim, degree, mesh.mesh.geometry.cmap.degree == 1)
+        self.reference: Reference = reference(mesh.tdim, degree, mesh.geometry == 1)
         self.owned, self.total = mesh.owned_cells, len(mesh.cell_order)
         self.order = np.asarray(mesh.cell_order)
         own, r = slice(0, self.owned), self.reference
