@@ -13,7 +13,7 @@ import importlib
 from typing import Any
 
 PUBLIC = {"solve": "solver.runs", "simulate": "solver.runs", "target": "solver.projection",
-          "compare": "solver.compare"}
+          "compare": "solver.comparison"}
 __all__ = ["compare", "simulate", "solve", "target"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from solver.history import History
+from solver.moment_gap import moment_gap, moments
 from solver.recorders import distance_between
 from solver.wasserstein import Measure
 
@@ -20,46 +22,58 @@ LARGEST_RANDOM = 2048
 FEWEST_CELLS, FEWEST_TOKENS = 4, 4
 
 
+class Members:
+    """Collects the members of an ensemble at every output: measures and moments, [output][member]."""
+
+    def __init__(self) -> None:
+        self.measures: list[list[Measure]] = []
+        self.moments: list[list[tuple[np.ndarray, np.ndarray]]] = []
+
+    def __call__(self, snapshot: Any) -> None:
+        self.measures.append([Measure(points, snapshot.masses) for points in snapshot.members])
+        self.moments.append([(np.asarray(row["mean"]), np.asarray(row["second"])) for row in snapshot.rows])
+
+
 @dataclass
 class Refinement:
     """What the extra runs found.
 
-    coarser: density on the next coarser mesh; fewer: half the tokens; random: members of the ensemble at every output,
-    [output][member]; curves: name -> (sizes, W2 between density and particles at the last judged output), mesh width for
+    coarser: density on the next coarser mesh; fewer: half the tokens; random: the ensemble of random samples and
+    random_factor, what scales its error to the main number of tokens; curves: name -> (sizes, W2 between density and particles at the last judged output), mesh width for
     "mesh", number of tokens otherwise; words: what was run, one line.
     """
 
     coarser: History
     fewer: History | None = None
-    random: list[list[Measure]] = field(default_factory=list)
+    random: Members | None = None
     random_factor: float = 1.0
     curves: dict[str, tuple[list[float], list[float]]] = field(default_factory=dict)
     words: str = ""
 
     def sampling_errors(self, context: Any, particles: History, judged: Sequence[int]) -> np.ndarray:
-        """Sampling error of the main token system at the judged outputs (collective).
+        """Sampling error of the main token system in W2 at the judged outputs (collective).
 
-        Against half the tokens for quadrature and Sobol points. Random: mean distance between independent members of the
+        Against half the tokens for quadrature and Sobol points. Random: root-mean-square distance between independent members of the
         ensemble over sqrt(2), since each is as far from the law, scaled by N^{-1/2} to the main number of tokens.
         """
         if self.fewer is not None:
             return distances_between(context, particles, self.fewer, judged)
         mine = {}
         for k in range(context.comm.rank, len(judged), context.comm.size):
-            members = self.random[judged[k]]
-            pairs = [distance_between(context.problem, a, b, 2) for a, b in zip(members, members[1:], strict=False)]
-            mine[k] = self.random_factor * float(np.mean(pairs)) / np.sqrt(2)
+            members = self.random.measures[judged[k]]
+            mine[k] = self._independent([distance_between(context.problem, a, b, 2) for a, b in pairs(members)])
         return shared(context, mine, len(judged))
 
+    def sampling_gaps(self, problem: Any, particles: History, judged: Sequence[int]) -> np.ndarray:
+        """The same for the moments; local, the same on every rank."""
+        if self.fewer is not None:
+            return gaps_between(problem, particles, self.fewer, judged)
+        sphere = problem.manifold.normalised
+        return np.array([self._independent([moment_gap(a, b, sphere) for a, b in pairs(self.random.moments[i])])
+                         for i in judged])
 
-class Members:
-    """Collects the members of an ensemble at every output."""
-
-    def __init__(self) -> None:
-        self.measures: list[list[Measure]] = []
-
-    def __call__(self, snapshot: Any) -> None:
-        self.measures.append([Measure(points, snapshot.masses) for points in snapshot.members])
+    def _independent(self, between: list[float]) -> float:
+        return self.random_factor * float(np.sqrt(np.mean(np.square(between)) / 2))
 
 
 def vary(problem: Any, section: str, **changes: Any) -> Any:
@@ -78,6 +92,17 @@ def distances_between(context: Any, a: History, b: History, outputs: Sequence[in
     mine = {k: distance_between(context.problem, a.measures[outputs[k]], b.measures[outputs[k]], 2)
             for k in range(context.comm.rank, len(outputs), context.comm.size)}
     return shared(context, mine, len(outputs))
+
+
+def pairs(members: list[Any]) -> list[tuple[Any, Any]]:
+    """All pairs of members."""
+    return list(itertools.combinations(members, 2))
+
+
+def gaps_between(problem: Any, a: History, b: History, outputs: Sequence[int]) -> np.ndarray:
+    """Moment gaps between two histories at some outputs; local, the same on every rank."""
+    d, sphere = problem.manifold.dimension, problem.manifold.normalised
+    return np.array([moment_gap(moments(a.rows[i], d), moments(b.rows[i], d), sphere) for i in outputs])
 
 
 def refine(context: Any, density: History, particles: History, last: int) -> Refinement:
@@ -153,7 +178,7 @@ def random_curve(context: Any, found: Refinement, largest: int, measure: Measure
         varied = vary(problem, "particles", sampling="random", count=count, ensemble=ENSEMBLE,
                       seed=problem.particles.seed + 1)
         simulate_particles(varied, context.comm, members)
-        found.random = found.random or members.measures
+        found.random = found.random or members
         mine = {k: distance_between(problem, members.measures[last][k], measure, 2)
                 for k in range(context.comm.rank, ENSEMBLE, context.comm.size)}
         sizes.append(float(count))

@@ -2,7 +2,8 @@
 
 The mesh error is measured by solving again on coarser meshes, the sampling error with fewer tokens and, for random
 samples, an ensemble of seeds. Their sum is the noise floor: what two correct solvers of this size may differ by. Both
-solvers follow the same law, so a difference well above the floor means that one of them is wrong.
+solvers follow the same law, so a difference well above the floor means that one of them is wrong. The same is asked of
+the first and second moments, which see small errors that the graininess of tokens hides from the distance.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ from typing import Any
 import numpy as np
 
 from solver.history import History
-from solver.refinement import Refinement, distances_between, refine
+from solver.refinement import Refinement, distances_between, gaps_between, refine
 
 SAFETY = 3.0
 ROUNDING = 1e-9
+# Moments of random samples are nearly Gaussian: four standard deviations are a false alarm in 16 000 per output and component.
+MOMENTS_SAFETY = 4.0
+INTEGRATION = 1e-6  # what the tolerances of the two time integrations may do to a moment
 MOST_JUDGED_ON_SURFACES = 5
 VERDICT_COLUMNS = ["time", "w2_density_particles", "mesh_error", "sampling_error", "atoms_error", "noise_floor",
-                   "allowed", "verdict"]
+                   "allowed", "moments_density_particles", "moments_floor", "moments_allowed", "verdict"]
 CONVERGENCE_COLUMNS = ["kind", "size", "w2_density_particles"]
 
 
@@ -45,6 +49,16 @@ class Verdict:
     def first_disagreement(self) -> dict[str, Any] | None:
         """The first output at which they do not, or None."""
         return next((row for row in self.rows if row["verdict"] == "disagree"), None)
+
+    def words(self) -> str:
+        """Why density and particles disagree: when, which quantity, how much; empty if they agree."""
+        worst = self.first_disagreement
+        if worst is None:
+            return ""
+        name, found, allowed = "W2", worst["w2_density_particles"], worst["allowed"]
+        if found <= allowed:
+            name, found, allowed = "moments differ by", worst["moments_density_particles"], worst["moments_allowed"]
+        return f"density and particles disagree at t = {worst['time']:.6g}: {name} {found:.3e}, allowed {allowed:.3e}"
 
     def facts(self) -> dict[str, Any]:
         """For run.json."""
@@ -71,12 +85,16 @@ def judge(context: Any, rows: list[dict[str, float]], density: History, particle
     """
     problem = context.problem
     judged = judged_outputs(problem, [row["time"] for row in rows])
+    gaps: dict[int, tuple[float, float]] = {}
     mesh, sampling = dict.fromkeys(judged, 0.0), dict.fromkeys(judged, 0.0)
     verdict = Verdict(reason="no extra runs")
     if extra_runs:
         verdict.refinement = refinement = refine(context, density, particles, judged[-1])
         mesh = dict(zip(judged, distances_between(context, density, refinement.coarser, judged), strict=True))
         sampling = dict(zip(judged, refinement.sampling_errors(context, particles, judged), strict=True))
+        gaps_floor = gaps_between(problem, density, refinement.coarser, judged) + refinement.sampling_gaps(
+            problem, particles, judged)
+        gaps = dict(zip(judged, zip(gaps_between(problem, density, particles, judged), gaps_floor, strict=True), strict=True))
         verdict.reason = f"{refinement.words}; {SAFETY:g} times their sum allowed"
     tolerance = problem.compare.tolerance
     if tolerance is not None:
@@ -91,6 +109,11 @@ def judge(context: Any, rows: list[dict[str, float]], density: History, particle
             allowed = allowed if tolerance is None else tolerance
             entry |= {"mesh_error": mesh[i], "sampling_error": sampling[i], "atoms_error": atoms, "noise_floor": floor,
                       "allowed": allowed, "verdict": "agree" if found <= allowed else "disagree"}
+        if i in gaps and tolerance is None:
+            gap, gap_floor = gaps[i]
+            gap_allowed = MOMENTS_SAFETY * gap_floor + INTEGRATION
+            entry |= {"moments_density_particles": gap, "moments_floor": gap_floor, "moments_allowed": gap_allowed}
+            entry["verdict"] = "disagree" if gap > gap_allowed else entry["verdict"]
         verdict.rows.append(entry)
     write_tables(context, verdict)
     return verdict

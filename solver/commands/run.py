@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ SHOWN = 13
 def run_compare(name: str, settings: list[str] | None, out: Path | None, force: bool, resume: bool, quiet: bool,
                 verdict: bool) -> int:
     """Exit code 0 when density and particles agree, 1 when they do not."""
-    from solver.compare import compare
+    from solver.comparison import compare
 
     problem = load_shared(name, settings)
     folder = run_path(problem, out)
@@ -28,14 +29,9 @@ def run_compare(name: str, settings: list[str] | None, out: Path | None, force: 
     if console:
         show_comparison(console, found, folder)
     if not found.verdict.agree:
-        worst = found.verdict.first_disagreement
         if world().rank == 0:
-            import sys
-
             sys.stdout.flush()
-            print(f"coldflow: density and particles disagree at t = {worst['time']:.6g}: W2 = "
-                  f"{worst['w2_density_particles']:.3e}, noise floor {worst['noise_floor']:.3e} "
-                  f"({found.verdict.reason})", file=sys.stderr)
+            print(f"coldflow: {found.verdict.words()} ({found.verdict.reason})", file=sys.stderr)
         return 1
     return 0
 

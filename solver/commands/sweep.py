@@ -48,7 +48,7 @@ def split_values(text: str) -> list[str]:
 def run_sweep(name: str, over: list[str], settings: list[str] | None, out: Path | None, force: bool, resume: bool,
               quiet: bool) -> int:
     """Run every combination in a folder of its own; sweep.csv and a figure; exit code 1 if any disagrees."""
-    from solver.compare import compare
+    from solver.comparison import compare
 
     values = parse_over(over)
     cases = [dict(zip(values, combination, strict=True)) for combination in itertools.product(*values.values())]
