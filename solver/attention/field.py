@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,8 @@ class Attention:
         if not self.accuracy > 0.0:
             raise ValueError(f"accuracy is {self.accuracy}, not a positive number")
         self.scores = [np.ascontiguousarray(head.score, dtype=float) for head in weights.heads]
-        self.values = [np.ascontiguousarray(head.value, dtype=float) for head in weights.heads]
+        self.values = [None if np.array_equal(head.value, np.eye(len(head.value))) else np.asarray(head.value, dtype=float)
+                       for head in weights.heads]
         self.workers = workers or threads()
         self.report = Report()
 
@@ -76,7 +78,8 @@ class Attention:
         for score, value in zip(self.scores, self.values, strict=True):
             z = targets @ score
             norm = np.linalg.norm(z, axis=1, keepdims=True)
-            result += np.divide(z, norm, out=np.zeros_like(z), where=norm > 0.0) @ value.T
+            mean = np.divide(z, norm, out=np.zeros_like(z), where=norm > 0.0)
+            result += mean if value is None else mean @ value.T
         return result
 
     def bind(self, targets: Array, sources: Array) -> BoundAttention:
@@ -148,10 +151,7 @@ class BoundAttention:
         return moments
 
 
-def sum_heads(fields: list[Array], values: list[Array]) -> Array:
-    """sum_h V_h m_h, (n, d)."""
-    total: Array | None = None
-    for field, value in zip(fields, values, strict=True):
-        term = field if np.array_equal(value, np.eye(len(value))) else field @ value.T
-        total = term if total is None else total + term
-    return total if total is not None else np.zeros((0, 0))
+def sum_heads(fields: list[Array], values: list[Array | None]) -> Array:
+    """sum_h V_h m_h, (n, d); None stands for an identity V_h."""
+    terms = [field if value is None else field @ value.T for field, value in zip(fields, values, strict=True)]
+    return functools.reduce(np.add, terms)

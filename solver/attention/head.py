@@ -22,6 +22,8 @@ Array = np.ndarray
 METHODS = ("auto", "dense", "numpy", "pruned", "fourier", "harmonics")
 # Nanoseconds per pair of the dense kernel by dimension; beyond the table 0.25 per dimension.
 DENSE_PAIR = {1: 0.45, 2: 0.57, 3: 0.7, 4: 0.85}
+# Nanoseconds below which no choice is worth its time.
+NEGLIGIBLE = 4e4
 # Sources that stand for targets when the denominators of an expansion are probed.
 PROBES = 16
 # Groups that are pruned first, to see what pruning saves, and the part of pairs above which the dense kernel is faster.
@@ -72,6 +74,11 @@ class HeadField:
         return np.sqrt(np.einsum("ij,ij->i", self.z, self.z))
 
     @cached_property
+    def kappa(self) -> tuple[float, float]:
+        """Mean and maximum of |z|."""
+        return (float(self.norms.mean()), float(self.norms.max())) if len(self.z) else (0.0, 0.0)
+
+    @cached_property
     def place(self) -> Array:
         """(n,): targets in groups of neighbours."""
         return neighbours(self.z, GROUP, self.settings.workers)
@@ -87,11 +94,15 @@ class HeadField:
         step = max(1, len(self.sources.points) // PROBES)
         return np.ascontiguousarray(self.sources.points[step // 2::step][:PROBES] @ self.score)
 
+    @cached_property
+    def probe_norms(self) -> Array:
+        return np.linalg.norm(self.probes, axis=1)
+
     def moments(self, law: Law, report: Report) -> Moments:
         """Moments at all targets for one law, relative to its total mass."""
         settings = self.settings
         self.calls += 1
-        if not len(self.z) or not (settings.hard or self.norms.any()):
+        if not len(self.z) or not (settings.hard or self.kappa[1] > 0.0):
             return self._mean(law, report)
         if settings.method == "numpy":
             report.method, report.pairs = "numpy", report.pairs + len(self.z) * len(law)
@@ -101,7 +112,10 @@ class HeadField:
             return self._dense(self.z, law, report)
         if settings.method == "pruned":
             return self._pruned(law, report)
-        if not settings.hard and (expansion := self._expansion(law)) is not None:
+        forced = settings.method != "auto"
+        if not forced and self._dense_time(law) < NEGLIGIBLE:
+            return self._dense(self.z, law, report)
+        if not settings.hard and (expansion := self._expansion(law, forced)) is not None:
             return self._expanded(expansion, law, report)
         return self._summed(law, report)
 
@@ -156,11 +170,10 @@ class HeadField:
             moments.replace(uncertain, rest._summed(law, report))
         return moments
 
-    def _expansion(self, law: Law) -> Expansion | None:
+    def _expansion(self, law: Law, forced: bool) -> Expansion | None:
         """The expansion of the law, if one exists, is expected to be accurate enough, and is the fastest method."""
         d, settings = self.z.shape[1], self.settings
-        forced = settings.method in ("fourier", "harmonics")
-        if d not in (2, 3) or (kappa := float(self.norms.max())) * self.sources.sphere_error > SPHERE_TOLERANCE * (1 + kappa):
+        if d not in (2, 3) or (kappa := self.kappa[1]) * self.sources.sphere_error > SPHERE_TOLERANCE * (1 + kappa):
             return None
         alternative = min(self._dense_time(law), self._pruned_time(law))
         # First with the tolerance of a denominator like the uniform law's: no probing where that is already too slow.
@@ -170,7 +183,7 @@ class HeadField:
         least, refined = float(np.exp(-2.0 * kappa)), 0.0
         if least < 1e-3:
             probed = self._probe(law)
-            enough = probed > 2.0 * rounding(np.linalg.norm(self.probes, axis=1), law) / settings.accuracy
+            enough = probed > 2.0 * rounding(self.probe_norms, law) / settings.accuracy
             refined = 1.0 - np.count_nonzero(enough) / len(probed)
             if not forced and refined > LARGEST_REFINED:
                 return None
@@ -186,7 +199,7 @@ class HeadField:
     def _probe(self, law: Law) -> Array:
         """Denominators at the probes, relative to the largest possible one."""
         moments = dense_moments(self.probes, law.packed, self.sources.radius, law.log_range)
-        return moments.den * np.exp(moments.shift - np.linalg.norm(self.probes, axis=1))
+        return moments.den * np.exp(moments.shift - self.probe_norms)
 
     def _dense_time(self, law: Law) -> float:
         d = self.z.shape[1]
@@ -196,7 +209,7 @@ class HeadField:
         """As if the law covered the unit sphere evenly. The tree is not counted where points stay and it is reused."""
         n, m, d = len(self.z), len(law), self.z.shape[1]
         reach = 1.0 if self.settings.hard else (4.0 - np.log(self.settings.accuracy)) / (
-            self.sources.radius * float(np.median(self.norms)) + 1e-300)
+            self.sources.radius * self.kappa[0] + 1e-300)
         angle = float(np.arccos(1.0 - min(reach, 2.0))) if not self.settings.hard else 0.0
         part = {1: angle / np.pi, 2: (1 - np.cos(angle)) / 2}.get(d - 1, 0.5 * np.sin(min(angle, np.pi / 2)) ** (d - 1))
         pairs = n * m * min(1.0, 1.6 * part) * 1.4 * DENSE_PAIR.get(d, 0.25 * d)

@@ -42,4 +42,4 @@ def aligned(*shape: int) -> np.ndarray:
 def pointer(array: np.ndarray) -> Any:
     """The address of a C-ordered array of doubles or longs, for cffi. The array must outlive the call."""
     ffi, _ = library()  # type: ignore[misc]
-    return ffi.cast("double *" if array.dtype.kind == "f" else "long *", ffi.from_buffer(array))
+    return ffi.from_buffer("double[]" if array.dtype.kind == "f" else "long[]", array)

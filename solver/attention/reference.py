@@ -26,9 +26,11 @@ def reference_moments(z: Array, sources: Array, masses: Array) -> Moments:
         level = np.log(np.abs(masses))
     for i in range(0, n, rows):
         score = z[i:i + rows] @ sources.T
-        top = (score + level).max(axis=1)
+        score += level
         # Relative to the largest contribution, not the largest score: a source of tiny mass must not set the scale.
-        sums = np.exp(score + level - top[:, None]) @ signed
+        top = score.max(axis=1)
+        score -= top[:, None]
+        sums = np.exp(score, out=score) @ signed
         den[i:i + rows], num[i:i + rows], shift[i:i + rows] = sums[:, 0], sums[:, 1:], top
     return Moments(num, den, shift)
 

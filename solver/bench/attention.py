@@ -30,9 +30,10 @@ SAMPLE = 512
 def run(out: Path, quick: bool = False, *, sizes: Sequence[int] | None = None, betas: Sequence[float] = BETAS) -> dict[str, Any]:
     """Measure on one core, in double precision; rank 0 works, the others wait. Tables on the terminal.
 
-    Kernels: nanoseconds per pair (one score, one exponential, one weighted sum in R^d) of the compiled dense kernel, of NumPy in
-    tiles, and of PyTorch's scaled_dot_product_attention and KeOps where they can be imported. Growth: one evaluation of all tokens
-    by all tokens with K^T Q = diag(1, .8, .6) and a smooth density of full support, everything included (trees, coefficients).
+    Kernels: nanoseconds per pair (one score, one exponential, one weighted sum in R^d) of the compiled dense kernel, of
+    NumPy in tiles, and of PyTorch's scaled_dot_product_attention and KeOps where they can be imported. Growth: one
+    evaluation of all tokens by all tokens with K^T Q = diag(1, .8, .6) and a smooth density of full support, everything
+    included (trees, coefficients).
 
     Args:
         out: folder for attention_kernels.csv, attention_growth.csv and attention.png (written by rank 0).
@@ -40,8 +41,8 @@ def run(out: Path, quick: bool = False, *, sizes: Sequence[int] | None = None, b
         sizes, betas: of the second part.
 
     Returns:
-        "kernels" and "growth": one mapping per line of the tables; "curves": name -> (tokens, seconds) of the figure. Empty on other
-        ranks than 0.
+        "kernels" and "growth": one mapping per line of the tables; "curves": name -> (tokens, seconds) of the figure.
+        Empty on other ranks than 0.
     """
     if MPI.COMM_WORLD.rank:
         return {"kernels": [], "growth": [], "curves": {}}
@@ -102,7 +103,8 @@ def measure_growth(d: int, beta: float, sizes: Sequence[int]) -> list[dict[str, 
         fast, dense = Attention(weights, workers=1), Attention(weights, method="dense", workers=1)
         some = points[::max(1, n // SAMPLE)][:SAMPLE]
         seconds = best_time(lambda fast=fast, points=points, masses=masses: fast.field(points, points, masses))
-        slow = best_time(lambda dense=dense, some=some, points=points, masses=masses: dense.field(some, points, masses)) * n / len(some)
+        slow = best_time(lambda dense=dense, some=some, points=points, masses=masses: dense.field(some, points, masses))
+        slow *= n / len(some)
         values = fast.field(points, points, masses)[0][::max(1, n // SAMPLE)][:SAMPLE]
         error = np.abs(values - dense.field(some, points, masses)[0]).max()
         report, before = fast.report, rows[-1] if rows else None
@@ -169,7 +171,7 @@ def show(title: str, columns: Sequence[str], rows: list[dict[str, Any]]) -> None
         table.add_column(name, justify="right")
     for row in rows:
         table.add_row(*(f"{row[name]:.3g}" if isinstance(row[name], float) else str(row[name]) for name in columns))
-    Console().print(table)
+    Console(width=max(Console().width, 130)).print(table)
 
 
 def write(path: Path, columns: Sequence[str], rows: list[dict[str, Any]]) -> None:
