@@ -162,4 +162,25 @@ def attach(ts: PETSc.TS, operator: DensityOperator, now: Any) -> ImplicitTerms |
         if operator.problem.noise.diffusivity > 0.0:
             raise ProblemError("density.integrator", kind, "with noise it must be arkimex, bdf or theta (implicit)")
         return None
-    return ImplicitTerms(ts, operator, now)
+    terms = ImplicitTerms(ts, operator, now)
+    check_solver(ts.getSNES(), terms.matrix)
+    return terms
+
+
+def check_solver(snes: PETSc.SNES, matrix: PETSc.Mat) -> None:
+    """Set up the preconditioner once, on the identity: some types are looked up only then. `matrix` is overwritten.
+
+    Raises:
+        ProblemError: a type PETSc does not know, or has not been built with.
+    """
+    matrix.zeroEntries()
+    matrix.shift(1.0)
+    ksp = snes.getKSP()
+    ksp.setOperators(matrix, matrix)
+    try:
+        ksp.setUp()
+    except PETSc.Error as error:
+        prefix, given = ksp.getOptionsPrefix() or "", PETSc.Options().getAll()
+        shown = ", ".join(f"-{key} {value}" for key, value in given.items() if key.startswith(prefix)) or ksp.getType()
+        reason = str(error).splitlines()[-1].strip()
+        raise ProblemError("PETSc options", shown, f"must be types this PETSc has ({reason})") from None

@@ -18,7 +18,7 @@ from petsc4py import PETSc
 
 from problems.errors import ProblemError
 from solver.density.frozen import frozen_matrix
-from solver.density.implicit import linear_solver, noise_rate
+from solver.density.implicit import check_solver, linear_solver, noise_rate
 from solver.density.noise import laplacian
 from solver.density.operator import DensityOperator, stage
 from solver.errors import RunError
@@ -62,6 +62,7 @@ class SteadyProblem:
         self._matrix = self._fill(state, None)
         self.snes.setJacobian(self._jacobian, self._matrix)
         self._configure(prefix)
+        check_solver(self.snes, self._matrix)
 
     def solve(self, state: PETSc.Vec) -> bool:
         """Newton's method from `state`, in place; whether it converged."""

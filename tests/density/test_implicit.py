@@ -117,7 +117,7 @@ def test_what_noise_does_not_go_with(keywords, message):
         DensitySolver(problem(**keywords))
 
 
-@pytest.mark.parametrize("option", ["ts_type", "ksp_type", "pc_type", "snes_type"])
+@pytest.mark.parametrize("option", ["ts_type", "ksp_type", "pc_type", "snes_type", "pc_factor_mat_solver_type"])
 def test_unknown_types(option, options):
     options(**{f"density_{option}": "nonsense"})
     with pytest.raises(ProblemError, match="nonsense") as caught:
