@@ -88,7 +88,7 @@ class Drift:
         for member in range(len(points)):
             if points.shape[1] == 0:
                 continue
-            values, log_scale = self.attention.field(points[member], sources[member], self.masses)
+            values, log_scale = self.attention.field(points[member], sources[member], self.masses, sources[member])
             if self.weights.normalization == "none":
                 shift = self.weights.beta if self.schedule.rescaled_time else 0.0
                 with np.errstate(over="ignore"):

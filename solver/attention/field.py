@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ class Attention:
         accuracy: largest absolute error of m on the unit sphere (relative to the size of the support elsewhere).
         method: "auto" chooses the fastest that reaches `accuracy`; "dense" sums every pair in compiled code, to
             round-off; "numpy" does so in NumPy; "pruned", "fourier" (circle), "harmonics" (sphere) force a fast one.
+            `$COLDFLOW_ATTENTION` replaces "auto", to compare whole runs.
         workers: threads of a kernel; None: see `solver.compiled.threads`.
 
     Attributes:
@@ -33,9 +35,11 @@ class Attention:
     """
 
     def __init__(self, weights: Any, accuracy: float = 1e-10, method: str = "auto", workers: int | None = None):
+        self.weights, self.accuracy = weights, float(accuracy)
+        if method == "auto":
+            method = os.environ.get("COLDFLOW_ATTENTION", method)
         if method not in METHODS:
             raise ValueError(f"method is {method!r}, not one of {', '.join(METHODS)}")
-        self.weights, self.accuracy = weights, float(accuracy)
         self.method = "numpy" if library() is None else method
         self.beta = float(weights.beta)
         if not self.beta >= 0.0:
@@ -48,13 +52,15 @@ class Attention:
         self.workers = workers or threads()
         self.report = Report()
 
-    def field(self, targets: Array, sources: Array, masses: Array) -> tuple[Array, float]:
+    def field(self, targets: Array, sources: Array, masses: Array, crowd: Array | None = None) -> tuple[Array, float]:
         """The field sum_h V_h m_h(x), not projected on the tangent: `(values, log_scale)`.
 
         Args:
             targets: (n, d), local to the rank. sources: (m, d) and masses: (m,), the whole law (`gather_sources`);
                 masses of zero cost nothing, negative ones are allowed as long as the law stays positive where it
                 is attended to.
+            crowd: (N, d) targets of all ranks, for which the method is then chosen, so that it is the same on every rank
+                and on any number of ranks; None: chosen for these targets.
 
         Returns:
             values (n, d) and log_scale: the field is values * exp(log_scale). For "softmax" log_scale is 0; for
@@ -63,7 +69,7 @@ class Attention:
         Raises:
             RunError: a coordinate or mass is not finite, or there is no mass.
         """
-        return self.bind(targets, sources).field(masses)
+        return self.bind(targets, sources, crowd).field(masses)
 
     def log_partition(self, targets: Array, sources: Array, masses: Array) -> Array:
         """(heads, n): log int e^{beta <x,B_h y>} dmu(y); at beta = infinity the largest <x,B_h y>. See `field`."""
@@ -82,15 +88,15 @@ class Attention:
             result += mean if value is None else mean @ value.T
         return result
 
-    def bind(self, targets: Array, sources: Array) -> BoundAttention:
+    def bind(self, targets: Array, sources: Array, crowd: Array | None = None) -> BoundAttention:
         """Attention between fixed points, for laws whose masses change: what depends on points is kept. See `field`."""
-        return BoundAttention(self, targets, Sources(sources))
+        return BoundAttention(self, targets, Sources(sources), crowd)
 
 
 class BoundAttention:
     """Attention of fixed targets (n, d) to laws on fixed points; made by `Attention.bind`."""
 
-    def __init__(self, attention: Attention, targets: Array, sources: Sources):
+    def __init__(self, attention: Attention, targets: Array, sources: Sources, crowd: Array | None = None):
         self.attention, self.sources = attention, sources
         targets = np.ascontiguousarray(targets, dtype=float)
         d = sources.points.shape[1]
@@ -106,20 +112,12 @@ class BoundAttention:
             if not np.isfinite(z.sum()) and not np.isfinite(z).all():
                 place = f"target {int(np.argmin(np.isfinite(z).all(axis=1)))}"
                 raise RunError("a target of attention is not finite", place=place)
-            self.heads.append(HeadField(z, scaled, sources, settings))
+            everyone = None if crowd is None or len(crowd) == len(targets) else crowd @ scaled
+            self.heads.append(HeadField(z, scaled, sources, settings, everyone))
 
     def field(self, masses: Array) -> tuple[Array, float]:
         """`(values (n, d), log_scale)` for these masses (m,); see `Attention.field`."""
-        moments = self.moments(masses)
-        if self.attention.weights.normalization == "softmax":
-            means = [moment.means() for moment in moments]
-            return sum_heads(means, self.attention.values), 0.0
-        if np.isinf(self.attention.beta):
-            raise ValueError('normalization = "none" needs a finite beta')
-        tops = [float(np.max(moment.log(), initial=-np.inf)) for moment in moments]
-        log_scale = max(tops) if np.isfinite(max(tops)) else 0.0
-        scaled = [moment.num * np.exp(moment.shift - log_scale)[:, None] for moment in moments]
-        return sum_heads(scaled, self.attention.values), log_scale
+        return combine(self.moments(masses), self.attention)
 
     def log_partition(self, masses: Array) -> Array:
         """(heads, n); see `Attention.log_partition`."""
@@ -149,6 +147,18 @@ class BoundAttention:
         else:
             moments.shift += np.log(law.total)
         return moments
+
+
+def combine(moments: list[Moments], attention: Attention) -> tuple[Array, float]:
+    """sum_h V_h m_h or, for "none", sum_h V_h int e^{beta <x,B_h y>} y dmu: `(values (n, d), log_scale)`."""
+    if attention.weights.normalization == "softmax":
+        return sum_heads([moment.means() for moment in moments], attention.values), 0.0
+    if np.isinf(attention.beta):
+        raise ValueError('normalization = "none" needs a finite beta')
+    top = max(float(np.max(moment.log(), initial=-np.inf)) for moment in moments)
+    log_scale = top if np.isfinite(top) else 0.0
+    scaled = [moment.num * np.exp(moment.shift - log_scale)[:, None] for moment in moments]
+    return sum_heads(scaled, attention.values), log_scale
 
 
 def sum_heads(fields: list[Array], values: list[Array | None]) -> Array:

@@ -64,19 +64,16 @@ class Report:
 class HeadField:
     """The moments of attention for fixed z (n, d) = beta B^T x, fixed sources and changing masses; local."""
 
-    def __init__(self, z: Array, score: Array, sources: Sources, settings: Settings):
+    def __init__(self, z: Array, score: Array, sources: Sources, settings: Settings, crowd: Array | None = None):
         self.z, self.score, self.sources, self.settings = z, score, sources, settings
+        self.crowd = z if crowd is None else crowd  # z of the targets of all ranks, for which the method is chosen
         self.calls = 0
 
     @cached_property
-    def norms(self) -> Array:
-        """(n,): |z|."""
-        return np.sqrt(np.einsum("ij,ij->i", self.z, self.z))
-
-    @cached_property
     def kappa(self) -> tuple[float, float]:
-        """Mean and maximum of |z|."""
-        return (float(self.norms.mean()), float(self.norms.max())) if len(self.z) else (0.0, 0.0)
+        """Mean and maximum of |z| over the crowd."""
+        norms = np.sqrt(np.einsum("ij,ij->i", self.crowd, self.crowd))
+        return (float(norms.mean()), float(norms.max())) if len(norms) else (0.0, 0.0)
 
     @cached_property
     def place(self) -> Array:
@@ -166,7 +163,7 @@ class HeadField:
         uncertain = np.flatnonzero(~(2.0 * error <= self.settings.accuracy * moments.den))
         if len(uncertain):
             report.refined += len(uncertain)
-            rest = HeadField(np.ascontiguousarray(self.z[uncertain]), self.score, self.sources, self.settings)
+            rest = HeadField(np.ascontiguousarray(self.z[uncertain]), self.score, self.sources, self.settings, self.crowd)
             moments.replace(uncertain, rest._summed(law, report))
         return moments
 
@@ -203,11 +200,11 @@ class HeadField:
 
     def _dense_time(self, law: Law) -> float:
         d = self.z.shape[1]
-        return len(self.z) * len(law) * DENSE_PAIR.get(d, 0.25 * d)
+        return len(self.crowd) * len(law) * DENSE_PAIR.get(d, 0.25 * d)
 
     def _pruned_time(self, law: Law) -> float:
         """As if the law covered the unit sphere evenly. The tree is not counted where points stay and it is reused."""
-        n, m, d = len(self.z), len(law), self.z.shape[1]
+        n, m, d = len(self.crowd), len(law), self.z.shape[1]
         reach = 1.0 if self.settings.hard else (4.0 - np.log(self.settings.accuracy)) / (
             self.sources.radius * self.kappa[0] + 1e-300)
         angle = float(np.arccos(1.0 - min(reach, 2.0))) if not self.settings.hard else 0.0
@@ -216,7 +213,7 @@ class HeadField:
         return 2e4 + n * 500.0 + pairs + (n + m) * (300.0 if self.calls < 2 else 0.0)
 
     def _expansion_time(self, order: int, law: Law) -> float:
-        n, m = len(self.z), len(law)
+        n, m = len(self.crowd), len(law)
         if self.z.shape[1] == 2:
             return 3e4 + m * (12 + 0.18 * order) + n * (50 + 0.62 * order)
         return 4e4 + m * (20 + 0.065 * order ** 2) + n * (60 + 0.17 * order ** 2) + 20 * order ** 2

@@ -13,6 +13,11 @@ from tests.particles.support import SMOOTH_CIRCLE, SMOOTH_SPHERE, problem
 cases = {
     "circle": problem(beta=30.0, end=1.0, outputs=3, attention={"value": [[2.0, 0.5], [0, 1]]},
                       particles={"count": 200, "rtol": 1e-8}, **SMOOTH_CIRCLE),
+    # Numbers of tokens at which one rank alone would choose another method than a third of them would.
+    "turning": problem(beta=100.0, attention={"value": [[2.0, 0], [0, 1]], "key": [[0.5, 0.5], [0.25, 1]]},
+                       particles={"count": 500, "rtol": 1e-6}),
+    "many": problem("sphere", beta=100.0, end=0.2, outputs=[0.2], attention={"value": [[2, 0.5, 0], [0, 1, 0], [0.2, 0, -1]]},
+                    particles={"count": 5000, "rtol": 1e-4, "sampling": "sobol"}),
     "few": problem(beta=5.0, end=1.0, particles={"count": 40, "rtol": 1e-8}, **SMOOTH_CIRCLE),
     "sphere": problem("sphere", beta=100.0, end=1.0, attention={"value": [[2, 0.5, 0], [0, 1, 0], [0.2, 0, -1]]},
                       particles={"count": 450, "rtol": 1e-6}, **SMOOTH_SPHERE),
@@ -46,7 +51,7 @@ def results(mpirun, tmp_path_factory):
 
 
 @pytest.mark.parametrize("ranks", [2, 3])
-@pytest.mark.parametrize("case", ["circle", "few", "sphere", "flat", "seven", "usa", "noise", "cold"])
+@pytest.mark.parametrize("case", ["circle", "turning", "many", "few", "sphere", "flat", "seven", "usa", "noise", "cold"])
 def test_trajectories_do_not_depend_on_the_ranks(results, case, ranks):
     assert results[ranks][case + "_steps"] == results[1][case + "_steps"]
     assert np.abs(results[ranks][case] - results[1][case]).max() < 1e-12
