@@ -16,6 +16,7 @@ import platform
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -156,6 +157,8 @@ def threads() -> int:
     """
     if (chosen := os.environ.get("COLDFLOW_THREADS", "")).isdigit() and int(chosen) > 0:
         return int(chosen)
+    if (mpi := sys.modules.get("mpi4py.MPI")) is not None and mpi.Is_initialized() and mpi.COMM_WORLD.size > 1:
+        return 1
     for variable in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_SIZE", "MV2_COMM_WORLD_SIZE", "MPI_LOCALNRANKS"):
         if (size := os.environ.get(variable, "")).isdigit() and int(size) > 1:
             return 1

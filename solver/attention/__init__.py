@@ -10,6 +10,8 @@
     bound = attention.bind(targets, sources)                        # points that stay, masses that change
     values, log_scale = bound.field(masses)
 
+A whole run with the dense kernel: `COLDFLOW_ATTENTION=dense coldflow compare ...`.
+Where the bounds are proven: `solver.attention.pruned`, `solver.attention.expansion`.
 Threads: `$COLDFLOW_THREADS`, else one per rank under `mpirun`, else the processors at hand (`solver.compiled.threads`).
 """
 

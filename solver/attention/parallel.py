@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from mpi4py import MPI
 
-from solver.attention.field import Attention, sum_heads
+from solver.attention.field import Attention, combine
 from solver.attention.moments import Moments
+from solver.attention.reference import TIE
+from solver.errors import RunError
 
 Array = np.ndarray
 
@@ -45,38 +48,43 @@ def ring_field(comm: Any, attention: Attention, targets: Array, points: Array, m
 
     Returns:
         values (n, d) and log_scale, local to the rank, as `Attention.field` for the whole law, to round-off: the
-        order of the sums depends on the number of ranks, `gather_sources` avoids that.
+        order of the sums depends on the number of ranks, `gather_sources` avoids that. At zero temperature shares tie
+        if their largest <x,By> agree to 1e-13 of their own size.
+
+    Raises:
+        RunError: on every rank, if a number is not finite or the law has no mass.
     """
-    total: list[Moments] | None = None
     share = np.ascontiguousarray(np.column_stack([points, masses]), dtype=float)
-    counts = comm.allgather(len(share))
+    healthy = bool(np.isfinite(share).all() and np.isfinite(targets).all())
+    mass = float(np.maximum(share[:, -1], 0.0).sum()) if healthy else 0.0
+    if not comm.allreduce(healthy, op=MPI.LAND):
+        raise RunError("a target, source or mass of attention is not finite", place="" if healthy else f"rank {comm.rank}")
+    if comm.allreduce(mass) <= 0.0:
+        raise RunError("attention needs a law of positive mass, here it has none")
+    counts, total = comm.allgather(len(share)), None
     for step in range(comm.size):
-        if len(share) and share[:, -1].any():
-            bound = attention.bind(targets, share[:, :-1])
-            part = bound.moments(share[:, -1])
-            total = part if total is None else merge(total, part, attention)
+        # The signs apart: a share may hold one of them only.
+        for sign in (1.0, -1.0):
+            part = np.maximum(sign * share[:, -1], 0.0)
+            if part.any() and (sign > 0.0 or np.isfinite(attention.beta)):
+                total = merge(total, attention.bind(targets, share[:, :-1]).moments(part), sign, attention)
         if step + 1 < comm.size:
             incoming = np.empty((counts[(comm.rank - step - 1) % comm.size], share.shape[1]))
             comm.Sendrecv(share, (comm.rank + 1) % comm.size, recvbuf=incoming, source=(comm.rank - 1) % comm.size)
             share = incoming
-    if total is None:
-        raise ValueError("the law has no mass on any rank")
-    if attention.weights.normalization == "softmax":
-        return sum_heads([moments.means() for moments in total], attention.values), 0.0
-    log_scale = max(float(np.max(moments.log(), initial=-np.inf)) for moments in total)
-    log_scale = log_scale if np.isfinite(log_scale) else 0.0
-    scaled = [moments.num * np.exp(moments.shift - log_scale)[:, None] for moments in total]
-    return sum_heads(scaled, attention.values), log_scale
+    return combine(total or [], attention)
 
 
-def merge(first: list[Moments], second: list[Moments], attention: Attention) -> list[Moments]:
-    """Moments of the sum of two laws, head by head; at zero temperature the maximisers of both."""
+def merge(first: list[Moments] | None, second: list[Moments], sign: float, attention: Attention) -> list[Moments]:
+    """Moments of mu + sign nu from those of mu (None: zero) and nu, head by head; at zero temperature the maximisers."""
+    if first is None:
+        return [Moments(sign * b.num, sign * b.den, b.shift) for b in second]
     if np.isfinite(attention.beta):
-        return [a.add(b) for a, b in zip(first, second, strict=True)]
+        return [a.add(b, sign) for a, b in zip(first, second, strict=True)]
     result = []
     for a, b in zip(first, second, strict=True):
-        slack = 1e-13 * np.maximum(np.abs(a.shift), np.abs(b.shift))
         top = np.maximum(a.shift, b.shift)
+        slack = TIE * np.maximum(np.abs(a.shift), np.abs(b.shift))
         own, its = a.shift >= top - slack, b.shift >= top - slack
         result.append(Moments(a.num * own[:, None] + b.num * its[:, None], a.den * own + b.den * its, top))
     return result

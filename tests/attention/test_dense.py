@@ -153,3 +153,19 @@ def test_no_targets():
     values, log_scale = Attention(weights(1.0)).field(np.empty((0, 3)), np.eye(3), np.ones(3))
     assert values.shape == (0, 3)
     assert log_scale == 0.0
+
+
+def test_without_a_compiler_numpy_takes_over(monkeypatch):
+    monkeypatch.setattr("solver.attention.field.library", lambda: None)
+    attention = Attention(weights(1.0))
+    assert attention.field(np.eye(3), np.eye(3), np.ones(3))[0].shape == (3, 3)
+    assert attention.report.method == "numpy"
+
+
+def test_a_whole_run_can_be_made_dense(monkeypatch):
+    monkeypatch.setenv("COLDFLOW_ATTENTION", "dense")
+    assert Attention(weights(1.0)).method == "dense"
+    assert Attention(weights(1.0), method="pruned").method == "pruned"
+    monkeypatch.setenv("COLDFLOW_ATTENTION", "quick")
+    with pytest.raises(ValueError, match="quick"):
+        Attention(weights(1.0))

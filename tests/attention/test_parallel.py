@@ -7,6 +7,7 @@ import pytest
 from mpi4py import MPI
 
 from solver.attention import Attention, energy, gather_sources, ring_field
+from solver.errors import RunError
 from tests.attention.support import on_sphere, weights
 
 N = 3000
@@ -69,6 +70,20 @@ def test_a_rank_without_targets_or_sources():
     points, masses = gather_sources(MPI.COMM_SELF, np.eye(3), np.ones(3), np.array([2, 0, 1]))
     np.testing.assert_array_equal(points, np.eye(3)[[1, 2, 0]])
     assert Attention(weights(5.0)).field(empty, points, masses)[0].shape == (0, 3)
+
+
+def test_the_ring_takes_masses_of_both_signs_and_refuses_what_is_not_finite():
+    rng = np.random.default_rng(1)
+    points, masses = on_sphere(rng, 200), rng.random(200)
+    masses[::5] *= -0.1
+    attention = Attention(weights(3.0))
+    expected = attention.field(points[:9], points, masses)[0]
+    got = ring_field(MPI.COMM_SELF, attention, points[:9], points, masses)[0]
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-13)
+    with pytest.raises(RunError, match="not finite"):
+        ring_field(MPI.COMM_SELF, attention, points[:9], points, masses * np.nan)
+    with pytest.raises(RunError, match="positive mass"):
+        ring_field(MPI.COMM_SELF, attention, points[:9], points, 0.0 * masses)
 
 
 if __name__ == "__main__":
