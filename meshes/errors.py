@@ -6,7 +6,18 @@ It lives here because imports point one way, meshes <- problems <- solver; the p
 
 from __future__ import annotations
 
-MISSING = type("Missing", (), {"__repr__": lambda self: "missing"})()
+
+class Missing:
+    """The value of a field that was not given; there is one, `MISSING`, on every rank."""
+
+    def __repr__(self) -> str:
+        return "missing"
+
+    def __reduce__(self) -> str:
+        return "MISSING"
+
+
+MISSING = Missing()
 
 
 class ProblemError(ValueError):

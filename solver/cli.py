@@ -10,6 +10,7 @@ import click
 import typer
 
 from problems.errors import ProblemError
+from solver.together import INTERRUPTED, run_together
 
 app = typer.Typer(add_completion=False, context_settings={"max_content_width": 110}, rich_markup_mode=None, pretty_exceptions_enable=False,
                   help="The mean-field law of transformer tokens at low temperature: as a density on a mesh, as "
@@ -131,7 +132,10 @@ def split_petsc(arguments: list[str]) -> tuple[list[str], list[str]]:
 def dispatch(arguments: list[str]) -> int:
     """Parse and run; a usage error becomes a ProblemError of one line."""
     try:
-        return app(args=arguments or ["--help"], prog_name="coldflow", standalone_mode=False) or 0
+        code = app(args=arguments or ["--help"], prog_name="coldflow", standalone_mode=False) or 0
+        if code == INTERRUPTED:  # typer turns the exception into this
+            raise KeyboardInterrupt
+        return code
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.UsageError as error:
@@ -157,8 +161,6 @@ def main(arguments: list[str] | None = None) -> None:
 
     petsc4py.init(["coldflow", *petsc])
     from mpi4py import MPI
-
-    from solver.together import run_together
 
     code = run_together(lambda: dispatch(own), MPI.COMM_WORLD)
     sys.stdout.flush()

@@ -27,7 +27,7 @@ class Ticker:
 class PlainTicker(Ticker):
     """A line every few seconds, for logs and batch jobs."""
 
-    def __init__(self, console: Console, label: str, end: float):
+    def __init__(self, console: Console, label: str, end: float | None):
         self.console, self.label, self.end = console, label, end
         self.last = time.monotonic()
 
@@ -35,8 +35,8 @@ class PlainTicker(Ticker):
         now = time.monotonic()
         if now - self.last >= PLAIN_LINE_SECONDS:
             self.last = now
-            self.console.print(f"{self.label}: t = {time_reached:.4g} of {self.end:.4g}  {describe(facts)}",
-                               highlight=False)
+            end = "" if self.end is None else f" of {self.end:.4g}"
+            self.console.print(f"{self.label}: t = {time_reached:.4g}{end}  {describe(facts)}", highlight=False)
 
 
 class BarTicker(Ticker):
@@ -49,7 +49,7 @@ class BarTicker(Ticker):
     def update(self, time_reached: float, **facts: float) -> None:
         self.facts.update(facts)
         now = time.monotonic()
-        if now - self.last > 0.1 or time_reached >= self.progress.tasks[self.task].total:
+        if now - self.last > 0.1 or time_reached == self.progress.tasks[self.task].total:
             self.last = now
             self.progress.update(self.task, completed=time_reached, facts=describe(self.facts),
                                  t=f"t = {time_reached:.3f}")
@@ -67,8 +67,8 @@ def describe(facts: dict[str, float]) -> str:
 
 
 @contextmanager
-def ticker(console: Console | None, label: str, end: float) -> Iterator[Ticker]:
-    """Show progress from 0 to `end`; `console` None (other ranks, --quiet) shows nothing."""
+def ticker(console: Console | None, label: str, end: float | None) -> Iterator[Ticker]:
+    """Show progress from 0 to `end` (None: no end known); `console` None (other ranks, --quiet) shows nothing."""
     if console is None:
         yield Ticker()
         return

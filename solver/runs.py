@@ -30,9 +30,9 @@ class Context:
     console: Any
     to_target: TargetDistance
 
-    def end(self) -> float:
-        """Depth of the last output; nan when the run ends at a stationary state."""
-        return float("nan") if self.problem.time.end == "stationary" else float(self.problem.time.end)
+    def end(self) -> float | None:
+        """Depth of the last output; None when the run ends at a stationary state."""
+        return None if self.problem.time.end == "stationary" else float(self.problem.time.end)
 
 
 def open_run(problem: Problem, *, comm: Any = None, out: str | Path | None = None, force: bool = False,
@@ -130,6 +130,7 @@ def run_density(context: Context, *, fields: bool = True) -> History:
         RunError: the solver cannot go on.
     """
     from solver.density import DensitySolver
+
     problem = context.problem
     solver = DensitySolver(problem, context.comm)
     restored = context.folder.restore("density") if context.folder else None

@@ -45,7 +45,7 @@ def compared(tmp_path_factory):
 def test_compare_ends_well_and_prints_its_table(compared):
     done, out = compared
     assert done.returncode == 0, done.stderr
-    assert "W2(density, particles)" in done.stdout
+    assert "to particles" in done.stdout and "noise" in done.stdout
     assert "verdict" in done.stdout
     assert str(out) in done.stdout
     assert done.stderr == ""
@@ -119,7 +119,7 @@ def test_report_refuses_other_folders(tmp_path):
     (["compare", "no_such_problem.toml"], "no_such_problem.toml"),
     (["compare", "misaligned_circel"], "misaligned_circle"),
     (["solve", "misaligned_circle", "--set", "attention.beta=-1"], "attention.beta"),
-    (["solve", "misaligned_circle", "--set", "attention.bta=1"], "attention.beta"),
+    (["solve", "misaligned_circle", "--set", "attention.bta=1"], '"beta"'),
     (["solve", "misaligned_circle", "--set", "attention.value=[[1,0]]"], "attention.value"),
     (["solve", "misaligned_circle", "--set", "density.degree=7"], "density.degree"),
     (["solve", "misaligned_circle", "--set", "density.cfl=1.5"], "density.cfl"),
@@ -168,11 +168,11 @@ def test_resume_goes_on_to_the_same_end(compared, tmp_path):
     _, out = compared
     half = tmp_path / "half"
     process = subprocess.Popen([sys.executable, "-m", "solver", "compare", out / "problem.toml", "--out", half,
-                                "--set", "time.outputs=400"], cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL,
+                                "--set", "time.outputs=60"], cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL,
                                stderr=subprocess.PIPE, text=True)
     table = half / "diagnostics.csv"
     until = time.monotonic() + 120
-    while not (table.exists() and table.read_text().count("\n") > 5):
+    while not (table.exists() and table.read_text().count("\n") > 3):
         assert process.poll() is None and time.monotonic() < until
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
@@ -180,11 +180,11 @@ def test_resume_goes_on_to_the_same_end(compared, tmp_path):
     assert process.returncode == 130 and "--resume" in message
     assert json.loads((half / "run.json").read_text())["exit_reason"] == "interrupted"
     kept = len(rows(table))
-    done = coldflow("compare", out / "problem.toml", "--out", half, "--set", "time.outputs=400", "--resume")
+    done = coldflow("compare", out / "problem.toml", "--out", half, "--set", "time.outputs=60", "--resume")
     assert done.returncode == 0, done.stderr
-    assert 0 < kept < len(rows(table)) == 400
+    assert 0 < kept < len(rows(table)) == 60
     last, reference = rows(half / "comparison.csv")[-1], rows(out / "comparison.csv")[-1]
-    # Steps land on 400 outputs instead of 3, so the two runs agree to the error of the time integration.
+    # Steps land on 60 outputs instead of 3, so the two runs agree to the error of the time integration.
     for name in COMPARISON[3:]:
         assert float(last[name]) == pytest.approx(float(reference[name]), abs=1e-4)
 
