@@ -12,6 +12,8 @@ Learn. Res. 18, 2017.)
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from .wasserstein_cells import cells, overlay, representatives
 from .wasserstein_measure import Atoms
@@ -31,6 +33,9 @@ NEAREST = 6  # pairs taken from the handed-down potentials, per atom of either m
 JOINING = 6  # pairs that may join after a pricing, per source
 COARSE_GAP = 1e-2
 ROUNDS = 60
+
+
+LOCAL = ((64, 0), (64, 32), (512, 0), (512, 256), (4096, 0))  # sizes and offsets of groups of sources
 
 
 class Level(NamedTuple):
@@ -141,6 +146,9 @@ def _improve(
     for _ in range(ROUNDS):
         cost = pair_costs(x, y, arcs, p, metric)
         tolerance = 1e-15 * max(cost.max(), float(np.abs(g).max()))
+        for size, offset in LOCAL:
+            if 2 * size < len(u):
+                arcs, work = _improve_locally(arcs, cost, f, g, size, offset, tolerance, work)
         arcs, f, g, work = least_cost_flow(arcs, cost, f, g, tolerance, work)
         primal = float(arcs.flow / UNIT @ cost)
         reduced, index = shortlist(x, y, g, min(JOINING, len(v)), p, metric, bar=f - 10 * tolerance)
@@ -152,3 +160,28 @@ def _improve(
             break
         arcs = merge_arcs(len(v), arcs, (np.nonzero(joining)[0], index[joining], 0))
     return Plan(arcs, *potentials, primal, min(best, primal)), work
+
+
+def _improve_locally(
+    arcs: Arcs, cost: np.ndarray, f: np.ndarray, g: np.ndarray, size: int, offset: int, tolerance: float, work: int
+) -> tuple[Arcs, int]:
+    """Better flows within groups of neighbouring sources, what each group sends to each target being kept.
+
+    A pivot then walks a small tree instead of one across the whole measure. Only pairs inside one tree of a
+    group's
+    forest may enter, so that every tree is replaced by one on the same nodes: the whole stays a forest.
+    """
+    n, m = len(f), len(g)
+    keys = (arcs.source.astype(np.int64) + offset) // size * m + arcs.target
+    flowing = arcs.flow > 0
+    copies, place = np.unique(keys[flowing], return_inverse=True)  # a target, once for every group that reaches it
+    shape = (n + len(copies), n + len(copies))
+    forest = coo_array((np.ones(len(place)), (arcs.source[flowing], n + place)), shape=shape)
+    tree = connected_components(forest, directed=False)[1]
+    copy = np.minimum(np.searchsorted(copies, keys), len(copies) - 1)
+    inside = np.flatnonzero((copies[copy] == keys) & (tree[arcs.source] == tree[n + copy]))
+    part = Arcs(arcs.source[inside], copy[inside].astype(np.int32), arcs.flow[inside])
+    better, _, _, work = least_cost_flow(part, cost[inside], f, g[copies % m], tolerance, work)
+    flow = arcs.flow.copy()
+    flow[inside] = better.flow
+    return arcs._replace(flow=flow), work
