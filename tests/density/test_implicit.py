@@ -76,13 +76,14 @@ def test_matrix_free_attention_takes_fewer_newton_steps(options):
     assert snapshot.row["mass"] == pytest.approx(1, abs=1e-13)
 
 
-def test_large_systems_take_multigrid(monkeypatch, reference):
+@pytest.mark.parametrize(("integrator", "preconditioner"), [("arkimex", "bjacobi"), ("bdf", "gamg")])
+def test_large_systems_are_solved_iteratively(integrator, preconditioner, monkeypatch, reference):
     monkeypatch.setattr(implicit, "DIRECT_UNKNOWNS", 10)
-    solver, snapshot = final(step=0.05)
-    assert solver.ts.getSNES().getKSP().getPC().getType() == "gamg"
-    assert snapshot.row["mean"] == pytest.approx(reference, abs=2e-5)
-    iterations = solver.ts.getKSPIterations() / solver.ts.getSNESIterations()
-    assert iterations < 25
+    solver, snapshot = final(integrator, step=0.02)
+    assert solver.ts.getSNES().getKSP().getPC().getType() == preconditioner
+    assert snapshot.row["mean"] == pytest.approx(reference, abs=1e-4)
+    assert snapshot.row["mass"] == pytest.approx(1, abs=1e-13)
+    assert solver.ts.getKSPIterations() / solver.ts.getSNESIterations() < 25
 
 
 def test_jacobian_of_noise_and_frozen_transport():
