@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from mpi4py import MPI
 
 from solver.attention.field import Attention, combine
 from solver.attention.moments import Moments
@@ -57,7 +56,7 @@ def ring_field(comm: Any, attention: Attention, targets: Array, points: Array, m
     share = np.ascontiguousarray(np.column_stack([points, masses]), dtype=float)
     healthy = bool(np.isfinite(share).all() and np.isfinite(targets).all())
     mass = float(np.maximum(share[:, -1], 0.0).sum()) if healthy else 0.0
-    if not comm.allreduce(healthy, op=MPI.LAND):
+    if comm.allreduce(int(healthy)) < comm.size:
         raise RunError("a target, source or mass of attention is not finite", place="" if healthy else f"rank {comm.rank}")
     if comm.allreduce(mass) <= 0.0:
         raise RunError("attention needs a law of positive mass, here it has none")
