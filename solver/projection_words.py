@@ -46,15 +46,17 @@ def spectrum_words(a: Analysis) -> list[str]:
         lines.append(f"The leading eigenvalue {lead} of A = V K^T Q is defective (Jordan block of size {a.index}): tokens "
                      f"converge to {space(a.basis)}, but only algebraically: the distance falls like {a.index - 1}/tau.")
     elif a.frequency > 0:
+        where = "the law" if k == d else f"the law reaches {space(a.basis)} but"
         lines.append(f"The leading eigenvalues of A = V K^T Q have real part {lead} and imaginary part up to "
-                     f"{number(a.frequency)}: the law reaches {space(a.basis)} but rotates for ever (period "
+                     f"{number(a.frequency)}: {where} rotates for ever (period "
                      f"{number(2 * np.pi / a.frequency)} in tau); there is no limit and no target.")
     if a.kind != "complex":
         if np.isfinite(a.gap) and a.index == 1:
             lines.append(f"The spectral gap is {number(a.gap)}: the distance to the limit decays like e^(-{number(a.gap)} tau), "
                          "d tau/dt = 1/|K^T Q x|.")
+        power = "" if a.index == 2 else f"^{a.index - 1}"
         lines.append("The map is T(x) = Pi x/|Pi x| with the spectral projector Pi" if a.index == 1 else
-                     f"The map is T(x) = M x/|M x| with M = N^{a.index - 1} Pi, N the nilpotent part of A")
+                     f"The map is T(x) = M x/|M x| with M = N{power} Pi, N the nilpotent part of A")
         if a.normal or a.conditioning < 1 + 1e-9:
             lines[-1] += ", which is orthogonal." if a.index == 1 else "."
         else:
