@@ -10,8 +10,8 @@ import numpy as np
 
 from problems import Problem
 from solver.history import History
-from solver.recorders import distance_between
-from solver.run_folder import COMPARISON_COLUMNS
+from solver.recorders import bounded_distance
+from solver.run_folder import COMPARISON_COLUMNS, DISTANCES_COLUMNS
 from solver.runs import Context, final_numbers, finish, open_run, recorded, run_density, run_particles
 from solver.verdict import Verdict, judge
 
@@ -38,21 +38,28 @@ class Comparison:
         return np.array([row.get(name, np.nan) for row in self.rows], float)
 
 
-def comparison_rows(context: Context, density: History, particles: History) -> list[dict[str, float]]:
-    """Distances between density, particles and target at every output; the outputs are shared among the ranks
-    (collective)."""
+def comparison_rows(context: Context, density: History, particles: History) -> tuple[list[dict[str, float]],
+                                                                                     list[dict[str, Any]]]:
+    """Rows of comparison.csv and of distances.csv, which has the bounds and the method of each distance; the outputs are
+    shared among the ranks (collective)."""
     comm, problem = context.comm, context.problem
-    mine = {}
+    mine: dict[int, Any] = {}
     for i in range(comm.rank, min(len(density.times), len(particles.times)), comm.size):
-        row = {"time": density.times[i]}
+        row: dict[str, float] = {"time": density.times[i]}
+        bounds = []
         for p in (1, 2):
-            row[f"w{p}_density_particles"] = distance_between(problem, density.measures[i], particles.measures[i], p)
+            between = bounded_distance(problem, density.measures[i], particles.measures[i], p)
+            row[f"w{p}_density_particles"] = between.value
+            bounds.append(("density particles", p, between))
             for side, history in zip(SIDES, (density, particles), strict=True):
                 if f"w{p}_target" in history.rows[i]:
                     row[f"w{p}_{side}_target"] = history.rows[i][f"w{p}_target"]
-        mine[i] = row
-    merged = {i: row for part in comm.allgather(mine) for i, row in part.items()}
-    return [merged[i] for i in sorted(merged)]
+                if p in history.to_target[i]:
+                    bounds.append((f"{side} target", p, history.to_target[i][p]))
+        mine[i] = row, [{"time": row["time"], "between": pair, "p": p, "value": d.value, "error": d.error,
+                         "lower": d.lower, "upper": d.upper, "method": d.method} for pair, p, d in bounds]
+    merged = {i: found for part in comm.allgather(mine) for i, found in part.items()}
+    return [merged[i][0] for i in sorted(merged)], [bound for i in sorted(merged) for bound in merged[i][1]]
 
 
 def summarise(context: Context, comparison: Comparison) -> dict[str, Any]:
@@ -97,12 +104,10 @@ def compare(problem: Problem, *, comm: Any = None, out: str | Path | None = None
     with recorded(context):
         density = run_density(context)
         particles = run_particles(context)
-        rows = comparison_rows(context, density, particles)
+        rows, bounds = comparison_rows(context, density, particles)
         if context.folder is not None:
-            table = context.folder.table("comparison.csv", COMPARISON_COLUMNS)
-            for row in rows:
-                table.write(row)
-            table.close()
+            context.folder.table("comparison.csv", COMPARISON_COLUMNS).write_all(rows)
+            context.folder.table("distances.csv", DISTANCES_COLUMNS).write_all(bounds)
         comparison = Comparison(problem, density, particles, rows, judge(context, rows, density, particles, verdict))
     comparison.summary = summarise(context, comparison)
     finish(context, "done" if comparison.verdict.agree else "density and particles disagree",

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 
 from solver.run_folder import read_rows
-from solver.wasserstein import Measure
+from solver.wasserstein import Distance, Measure
 
 
 @dataclass
@@ -18,13 +18,15 @@ class History:
     """A law at every output, in the order of time; the same on all ranks.
 
     `rows` hold the diagnostics by column name, `measures` the law as weighted points, `pictures` the density to plot
-    (points (n, d), values (n,), triangles (m, 3) or None), empty for particles.
+    (points (n, d), values (n,), triangles (m, 3) or None), empty for particles; `to_target` the distances to the target with
+    their bounds, by exponent, empty for outputs of an earlier, resumed run.
     """
 
     times: list[float] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
     measures: list[Measure] = field(default_factory=list)
     pictures: list[Any] = field(default_factory=list)
+    to_target: list[dict[int, Distance]] = field(default_factory=list)
 
     def column(self, name: str) -> np.ndarray:
         """One diagnostic over time, (T,), NaN where it does not exist."""
@@ -68,6 +70,7 @@ class HistoryStore:
                 if time > until + 1e-12 or time not in rows:
                     continue
                 history.times.append(time)
+                history.to_target.append({})
                 history.rows.append({key: read_number(key, text) for key, text in rows[time].items() if text != ""})
                 history.measures.append(Measure(group["points"][()], group["masses"][()], group["resolution"][()]))
                 if "picture_values" in group:

@@ -11,7 +11,7 @@ import numpy as np
 from problems import Problem
 from solver.history import History, HistoryStore
 from solver.run_folder import RunFolder, diagnostics_columns, flatten_row
-from solver.wasserstein import Measure, distance
+from solver.wasserstein import Distance, Measure, distance
 
 ATOMS_ON_CURVES = 16
 ATOMS_ON_SURFACES = 1
@@ -76,13 +76,13 @@ class TargetDistance:
             return None
         return float(np.sqrt(self.measure.masses @ arc_to_span(self.measure.points, self.terminal) ** 2))
 
-    def __call__(self, law: Measure) -> dict[str, float]:
-        """{'w1_target': ..., 'w2_target': ...} or {} without a target (collective)."""
+    def __call__(self, law: Measure) -> dict[int, Distance]:
+        """{1: W1, 2: W2} with their bounds, the coupling by T among them, or {} without a target (collective)."""
         if self.measure is None or self.quiet:
             return {}
         found = None
         if self.comm.rank == 0:
-            found = {f"w{p}_target": distance_between(self.problem, law, self.measure, p) for p in (1, 2)}
+            found = {p: bounded_distance(self.problem, law, self.measure, p, self.target.map) for p in (1, 2)}
         return self.comm.bcast(found)
 
 
@@ -104,9 +104,14 @@ def arc_to_span(points: np.ndarray, basis: np.ndarray) -> np.ndarray:
     return np.arctan2(np.linalg.norm(points - inside @ basis.T, axis=1), np.linalg.norm(inside, axis=1))
 
 
+def bounded_distance(problem: Problem, a: Measure, b: Measure, p: int, coupling: Any = None) -> Distance:
+    """W_p in the problem's metric with its bounds; `coupling` maps points of `a` towards `b`. Local."""
+    return distance(a, b, p=p, manifold=problem.manifold, metric=problem.compare.metric, coupling=coupling)
+
+
 def distance_between(problem: Problem, a: Measure, b: Measure, p: int) -> float:
     """W_p in the problem's metric; local."""
-    return distance(a, b, p=p, manifold=problem.manifold, metric=problem.compare.metric).value
+    return bounded_distance(problem, a, b, p).value
 
 
 class Recorder:
@@ -147,7 +152,9 @@ class Recorder:
         """Record one output; returns the distances to the target (collective)."""
         if self.history.times and snapshot.time <= self.history.times[-1]:
             return {}
-        found = self.to_target(measure)
+        bounds = self.to_target(measure)
+        self.history.to_target.append(bounds)
+        found = {f"w{p}_target": bound.value for p, bound in bounds.items()}
         row = flatten_row({"time": snapshot.time, "step": snapshot.step, **snapshot.row, **found}, self.dimension)
         self.history.times.append(snapshot.time)
         self.history.rows.append(row)

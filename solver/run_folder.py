@@ -13,7 +13,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,9 @@ def diagnostics_columns(dimension: int, *, density: bool) -> list[str]:
 COMPARISON_COLUMNS = ["time"] + [f"w{p}_{a}_{b}" for a, b in
                                  (("density", "particles"), ("density", "target"), ("particles", "target"))
                                  for p in (1, 2)]
+
+
+DISTANCES_COLUMNS = ["time", "between", "p", "value", "error", "lower", "upper", "method"]
 
 
 def flatten_row(row: Mapping[str, Any], dimension: int) -> dict[str, Any]:
@@ -92,6 +95,12 @@ class CsvTable:
             raise ValueError(f"{self.path.name} has no column {sorted(unknown)}")
         csv.DictWriter(self.file, self.columns).writerow({c: format_cell(row.get(c)) for c in self.columns})
         self.file.flush()
+
+    def write_all(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Append rows and close the file."""
+        for row in rows:
+            self.write(row)
+        self.close()
 
     def close(self) -> None:
         """Close the file; later rows are an error."""
@@ -205,7 +214,7 @@ class RunFolder:
         return self.comm.bcast(found)
 
 
-RUN_CONTENT = ("problem.toml", "run.json", "diagnostics.csv", "particles.csv", "comparison.csv", "verdict.csv", "convergence.csv",
+RUN_CONTENT = ("problem.toml", "run.json", "diagnostics.csv", "particles.csv", "comparison.csv", "verdict.csv", "convergence.csv", "distances.csv",
                "target.csv", "clusters.csv", "particles.h5", "density.bp", "density.xdmf", "density.h5", "figures",
                "checkpoint", "report.html")
 

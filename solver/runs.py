@@ -12,12 +12,16 @@ import h5py
 import numpy as np
 
 from problems import Problem, dumps
+from solver.clusters import MergeTimes
 from solver.history import History
 from solver.progress import rank_console, ticker
 from solver.provenance import provenance
 from solver.recorders import ATOMS_ON_CURVES, ATOMS_ON_SURFACES, Recorder, TargetDistance, atom_radius
-from solver.run_folder import RunFolder
+from solver.run_folder import RunFolder, axis_names
 from solver.wasserstein import Measure
+
+
+MOST_CLUSTERS = 12
 
 
 @dataclass
@@ -89,18 +93,40 @@ class ParticleRecorder(Recorder):
 
     def __init__(self, context: Context, resumed_at: float | None = None):
         super().__init__(context.problem, context.comm, context.folder, context.to_target)
-        self.path = None
+        self.path, self.last = None, resumed_at
         if self.folder is not None and self.folder.writes:
             self.path = self.folder.path / "particles.h5"
             if resumed_at is None:
                 self.path.unlink(missing_ok=True)
+            elif self.path.exists():
+                # What was written after the checkpoint will be computed again.
+                with h5py.File(self.path, "a") as file:
+                    kept = int(np.count_nonzero(file["time"][()] <= resumed_at))
+                    file["time"].resize(kept, axis=0)
+                    file["points"].resize(kept, axis=0)
+        self.merges = MergeTimes()
+        if self.folder is not None:
+            centres = [f"centre_{a}" for a in axis_names(self.dimension)]
+            self.clusters = self.folder.table("clusters.csv", ["time", "count", "cluster", "mass", "radius", *centres],
+                                              resumed_at)
 
     def __call__(self, snapshot: Any) -> dict[str, float]:
         """Record one output (collective)."""
+        if self.last is not None and snapshot.time <= self.last:
+            return {}
         found = self.keep(snapshot, Measure(snapshot.points, snapshot.masses))
         if self.path is not None:
             self.append(snapshot)
+            self.watch(snapshot)
         return found
+
+    def watch(self, snapshot: Any) -> None:
+        """Add the heaviest clusters of this output to clusters.csv."""
+        found = self.merges(snapshot)
+        axes = axis_names(self.dimension)
+        for k in range(min(found.count, MOST_CLUSTERS)):
+            self.clusters.write({"time": snapshot.time, "count": found.count, "cluster": k + 1, "mass": found.masses[k],
+                                 "radius": found.radii[k], **{f"centre_{a}": found.centres[k][i] for i, a in enumerate(axes)}})
 
     def append(self, snapshot: Any) -> None:
         """Add one output to particles.h5, which is closed again at once: a killed run leaves a readable file."""
@@ -164,18 +190,24 @@ def run_density(context: Context, *, fields: bool = True) -> History:
 
 def run_particles(context: Context) -> History:
     """Follow the tokens and record every output (collective)."""
-    from solver.particles import simulate_particles
+    from solver.particles import ParticleSolver
 
-    recorder = ParticleRecorder(context)
-    recorder.open()
+    solver = ParticleSolver(context.problem, context.comm)
+    restored = context.folder.restore("particles") if context.folder else None
+    if restored is not None:
+        solver.load_state(restored)
+    resumed_at = None if restored is None else float(restored["time"])
+    recorder = ParticleRecorder(context, resumed_at)
+    recorder.open(resumed_at)
     with ticker(context.console, "particles", context.end()) as progress:
         def output(snapshot: Any) -> None:
             found = recorder(snapshot)
+            if context.folder is not None:
+                context.folder.checkpoint("particles", **solver.state_dict())
             progress.update(snapshot.time, **({"W2": found["w2_target"]} if found else {}))
 
         try:
-            simulate_particles(context.problem, context.comm, output,
-                               lambda info: progress.update(info.time, dt=info.dt))
+            solver.run(output, lambda info: progress.update(info.time, dt=info.dt))
         finally:
             recorder.close()
     return recorder.history

@@ -123,13 +123,8 @@ def write_tables(context: Any, verdict: Verdict) -> None:
     """verdict.csv and convergence.csv (rank 0)."""
     if context.folder is None:
         return
-    table = context.folder.table("verdict.csv", VERDICT_COLUMNS)
-    for row in verdict.rows:
-        table.write(row)
-    table.close()
+    context.folder.table("verdict.csv", VERDICT_COLUMNS).write_all(verdict.rows)
     if verdict.refinement is not None:
-        table = context.folder.table("convergence.csv", CONVERGENCE_COLUMNS)
-        for kind, curve in verdict.refinement.curves.items():
-            for size, value in zip(*curve, strict=True):
-                table.write({"kind": kind, "size": size, "w2_density_particles": value})
-        table.close()
+        context.folder.table("convergence.csv", CONVERGENCE_COLUMNS).write_all(
+            {"kind": kind, "size": size, "w2_density_particles": value}
+            for kind, curve in verdict.refinement.curves.items() for size, value in zip(*curve, strict=True))

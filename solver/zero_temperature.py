@@ -46,4 +46,4 @@ def zero_temperature_distances(problem: Problem, to_target: TargetDistance, time
     points, masses = problem.initial.quadrature(POINTS)
     head = weights.heads[0]
     found = flow(points, head.score, head.value, np.asarray(times, float))
-    return np.array([to_target(Measure(x, masses))["w2_target"] for x in found])
+    return np.array([to_target(Measure(x, masses))[2].value for x in found])
