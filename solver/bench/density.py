@@ -20,7 +20,8 @@ from problems.problem import read_problem
 from solver.density.operator import DensityOperator
 
 CELLS = 20_000
-COLUMNS = ("geometry", "degree", "unknowns", "rhs M/s", "frozen M/s", "limiter M/s", "bytes/unknown", "GB/s", "copy GB/s", "UFL M/s")
+COLUMNS = ("geometry", "degree", "unknowns", "rhs M/s", "frozen M/s", "limiter M/s", "bytes/unknown", "GB/s", "copy GB/s",
+           "UFL M/s")
 
 
 def run(out: Path, quick: bool = False, *, cells: int | None = None, comm: MPI.Comm = MPI.COMM_WORLD) -> list[dict[str, Any]]:
@@ -39,10 +40,12 @@ def run(out: Path, quick: bool = False, *, cells: int | None = None, comm: MPI.C
         One mapping per line, the same on every rank.
     """
     cells = cells or (CELLS // 5 if quick else CELLS)
-    copy = copy_bandwidth(comm)
-    rows = [measure(comm, cells, geometry, degree, copy, not quick) for geometry in (1, 2) for degree in (1, 2, 3)]
+    least = 0.02 if quick else 0.2
+    copy = copy_bandwidth(comm, least=least)
+    rows = [measure(comm, cells, geometry, degree, copy, with_ufl=not quick, least=least) for geometry in (1, 2) for degree in (1, 2, 3)]
     if comm.rank == 0:
-        table = Table(title=f"Transport on the sphere, {cells} cells, {comm.size} rank{'s' * (comm.size > 1)}", title_justify="left", box=None)
+        title = f"Transport on the sphere, {cells} cells, {comm.size} rank{'s' * (comm.size > 1)}"
+        table = Table(title=title, title_justify="left", box=None)
         for name in COLUMNS:
             table.add_column(name, justify="right")
         for row in rows:
@@ -55,14 +58,15 @@ def run(out: Path, quick: bool = False, *, cells: int | None = None, comm: MPI.C
     return rows
 
 
-def copy_bandwidth(comm: MPI.Comm, doubles: int = 2**23) -> float:
+def copy_bandwidth(comm: MPI.Comm, doubles: int = 2**23, least: float = 0.2) -> float:
     """GB/s and core of a copy far larger than the caches, reads and writes counted; all ranks at once."""
     source, target = np.ones(doubles), np.zeros(doubles)
-    return 2 * source.nbytes / best_time(comm, lambda: np.copyto(target, source), 0.3) / 1e9
+    return 2 * source.nbytes / best_time(comm, lambda: np.copyto(target, source), least) / 1e9
 
 
-def measure(comm: MPI.Comm, cells: int, geometry: int, degree: int, copy: float, with_ufl: bool) -> dict[str, Any]:
-    """One line of the table; collective."""
+def measure(comm: MPI.Comm, cells: int, geometry: int, degree: int, copy: float, *, with_ufl: bool = True,
+            least: float = 0.2) -> dict[str, Any]:
+    """One line of the table, timing each part for `least` seconds; collective."""
     problem = read_problem({
         "space": {"manifold": "sphere"}, "attention": {"beta": 1.0}, "initial": {"law": "uniform"}, "time": {"end": 1.0},
         "density": {"cells": cells, "degree": degree, "geometry": geometry}})
@@ -80,12 +84,14 @@ def measure(comm: MPI.Comm, cells: int, geometry: int, degree: int, copy: float,
         transport.set_velocity(X)
         frozen()
 
-    seconds = {name: best_time(comm, work) for name, work in
+    seconds = {name: best_time(comm, work, least) for name, work in
                {"rhs": complete, "frozen": frozen, "limiter": lambda: transport.limit(exchange.array)}.items()}
     unknowns = comm.allreduce(operator.unknowns)
     rate = {name: unknowns / comm.size / t / 1e6 for name, t in seconds.items()}
     moved = comm.allreduce(transport.bytes_moved)
-    ufl_rate = unknowns / comm.size / best_time(comm, ufl_assembly(operator, V)) / 1e6 if with_ufl else float("nan")
+    ufl_rate = float("nan")
+    if with_ufl:
+        ufl_rate = unknowns / comm.size / best_time(comm, ufl_assembly(operator, V), least) / 1e6
     return {"geometry": "flat" if geometry == 1 else "curved", "degree": degree, "unknowns": unknowns, "rhs M/s": rate["rhs"],
             "frozen M/s": rate["frozen"], "limiter M/s": rate["limiter"], "bytes/unknown": moved / unknowns,
             "GB/s": moved / comm.size / seconds["rhs"] / 1e9, "copy GB/s": copy, "UFL M/s": ufl_rate}
@@ -94,7 +100,8 @@ def measure(comm: MPI.Comm, cells: int, geometry: int, degree: int, copy: float,
 def ufl_assembly(operator: DensityOperator, V: np.ndarray) -> Callable[[], Any]:
     """Assembly of the same upwind form by dolfinx, for a linear velocity."""
     mesh = operator.mesh.mesh
-    x, n, v, degree = ufl.SpatialCoordinate(mesh), ufl.FacetNormal(mesh), ufl.TestFunction(operator.space), operator.geometry.degree
+    x, n, v = ufl.SpatialCoordinate(mesh), ufl.FacetNormal(mesh), ufl.TestFunction(operator.space)
+    degree = operator.geometry.degree
     y = x / ufl.sqrt(ufl.dot(x, x))
     w = ufl.dot(ufl.as_matrix(V.tolist()), y)
     X = w - ufl.dot(w, y) * y

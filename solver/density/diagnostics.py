@@ -13,9 +13,9 @@ from solver.attention import Attention, energy
 def diagnostics(operator: Any, state: np.ndarray, time: float) -> dict[str, Any]:
     """mass, minimum, maximum, energy, entropy, mean (d,), second (d, d) of the density; collective, the same on every rank.
 
-    Moments, entropy int rho log rho and energy (theory.md §1) use the density's own quadrature, its points moved onto the manifold;
-    sums run over all cells in canonical order on every rank, so that they do not depend on the number of ranks. The extremes are
-    those at the limiter's points.
+    Moments, entropy int rho log rho and energy (theory.md §1) use the density's own quadrature, its points moved onto the
+    manifold; sums run over all cells in canonical order on every rank, so that they do not depend on the number of ranks. The
+    extremes are those at the limiter's points.
     """
     velocity = operator.velocity
     masses, points = velocity.masses(state), velocity.sources
@@ -23,14 +23,13 @@ def diagnostics(operator: Any, state: np.ndarray, time: float) -> dict[str, Any]
     _, low, high = operator.extremes(0.0, low, high)
     density = masses / velocity.volumes
     positive = density > 0.0
-    weights = operator.problem.attention.at(time)
+    attention = Attention(operator.problem.attention.at(time), accuracy=operator.problem.attention.accuracy)
     share = slice(operator.comm.rank, None, operator.comm.size)
     return {
         "mass": math.fsum(masses),
         "minimum": low,
         "maximum": high,
-        "energy": energy(Attention(weights, accuracy=operator.problem.attention.accuracy), points[share], masses[share], points, masses,
-                         operator.comm),
+        "energy": energy(attention, points[share], masses[share], points, masses, operator.comm),
         "entropy": float(np.sum(masses[positive] * np.log(density[positive]))),
         "mean": masses @ points,
         "second": np.einsum("m,mi,mj->ij", masses, points, points, optimize=True),

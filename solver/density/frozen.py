@@ -17,7 +17,7 @@ def frozen_matrix(operator: DensityOperator, matrix: PETSc.Mat | None = None) ->
         matrix: an earlier result for the same operator, to be filled again; None makes one.
 
     Returns:
-        Square matrix distributed as `operator.create_vector()`, type AIJ, block size `operator.size`; the inverse mass is applied.
+        Square matrix distributed as `operator.create_vector()`, type AIJ, block size `operator.size`, inverse mass applied.
     """
     rows, columns, blocks = _blocks(operator)
     n = operator.size

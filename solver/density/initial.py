@@ -49,7 +49,7 @@ def projected_moments(f: Any, geometry: Geometry, extra: int = EXTRA_DEGREE) -> 
 
 
 def binned(points: np.ndarray, masses: np.ndarray, problem: Any, geometry: Geometry) -> np.ndarray:
-    """Unknowns (owned * n,) of the cell-wise constant density that gives each atom (k, d) to the cell nearest to it. Collective."""
+    """Unknowns (owned * n,) of the cell-wise constant density that gives each atom (k, d) to its nearest cell. Collective."""
     g, r = geometry, geometry.reference
     own = problem.manifold.retract(g.points.reshape(-1, g.mesh.gdim))
     distance, place = cKDTree(own).query(points) if len(own) else (np.full(len(points), np.inf), np.zeros(len(points), int))

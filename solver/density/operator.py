@@ -43,9 +43,9 @@ def stage(name: str):
 class DensityOperator:
     """d rho/dt = -div(rho X[rho]) on the cells of this rank. Collective unless said otherwise.
 
-    Unknowns: `size` per cell, coefficients of an orthonormal basis of the reference cell, the first one constant. Vectors hold the
-    owned cells in dolfinx's order, cell by cell, so that block matrices of block size `size` fit (`create_vector`). They are also
-    the unknowns of `space`, a dolfinx function space, through `dofs`.
+    Unknowns: `size` per cell, coefficients of an orthonormal basis of the reference cell, the first one constant. Vectors hold
+    the owned cells in dolfinx's order, cell by cell, so that block matrices of block size `size` fit (`create_vector`). They
+    are also the unknowns of `space`, a dolfinx function space, through `dofs`.
 
     Args:
         problem: the resolved problem; comm: communicator; mesh: a mesh to use instead of the problem's own.
@@ -96,8 +96,8 @@ class DensityOperator:
     def rhs(self, t: float, state: np.ndarray, out: np.ndarray, *, limit: bool = True) -> float:
         """out = d rho/dt of the limited `state` (which stays as it is), with the weights of depth t; `limit` False: as it is.
 
-        Returns the least cell average of `state` on this rank: forward Euler steps of the limited density have the same averages as
-        those of the density itself, so that non-negative averages at every stage prove the step positive (Zhang & Shu 2010).
+        Returns the least cell average of `state` on this rank: forward Euler steps of the limited density have the same averages
+        as those of the density itself, so that non-negative averages at every stage prove the step positive (Zhang & Shu 2010).
         """
         work, n = self.work.array, self.unknowns
         work[:n] = state
@@ -130,8 +130,8 @@ class DensityOperator:
         return self.comm.allreduce(lowest, op=MPI.MIN)
 
     def euler_bounds(self, t: float, state: np.ndarray) -> tuple[float, float, float]:
-        """For the velocity of `state`, global: the largest forward Euler step that keeps averages non-negative; the largest outflow of
-        a cell relative to its measure (a rate); the greatest length of the attention field before projection."""
+        """For the velocity of `state`, global: the largest forward Euler step that keeps averages non-negative; the largest
+        outflow of a cell relative to its measure (a rate); the greatest length of the attention field before projection."""
         self.set_velocity(t, state)
         rates = np.array([*self.transport.rates(), self.velocity.strength])
         self.comm.Allreduce(MPI.IN_PLACE, rates, op=MPI.MAX)
@@ -159,7 +159,7 @@ class DensityOperator:
         return function
 
     def set_velocity(self, t: float, state: np.ndarray) -> None:
-        """Make `transport` carry the velocity at depth t of the unknowns `state`, already limited; computed only if it has changed."""
+        """Make `transport` carry the velocity at depth t of the unknowns `state`, already limited; computed if it has changed."""
         weights = self.problem.attention.at(t)
         if self._known is not None and self._known[0] is weights:
             if self.velocity.frozen(t):

@@ -24,13 +24,13 @@ class Reference:
             inner product of the density, and its points are the sources of attention.
         facet_points (facets, r, tdim), facet_weights (r,): quadrature on each facet, exact for 2 * degree + 1; the weights add up
             to 1, 1 and 1/2 on points, edges and triangles.
-        basis (q, n), gradient (q, tdim, n), facet_basis (facets, r, n): the orthonormal (Legendre) basis there; its first function
-            is constant, its mass matrix the identity.
+        basis (q, n), gradient (q, tdim, n), facet_basis (facets, r, n): the orthonormal (Legendre) basis there; its first
+            function is constant, its mass matrix the identity.
         check_basis (m, n): the basis at all points where the limiter keeps the density non-negative, a superset of the above
             (vertices alone for degree 1, where they imply all others).
-        nodes (k, tdim): nodes of the continuous Lagrange space of degree + 1 that carries the velocity; `velocity` (q, k) its basis
-            at `points`; `facet_nodes` (facets, j) its nodes on each facet, `facet_velocity` (r, j) their basis at facet points, the
-            same for every facet.
+        nodes (k, tdim): nodes of the continuous Lagrange space of degree + 1 that carries the velocity; `velocity` (q, k) its
+            basis at `points`; `facet_nodes` (facets, j) its nodes on each facet, `facet_velocity` (r, j) their basis at facet
+            points, the same for every facet.
         positivity: largest t such that mean(f) >= t * sum over facet points of facet_weights * f for every polynomial f of the
             degree that is non-negative at the check points (volume of the cell included).
     """
@@ -91,9 +91,10 @@ def quadrature(tdim: int, degree: int) -> tuple[np.ndarray, np.ndarray]:
     """Points (q, tdim) and positive weights (q,) on the reference simplex, exact for polynomials of `degree`."""
     if tdim == 0:
         return np.zeros((1, 0)), np.ones(1)
-    points, weights = basix.make_quadrature(getattr(basix.CellType, CELL_NAMES[tdim]), degree)
+    cell = getattr(basix.CellType, CELL_NAMES[tdim])
+    points, weights = basix.make_quadrature(cell, degree)
     if weights.min() <= 0.0:  # Gauss-Jacobi is always positive
-        points, weights = basix.make_quadrature(getattr(basix.CellType, CELL_NAMES[tdim]), degree, basix.QuadratureType.gauss_jacobi)
+        points, weights = basix.make_quadrature(cell, degree, basix.QuadratureType.gauss_jacobi)
     return points, weights
 
 

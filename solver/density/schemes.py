@@ -10,10 +10,11 @@ from typing import Any
 from petsc4py import PETSc
 
 from problems.errors import ProblemError
+from solver.density.reference import Reference
 
 # Largest nu = dt * speed / h at which the scheme is linearly stable for upwind discontinuous Galerkin of degree 0, 1, 2, 3 in one
-# dimension (von Neumann; `tests/density/test_schemes.py` recomputes them). Euler and two-stage schemes are not stable for higher
-# degrees at a fixed ratio; the bound of the next stable scheme per stage stands in, and the limiter holds the rest.
+# dimension (von Neumann; `tests/density/test_reference.py` recomputes them). Euler and two-stage schemes are not stable for
+# higher degrees at a fixed ratio; the bound of the next stable scheme per stage stands in, and the limiter holds the rest.
 NU = {
     ("euler", 1): (1.0, 0.16, 0.08, 0.05),
     ("rks2", 2): (1.0, 0.33, 0.15, 0.08),
@@ -23,6 +24,9 @@ NU = {
     ("rk104", 10): (6.0, 1.37, 0.70, 0.45),
 }
 ANY = (1.25, 0.40, 0.20, 0.13)  # Runge-Kutta of three stages, order 3: also the cap for schemes not listed
+# In terms of a cell's whole outflow, triangles and tetrahedra bear at least this much more (von Neumann's condition for the
+# assembled operator in rotations of the sphere and constant flows, degrees 1 to 3: 1.65 to 4).
+BEYOND_ONE_DIMENSION = 1.5
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,8 @@ class Scheme:
     """One integrator of `problem.density.integrator`.
 
     Attributes:
-        ts: PETSc TS type; options: its further options, without prefix; implicit: needs Jacobians; chooses: own step from the error.
+        ts: PETSc TS type; options: its further options, without prefix; implicit: needs Jacobians; chooses: own step from the
+            error.
     """
 
     ts: str
@@ -87,20 +92,19 @@ def _first_line(error: PETSc.Error) -> str:
     return (lines or str(error).splitlines())[-1].strip()[:120]
 
 
-def step_bounds(ts: PETSc.TS, prefix: str, given: dict[str, str], degree: int) -> tuple[float, float]:
-    """(C, nu) of the scheme `ts` runs: its steps keep averages non-negative up to C forward Euler steps (0: no such bound), and are
-    linearly stable up to dt * outflow / measure = nu (infinite for implicit schemes)."""
-    kind = ts.getType()
-    if kind == "euler":
-        return 1.0, NU["euler", 1][degree]
+def step_bounds(ts: PETSc.TS, given: Mapping[str, str], cell: Reference) -> tuple[float, float]:
+    """(C, nu) of the scheme `ts` runs: its steps keep averages non-negative up to C forward Euler steps (0: no such bound), and
+    are linearly stable up to dt * outflow / measure = nu (infinite for implicit schemes). `given`: see `options_of`."""
+    kind, degree = ts.getType(), cell.degree
+    gain = BEYOND_ONE_DIMENSION if cell.tdim > 1 and degree > 0 else 1.0
     if kind == "ssp":
         name = given.get("ts_ssp_type", "rks2")
         stages = int(given.get("ts_ssp_nstages", {"rks2": 5, "rks3": 9}.get(name, 10)))
         radius = {"rks2": stages - 1.0, "rks3": stages - math.sqrt(stages)}.get(name, 6.0)
-        return radius, NU.get((name, stages), ANY)[degree]
-    if kind == "rk":
-        return 0.0, ANY[degree]
-    return 0.0, ANY[degree] if kind == "arkimex" else math.inf
+        return radius, gain * NU.get((name, stages), ANY)[degree]
+    if kind == "euler":
+        return 1.0, gain * NU["euler", 1][degree]
+    return 0.0, gain * ANY[degree] if kind in ("rk", "arkimex") else math.inf
 
 
 def options_of(prefix: str, integrator: str) -> dict[str, str]:

@@ -19,7 +19,8 @@ from solver.density.subcells import composite_quadrature, edge_pieces, subdivisi
 
 
 class DensitySnapshot:
-    """The density at one depth. All properties and methods are collective; values are the same on every rank unless said otherwise.
+    """The density at one depth. All properties and methods are collective; values are the same on every rank unless said
+    otherwise.
 
     Attributes:
         time, step: depth and steps taken so far.

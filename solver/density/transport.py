@@ -93,7 +93,8 @@ class Transport:
         across, speed, sign = self._connections()
         self._cells = {
             "cell_nodes": blocked((cell_nodes * gdim).astype(np.int32)), "metric": blocked(metric[:, 0] if r.affine else metric),
-            "facet_nodes": blocked((facet_nodes * gdim).astype(np.int32)), "normal": blocked(normal[:, 0] if r.affine else normal),
+            "facet_nodes": blocked((facet_nodes * gdim).astype(np.int32)),
+            "normal": blocked(normal[:, 0] if r.affine else normal),
             "across": across, "speed": speed, "sign": sign, "inverse_mass": blocked(inverse),
             "inverse_measure": blocked(1.0 / g.measure.min(axis=1)), "mean": blocked(g.mean)}
         self.U = aligned_zeros(owned_blocks, len(r.weights), r.tdim, LANES)
@@ -127,7 +128,8 @@ class Transport:
         (degree 0: dt * second <= volume of the reference cell).
         """
         p = self._p
-        self.kernel.lib.outflow(self.geometry.owned, p["F"], p["speed"], p["sign"], p["facet_weights"], p["inverse_measure"], p["rates"])
+        self.kernel.lib.outflow(self.geometry.owned, p["F"], p["speed"], p["sign"], p["facet_weights"], p["inverse_measure"],
+                                p["rates"])
         return float(self._rates[0]), float(self._rates[1])
 
     def limit(self, state: np.ndarray, *, tiny: float = 0.0, scale: bool = True) -> tuple[float, float, float, int]:
@@ -142,8 +144,8 @@ class Transport:
         if not self.geometry.owned:
             return np.inf, np.inf, -np.inf, 0
         p, r = self._p, self.geometry.reference
-        self.kernel.lib.limit(self.geometry.owned, self.kernel.pointer(state), p["mean"], p["check_basis"], r.constant, tiny, int(scale),
-                              p["extremes"])
+        self.kernel.lib.limit(self.geometry.owned, self.kernel.pointer(state), p["mean"], p["check_basis"], r.constant, tiny,
+                              int(scale), p["extremes"])
         e = self._extremes
         return float(e[0]), float(e[1]), float(e[2]), int(e[3])
 

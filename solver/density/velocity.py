@@ -22,15 +22,18 @@ SUPPORT = 1e-8
 class Velocity:
     """Attention of the density to itself, evaluated at velocity nodes. Collective.
 
-    The nodes are those of the continuous Lagrange space one degree above the density; interpolated from there to quadrature points
-    the velocity is single-valued on facets, its error is one order below the scheme's, and nodes are several times fewer than
-    quadrature points. Nodes and sources are moved onto the exact manifold first.
+    The nodes are those of the continuous Lagrange space one degree above the density; interpolated from there to quadrature
+    points the velocity is single-valued on facets, its error is one order below the scheme's, and nodes are several times fewer
+    than quadrature points. Nodes and sources are moved onto the exact manifold first.
 
     Attributes:
         nodes (k, d): velocity nodes of this rank's owned cells, on the manifold; local.
         cell_nodes (owned, .), facet_nodes (f, .): node numbers as `Transport` wants them; local.
         sources (m, d): all quadrature points of the density in canonical order; the same on every rank.
-        strength: largest |sum_h V_h m_h| met at this rank's nodes in the latest evaluation, a bound of the rates of the flow; local.
+        strength: largest |sum_h V_h m_h| met at this rank's nodes in the latest evaluation, a bound of the rates of the flow;
+            local.
+        full_support: whether the law charges the whole space, decided at its first evaluation, since a flow keeps full support
+            for ever; None before.
         log_time: d log(physical depth)/d(depth of the run) that `time.rescaled` asks for: -beta, else 0.
     """
 
@@ -54,7 +57,7 @@ class Velocity:
         self._weights = (g.measure * r.weights)[:, :, None]
         self.volumes = self.gather(self._weights[..., 0]).ravel()
         self._bound: dict[int, Any] = {}
-        self._full_support: bool | None = None
+        self.full_support: bool | None = None
         self.strength = 0.0
         beta = problem.attention.layers[0].weights.beta
         self.log_time = -beta if problem.attention.rescaled_time else 0.0
@@ -80,22 +83,23 @@ class Velocity:
             self._bound[key] = Attention(weights, accuracy=self.problem.attention.accuracy).bind(self.nodes, self.sources)
         return self._bound[key]
 
-    def full_support(self, masses: np.ndarray) -> bool:
-        """Whether the law charges the whole space: decided at first, since a flow keeps full support for ever."""
-        if self._full_support is None:
-            self._full_support = bool(np.all(masses > 0.0))
-        return self._full_support
-
     def frozen(self, t: float) -> bool:
-        """Whether the velocity at depth t depends on the layer only: zero temperature on a closed sphere, full support."""
-        return math.isinf(self.problem.attention.at(t).beta) and self.manifold.normalised and self._full_support is True
+        """Whether the velocity at depth t depends on the layer only: zero temperature, normalised, full support."""
+        return math.isinf(self.problem.attention.at(t).beta) and self.manifold.normalised and self.full_support is True
 
     def __call__(self, t: float, state: np.ndarray) -> np.ndarray:
         """X (k, d) at this rank's nodes, tangent to the manifold, for the density `state` at depth t."""
         weights = self.problem.attention.at(t)
+        if self.frozen(t):
+            return self.tangent(Attention(weights).full_support_field(self.nodes))
+        masses = self.attended(state)
+        if self.full_support is None:
+            self.full_support = bool(np.all(masses > 0.0))
+            return self(t, state)
         if math.isinf(weights.beta):
-            return self.tangent(self._zero_temperature(weights, state))
-        values, log_scale = self.bound(weights).field(self.attended(state))
+            density = masses / self.volumes
+            masses = np.where(density > SUPPORT * density.max(), masses, 0.0)
+        values, log_scale = self.bound(weights).field(masses)
         exponent = log_scale + self.log_time
         return self.tangent(values * math.exp(exponent) if exponent else values)
 
@@ -103,13 +107,3 @@ class Velocity:
         """The tangent part of values (k, d) at the nodes."""
         self.strength = float(np.sqrt(np.max(np.einsum("ki,ki->k", values, values), initial=0.0)))
         return np.ascontiguousarray(self.manifold.project(self.nodes, values))
-
-    def _zero_temperature(self, weights: Weights, state: np.ndarray) -> np.ndarray:
-        if self.frozen(0.0) and self._full_support:
-            return Attention(weights).full_support_field(self.nodes)
-        masses = self.masses(state)
-        if self.manifold.normalised and self.full_support(masses):
-            return Attention(weights).full_support_field(self.nodes)
-        density = masses / self.volumes
-        values, _ = self.bound(weights).field(np.where(density > SUPPORT * density.max(), masses, 0.0))
-        return values

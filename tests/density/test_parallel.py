@@ -15,8 +15,10 @@ BUMP = {"law": "von-mises-fisher", "components": [{"weight": 1.0, "mean": [1.0, 
 BUMP_3 = {"law": "von-mises-fisher", "components": [{"weight": 1.0, "mean": [1.0, 0.3, -0.2], "concentration": 2.0}]}
 NORMAL = {"law": "normal", "components": [{"weight": 1.0, "mean": [0.1, 0.0], "covariance": [[0.3, 0.0], [0.0, 0.2]]}]}
 CASES = {
-    "circle": ({"manifold": "circle"}, {"beta": 20.0, "value": [[2.0, 0.0], [0.0, 1.0]], "key": [[0.5, 0.5], [0.25, 1.0]]}, BUMP, 40, 2),
-    "sphere": ({"manifold": "sphere"}, {"beta": 5.0, "value": [[1.0, 0.2, 0.0], [0.0, 0.5, 0.3], [0.1, 0.0, -0.5]]}, BUMP_3, 80, 1),
+    "circle": ({"manifold": "circle"}, {"beta": 20.0, "value": [[2.0, 0.0], [0.0, 1.0]], "key": [[0.5, 0.5], [0.25, 1.0]]},
+               BUMP, 40, 2),
+    "sphere": ({"manifold": "sphere"}, {"beta": 5.0, "value": [[1.0, 0.2, 0.0], [0.0, 0.5, 0.3], [0.1, 0.0, -0.5]]},
+               BUMP_3, 80, 1),
     "plane": ({"manifold": "rectangle", "bounds": [[-2.0, 2.2], [-2.0, 2.0]]}, {"beta": 1.0}, NORMAL, 60, 3),
 }
 
@@ -32,7 +34,8 @@ def rows(name, comm, renumber=None):
     def keep(snapshot):
         x, m = snapshot.atoms(4)
         numbers = [np.ravel(v) for v in snapshot.row.values()]
-        found.append(np.concatenate([*numbers, [snapshot.step], (m[:, None] * x).ravel(), snapshot.plot_data()[1].sum(keepdims=True)]))
+        picture = snapshot.plot_data()[1].sum(keepdims=True)
+        found.append(np.concatenate([*numbers, [snapshot.step], (m[:, None] * x).ravel(), picture]))
 
     solver.run(keep)
     return np.concatenate(found).tolist()

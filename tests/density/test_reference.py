@@ -10,7 +10,6 @@ from solver.density.schemes import NU
 from solver.density.subcells import composite_quadrature, edge_pieces, subdivision
 
 
-
 def every_dimension(test):
     """Run a test for cells of dimension 1, 2 and 3 in one go."""
     def run(degree):
@@ -41,7 +40,8 @@ def test_divergence_theorem_on_the_reference_cell(tdim, degree):
     cell = getattr(basix.CellType, r.cell_name)
     corners = basix.geometry(cell)[np.array(basix.topology(cell)[tdim - 1])]
     sides = corners[:, 1:] - corners[:, :1]
-    scale = np.sqrt(np.linalg.det(sides @ np.swapaxes(sides, 1, 2))) if tdim > 1 else np.ones(2)  # relative to the reference facet
+    # facet measures relative to the reference facet
+    scale = np.sqrt(np.linalg.det(sides @ np.swapaxes(sides, 1, 2))) if tdim > 1 else np.ones(2)
     inside = np.einsum("q,qai->ai", r.weights, r.gradient)
     across = np.einsum("f,fa,r,fri->ai", scale, normals, r.facet_weights, r.facet_basis)
     assert np.allclose(inside, across, atol=1e-12)

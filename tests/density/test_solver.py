@@ -130,7 +130,7 @@ def test_zero_temperature_of_atoms_attends_to_the_support(tmp_path):
 
 
 def test_restart_goes_on_as_before():
-    whole, found, _ = run(time={"end": 0.6, "outputs": [0.3, 0.6]})
+    _, found, _ = run(time={"end": 0.6, "outputs": [0.3, 0.6]})
     first, _, _ = run(time={"end": 0.3, "outputs": [0.3]})
     again = DensitySolver(problem(time={"end": 0.6, "outputs": [0.3, 0.6]}))
     again.load_state(first.state_dict())
@@ -158,7 +158,7 @@ def test_options_database():
 
 def test_rejected_steps():
     """A fixed step far beyond the bound is halved until averages stay positive."""
-    solver, found, steps = run({"beta": "inf"}, time={"end": 1.0, "outputs": 2}, degree=1, integrator="euler", step=0.5)
+    solver, found, _ = run({"beta": "inf"}, time={"end": 1.0, "outputs": 2}, degree=1, integrator="euler", step=0.5)
     assert solver.rejected > 0 and found[-1].row["minimum"] >= 0
     assert abs(found[-1].row["mass"] - 1) < 1e-13
 
@@ -174,8 +174,8 @@ def test_without_limiter_negative_values_are_allowed():
 def test_mass_over_many_steps(space, geometry, degree):
     """1e-13 per 1e4 steps is asked for; here the drift of every one of 200 steps is seen to be rounding."""
     value = np.diag([1.0, 0.3, -0.2][: 2 if space == "circle" else 3]).tolist()
-    solver, found, steps = run({"beta": "inf", "value": value}, {"law": "uniform"}, {"end": 0.2, "outputs": 2}, space,
-                               cells=20, geometry=geometry, degree=degree, step=0.001, integrator="euler")
+    _, _, steps = run({"beta": "inf", "value": value}, {"law": "uniform"}, {"end": 0.2, "outputs": 2}, space,
+                      cells=20, geometry=geometry, degree=degree, step=0.001, integrator="euler")
     assert len(steps) == 200
     assert max(abs(s.mass - 1.0) for s in steps) < 5e-15
     assert max(s.minimum for s in steps) >= 0 and min(s.minimum for s in steps) > 0

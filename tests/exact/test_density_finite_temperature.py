@@ -43,7 +43,8 @@ def test_smooth_start_circle(degree, order_table):
     """Moments of theory.md §5.5; moments converge faster than the density itself."""
     errors, cells = [], (32, 64)
     for n in cells:
-        snapshots = run("circle", {"beta": 5.0}, SMOOTH, (0.0, 1.0, 2.0), cells=n, degree=degree, geometry=3 if degree == 3 else 2, cfl=0.4)
+        snapshots = run("circle", {"beta": 5.0}, SMOOTH, (0.0, 1.0, 2.0), cells=n, degree=degree,
+                        geometry=3 if degree == 3 else 2, cfl=0.4)
         errors.append(max(abs(fourier(s, k) - MOMENTS[s.time][k - 1]) for s in snapshots[1:] for k in (1, 2)))
     order = np.log2(errors[0] / errors[1])
     order_table.add("moments of a smooth start, circle (5.5)", degree, [1 / n for n in cells], errors, [order])
@@ -60,7 +61,8 @@ def test_energy_of_smooth_start():
 
 
 def test_smooth_start_sphere():
-    snapshots = run("sphere", {"beta": 5.0}, {"law": "harmonics", "legendre": [0.3, 0.4]}, (1.0, 2.0), cells=320, degree=3, geometry=3)
+    snapshots = run("sphere", {"beta": 5.0}, {"law": "harmonics", "legendre": [0.3, 0.4]}, (1.0, 2.0), cells=320, degree=3,
+                    geometry=3)
     values = [(legendre(s, 1), legendre(s, 2)) for s in snapshots]
     assert np.allclose(values, [(0.1363661674, 0.1529009675), (0.1828320078, 0.2886569394)], atol=2e-4)
 
@@ -88,7 +90,8 @@ def test_unnormalised_growth_rate():
     """USA: the rate is that of SA times a_0 (theory.md §4.5), and rescaled time divides it by e^beta."""
     a0 = iv(0, 3.0)
     rate = 4 * iv(2, 3.0) / (3.0 * iv(0, 3.0)) * a0
-    start, end = run("circle", {"beta": 3.0, "normalization": "none"}, {"law": "harmonics", "cos": [0.0, 1e-4]}, (0.0, 0.1), cells=48)
+    start, end = run("circle", {"beta": 3.0, "normalization": "none"}, {"law": "harmonics", "cos": [0.0, 1e-4]}, (0.0, 0.1),
+                     cells=48)
     assert np.log(abs(fourier(end, 2)) / abs(fourier(start, 2))) / 0.1 == pytest.approx(rate, rel=0.01)
     problem = read_problem({
         "space": {"manifold": "circle"}, "attention": {"beta": 3.0, "normalization": "none"},
@@ -103,8 +106,8 @@ def test_forward_heat_limit():
     """V = -I, t = beta s: the heat equation up to O(1/beta) (theory.md §4.3)."""
     s, errors = 0.2, []
     for beta in (20.0, 40.0):
-        end = run("circle", {"beta": beta, "value": [[-1.0, 0.0], [0.0, -1.0]]}, {"law": "harmonics", "cos": [0.4, 0.3]}, (beta * s,),
-                  cells=64, integrator="ssprk33")[0]
+        end = run("circle", {"beta": beta, "value": [[-1.0, 0.0], [0.0, -1.0]]}, {"law": "harmonics", "cos": [0.4, 0.3]},
+                  (beta * s,), cells=64, integrator="ssprk33")[0]
         errors.append(abs(fourier(end, 2) - 0.15 * np.exp(-4 * s)))
     assert errors[0] / errors[1] == pytest.approx(2.0, rel=0.25)
 

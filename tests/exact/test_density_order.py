@@ -37,7 +37,8 @@ def zero_temperature(V, t):
 
 
 # The last pair of meshes must show nearly the order degree + 1 (sphere: degree + 0.7).
-@pytest.mark.parametrize(("degree", "cells"), [(0, (256, 512, 1024)), (1, (64, 128, 256)), (2, (32, 64, 128)), (3, (32, 64, 128))])
+@pytest.mark.parametrize(("degree", "cells"), [(0, (256, 512, 1024)), (1, (64, 128, 256)), (2, (32, 64, 128)),
+                                               (3, (32, 64, 128))])
 def test_zero_temperature_circle(degree, cells, order_table):
     exact = zero_temperature(GENERAL_2, 1.0)
     errors = [final({"manifold": "circle"}, {"beta": "inf", "value": GENERAL_2}, {"law": "uniform"}, 1.0, cells=n, degree=degree,
