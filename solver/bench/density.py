@@ -42,7 +42,8 @@ def run(out: Path, quick: bool = False, *, cells: int | None = None, comm: MPI.C
     cells = cells or (CELLS // 5 if quick else CELLS)
     least = 0.02 if quick else 0.2
     copy = copy_bandwidth(comm, least=least)
-    rows = [measure(comm, cells, geometry, degree, copy, with_ufl=not quick, least=least) for geometry in (1, 2) for degree in (1, 2, 3)]
+    rows = [measure(comm, cells, geometry, degree, copy, with_ufl=not quick, least=least)
+            for geometry in (1, 2) for degree in (1, 2, 3)]
     if comm.rank == 0:
         title = f"Transport on the sphere, {cells} cells, {comm.size} rank{'s' * (comm.size > 1)}"
         table = Table(title=title, title_justify="left", box=None)
