@@ -12,7 +12,8 @@ import typer
 from problems.errors import ProblemError
 from solver.together import INTERRUPTED, run_together
 
-app = typer.Typer(add_completion=False, context_settings={"max_content_width": 110}, rich_markup_mode=None, pretty_exceptions_enable=False,
+app = typer.Typer(add_completion=False, context_settings={"max_content_width": 110}, rich_markup_mode=None,
+                  pretty_exceptions_enable=False,
                   help="The mean-field law of transformer tokens at low temperature: as a density on a mesh, as "
                        "particles, and as a push-forward. What follows -- goes to PETSc's options database.")
 

@@ -15,7 +15,8 @@ from matplotlib.colors import LogNorm
 
 COLOURS = {"density": "#1b5e9e", "particles": "#d1601d", "zero temperature": "#6b6b6b"}
 SETTINGS = {"figure.dpi": 150, "font.size": 9, "axes.spines.top": False, "axes.spines.right": False,
-            "axes.grid": True, "grid.alpha": 0.25, "legend.frameon": False, "figure.constrained_layout.use": True, "axes.titlesize": 9}
+            "axes.grid": True, "grid.alpha": 0.25, "legend.frameon": False, "figure.constrained_layout.use": True,
+            "axes.titlesize": 9}
 
 
 def save(figure: Any, path: Path) -> None:

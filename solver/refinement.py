@@ -39,8 +39,8 @@ class Refinement:
     """What the extra runs found.
 
     coarser: density on the next coarser mesh; fewer: half the tokens; random: the ensemble of random samples and
-    random_factor, what scales its error to the main number of tokens; curves: name -> (sizes, W2 between density and particles at the last judged output), mesh width for
-    "mesh", number of tokens otherwise; words: what was run, one line.
+    random_factor, what scales its error to the main number of tokens; curves: name -> (sizes, W2 between density and
+    particles at the last judged output), mesh width for "mesh", number of tokens otherwise; words: what was run, one line.
     """
 
     coarser: History
@@ -53,8 +53,8 @@ class Refinement:
     def sampling_errors(self, context: Any, particles: History, judged: Sequence[int]) -> np.ndarray:
         """Sampling error of the main token system in W2 at the judged outputs (collective).
 
-        Against half the tokens for quadrature and Sobol points. Random: root-mean-square distance between independent members of the
-        ensemble over sqrt(2), since each is as far from the law, scaled by N^{-1/2} to the main number of tokens.
+        Against half the tokens for quadrature and Sobol points. Random: root-mean-square distance between independent
+        members of the ensemble over sqrt(2), since each is as far from the law, scaled by N^{-1/2} to the main number of tokens.
         """
         if self.fewer is not None:
             return distances_between(context, particles, self.fewer, judged)

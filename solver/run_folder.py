@@ -214,9 +214,9 @@ class RunFolder:
         return self.comm.bcast(found)
 
 
-RUN_CONTENT = ("problem.toml", "run.json", "diagnostics.csv", "particles.csv", "comparison.csv", "verdict.csv", "convergence.csv", "distances.csv",
-               "target.csv", "clusters.csv", "particles.h5", "density.bp", "density.xdmf", "density.h5", "figures",
-               "checkpoint", "report.html")
+RUN_CONTENT = ("problem.toml", "run.json", "diagnostics.csv", "particles.csv", "comparison.csv", "verdict.csv",
+               "convergence.csv", "distances.csv", "target.csv", "clusters.csv", "particles.h5", "density.bp",
+               "density.xdmf", "density.h5", "figures", "checkpoint", "report.html")
 
 
 def clean_json(value: Any) -> Any:

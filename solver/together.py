@@ -51,14 +51,15 @@ def run_together(work: Callable[[], int], comm: Any) -> int:
         work: what each rank does; returns an exit code.
         comm: communicator of all ranks.
     """
+    # A communicator of its own: the barrier of a failing rank must not meet the collective calls the others are in.
+    aside = comm.Dup() if comm.size > 1 else comm
     try:
         return work()
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else FAILED
     except BaseException as error:
         code, message = explain(error)
-        alone = comm.size == 1
-        if not alone and not all_arrived(comm):
+        if comm.size > 1 and not all_arrived(aside):
             print(f"{message} (rank {comm.rank})", file=sys.stderr, flush=True)
             comm.Abort(code)
         if comm.rank == 0:

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+# Tests compare results, not speed, and run beside each other: one thread each.
+os.environ.setdefault("COLDFLOW_THREADS", "1")
+
 ROOT = Path(__file__).resolve().parent.parent
 
 

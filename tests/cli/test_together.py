@@ -1,0 +1,54 @@
+"""Errors become exit codes, on all ranks at once."""
+
+import sys
+
+import pytest
+from mpi4py import MPI
+
+from problems import ProblemError
+from solver.errors import RunError
+from solver.together import explain, run_together
+
+
+def test_errors_and_their_exit_codes():
+    code, words = explain(ProblemError("attention.beta", -1, "at least 0"))
+    assert code == 2 and words == "coldflow: attention.beta = -1; at least 0"
+    code, words = explain(RunError("the step underflows", step=7, time=0.5, place="cell 3"))
+    assert code == 1 and words == "coldflow: the run failed: step 7, t = 0.5, cell 3: the step underflows"
+    assert explain(KeyboardInterrupt())[0] == 130
+    code, words = explain(ZeroDivisionError("x"))
+    assert code == 1 and "ZeroDivisionError" in words and "internal error" in words
+
+
+def test_the_message_goes_to_standard_error(capsys):
+    def work():
+        raise RunError("no", step=1)
+
+    assert run_together(work, MPI.COMM_SELF) == 1
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err == "coldflow: the run failed: step 1: no\n"
+    assert run_together(lambda: 0, MPI.COMM_SELF) == 0
+    assert run_together(lambda: sys.exit(3), MPI.COMM_SELF) == 3
+
+
+CODE = """
+import sys, time
+from mpi4py import MPI
+from solver import together
+from solver.errors import RunError
+together.GRACE_SECONDS = 0.5
+comm = MPI.COMM_WORLD
+def work():
+    if comm.rank == 1 or {everyone}:
+        raise RunError("rank trouble", step=4)
+    comm.allreduce(1)
+    return 0
+sys.exit(together.run_together(work, comm))
+"""
+
+
+@pytest.mark.parametrize("everyone", [True, False])
+def test_no_rank_is_left_waiting(mpirun, everyone):
+    done = mpirun(2, "-c", CODE.format(everyone=everyone), check=False, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.count("step 4: rank trouble") == 1
