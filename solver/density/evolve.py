@@ -12,7 +12,7 @@ from petsc4py import PETSc
 
 from solver.density.implicit import attach, linear_solver
 from solver.density.operator import DensityOperator
-from solver.density.schemes import configure, options_of, step_bounds
+from solver.density.schemes import ADAPTIVE, configure, options_of, step_bounds
 from solver.density.snapshot import DensitySnapshot
 from solver.density.stationary import run_to_stationary
 from solver.errors import RunError
@@ -71,7 +71,7 @@ class DensitySolver:
         configure(self.ts, problem.density.integrator, options_prefix, linear_solver(self.state.getSize(), options))
         self.implicit = attach(self.ts, self.operator, lambda: self.time)
         self.radius, self.nu = step_bounds(self.ts, options, self.operator.geometry.reference)
-        self.chooses = options.get("ts_adapt_type", "none") != "none"
+        self.chooses = options.get("ts_adapt_type", "basic" if self.ts.getType() in ADAPTIVE else "none") != "none"
         self.ts.setSolution(self.state)
         self._suggested = self.implicit.first_step(self.state) if self.implicit is not None and self.chooses else np.inf
         self._lowest = np.inf
@@ -100,6 +100,8 @@ class DensitySolver:
 
             run_to_stationary(self, stepped)
             on_output(self.snapshot())
+        if PETSc.Options(self.options_prefix).hasName("ts_view"):
+            self.ts.view()
 
     def advance(self, target: float, on_step: Callable[[StepInfo], None] | None = None) -> None:
         """Integrate up to depth `target` exactly, within one layer of the attention."""

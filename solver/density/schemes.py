@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from petsc4py import PETSc
 
@@ -56,6 +56,7 @@ SCHEMES = {
     "theta": Scheme("theta", (("ts_theta_theta", "0.5"), ("ts_theta_endpoint", ""), ("ts_theta_adapt", "1"),
                               ("ts_adapt_type", "basic")), implicit=True, chooses=True),
 }
+ADAPTIVE = ("rk", "arkimex", "bdf", "rosw", "dirk")  # choose their own step unless told otherwise
 FAMILIES = ("ts_", "snes_", "ksp_", "pc_", "mat_")
 
 
@@ -66,30 +67,43 @@ def configure(ts: PETSc.TS, integrator: str, prefix: str, defaults: Mapping[str,
     Raises:
         ProblemError: a type PETSc does not know.
     """
-    scheme, database = SCHEMES[integrator], PETSc.Options()
+    forget(prefix)
+    database = PETSc.Options()
     given = database.getAll()
-    wanted = {**(defaults or {}), "ts_type": scheme.ts, **dict(scheme.options)}
-    if "ts_type" in given or f"{prefix}ts_type" in given:
-        wanted.pop("ts_type")
-    wanted.update({key: value for key, value in given.items() if key.startswith(FAMILIES)})
-    ours = {f"{prefix}{key}": value for key, value in wanted.items() if f"{prefix}{key}" not in given}
-    for key, value in ours.items():
-        database.setValue(key, value)
+    wanted = {**(defaults or {}), **_own_options(integrator, given, prefix)}
+    users = {key: value for key, value in given.items() if key.startswith(FAMILIES)}
+    for key, value in {**wanted, **users}.items():
+        if f"{prefix}{key}" not in given:
+            # They stay: solvers within solvers look theirs up only when they are set up.
+            database.setValue(f"{prefix}{key}", value)
+            _placed[f"{prefix}{key}"] = value, key in users
+        if key in users:
+            database.hasName(key)  # seen: the copy, if nobody reads it, makes PETSc warn of a misspelling at the end
     ts.setOptionsPrefix(prefix)
     try:
         ts.setFromOptions()
     except PETSc.Error as error:
-        kinds = {key: value for key, value in database.getAll().items() if key.startswith(prefix) and key.endswith("_type")}
-        text = ", ".join(f"-{key} {value}" for key, value in kinds.items())
-        raise ProblemError("PETSc options", text, f"must be types this PETSc knows ({_first_line(error)})") from None
-    finally:
-        for key in ours:
-            database.delValue(key)
+        reason = str(error).splitlines()[-1].partition("] ")[2].strip()
+        guilty = [f"-{key.removeprefix(prefix)} {value}" for key, value in database.getAll().items()
+                  if key.startswith(prefix) and value and (f"-{key}" in reason or value in reason.split())]
+        raise ProblemError("PETSc options", ", ".join(guilty) or reason, f"must be types this PETSc knows ({reason})") from None
 
 
-def _first_line(error: PETSc.Error) -> str:
-    lines = [line for line in str(error).splitlines() if "rror" not in line or "type" in line]
-    return (lines or str(error).splitlines())[-1].strip()[:120]
+def forget(prefix: str, *, keep_users: bool = False) -> None:
+    """Take the options `configure` placed under `prefix` out of the database; `keep_users`: only those that are defaults."""
+    database = PETSc.Options()
+    present = database.getAll()
+    for key, (value, of_user) in list(_placed.items()):
+        if key.startswith(prefix) and not (keep_users and of_user):
+            if present.get(key) == value:  # or else the user has set it since
+                database.delValue(key)
+            del _placed[key]
+
+
+# Options placed by `configure`, with their prefix: values, and whether they are copies of the user's. Defaults leave the database
+# before PETSc looks for options nobody has read.
+_placed: dict[str, tuple[str, bool]] = {}
+atexit.register(forget, "", keep_users=True)
 
 
 def step_bounds(ts: PETSc.TS, given: Mapping[str, str], cell: Reference) -> tuple[float, float]:
@@ -109,8 +123,17 @@ def step_bounds(ts: PETSc.TS, given: Mapping[str, str], cell: Reference) -> tupl
 
 def options_of(prefix: str, integrator: str) -> dict[str, str]:
     """The options in force, without prefix: the scheme's own, overridden by the database's."""
-    given: dict[str, Any] = {"ts_type": SCHEMES[integrator].ts, **dict(SCHEMES[integrator].options)}
+    forget(prefix)
     database = PETSc.Options().getAll()
-    given.update({k: v for k, v in database.items() if k.startswith(FAMILIES)})
-    given.update({k[len(prefix):]: v for k, v in database.items() if k.startswith(prefix)})
-    return given
+    options = _own_options(integrator, database, prefix)
+    options.update({k: v for k, v in database.items() if k.startswith(FAMILIES)})
+    options.update({k[len(prefix):]: v for k, v in database.items() if k.startswith(prefix)})
+    return options
+
+
+def _own_options(integrator: str, given: Mapping[str, str], prefix: str) -> dict[str, str]:
+    """The options of a scheme, unless the database `given` asks for another type."""
+    scheme = SCHEMES[integrator]
+    if given.get(f"{prefix}ts_type", given.get("ts_type", scheme.ts)) != scheme.ts:
+        return {}
+    return {"ts_type": scheme.ts, **dict(scheme.options)}

@@ -11,6 +11,7 @@ from problems.errors import ProblemError
 from problems.problem import read_problem
 from solver.density import DensitySolver
 from solver.density.evolve import StepInfo
+from solver.density.schemes import forget
 from solver.errors import RunError
 
 V = [[1.0, 0.4], [-0.3, 0.2]]
@@ -154,6 +155,28 @@ def test_options_database():
         database.delValue("density_ts_type")
     _, reference, _ = run()
     assert np.allclose(found[-1].row["mean"], reference[-1].row["mean"], atol=1e-4)
+
+
+def test_options_without_prefix_apply_and_leave_no_trace():
+    forget("density_")
+    database = PETSc.Options()
+    before = database.getAll()
+    database.setValue("ts_type", "rk")
+    database.setValue("ts_rk_type", "4")
+    try:
+        solver, _, _ = run()
+        assert solver.ts.getType() == "rk" and solver.ts.getRKType() == "4"
+        database.setValue("density_ts_type", "euler")  # with prefix goes first
+        assert run()[0].ts.getType() == "euler"
+        database.delValue("density_ts_type")
+        database.setValue("ts_rk_type", "nonsense")
+        with pytest.raises(ProblemError, match="-ts_rk_type nonsense"):
+            DensitySolver(problem())
+    finally:
+        for key in ("ts_type", "ts_rk_type", "density_ts_type"):
+            database.delValue(key)
+    forget("density_")
+    assert database.getAll() == before
 
 
 def test_rejected_steps():
