@@ -76,8 +76,8 @@ class Attention:
     Attributes:
         layers: at least one, with increasing `until`; the last one's is infinite or at least `end`.
         accuracy: largest relative error allowed to fast kernels.
-        support: the density, in units of the uniform law's, that tokens do not see, >= 0. The mean field has 0; N tokens have no law
-            between them, and what a density attends to where it is thinner than they can be is not a limit they follow.
+        support: the density, in units of the uniform law's, below which the density counts as empty in its own attention,
+            >= 0. The mean field has 0; N tokens have nothing thinner than 1/N to attend to. Tokens ignore it.
         rescaled_time: unnormalised attention in the depth s with dt = e^{-beta} ds; the same as
             `Time.rescaled`.
     """

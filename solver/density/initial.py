@@ -24,7 +24,8 @@ def initial_state(problem: Any, geometry: Geometry) -> np.ndarray:
     """
     law, g = problem.initial, geometry
     if law.is_atomic:
-        return binned(*law.atoms(), problem, geometry)
+        points, masses = law.atoms()
+        return binned(points, masses, problem, geometry)
     right = projected_moments(lambda x: law.density(problem.manifold.retract(x)), geometry)
     state = np.linalg.solve(g.mass, right[..., None])[..., 0]
     mass = g.mesh.comm.allreduce(float(np.einsum("ci,ci,c->", g.mean, state, g.volume)), op=MPI.SUM)
