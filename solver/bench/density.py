@@ -20,6 +20,7 @@ from problems.problem import read_problem
 from solver.density.operator import DensityOperator
 
 CELLS = 20_000
+SHORT = ("mesh", "p", "unknowns", "rhs", "frozen", "limiter", "bytes", "GB/s", "copy", "UFL")  # for the terminal
 COLUMNS = ("geometry", "degree", "unknowns", "rhs M/s", "frozen M/s", "limiter M/s", "bytes/unknown", "GB/s", "copy GB/s",
            "UFL M/s")
 
@@ -45,10 +46,11 @@ def run(out: Path, quick: bool = False, *, cells: int | None = None, comm: MPI.C
     rows = [measure(comm, cells, geometry, degree, copy, with_ufl=not quick, least=least)
             for geometry in (1, 2) for degree in (1, 2, 3)]
     if comm.rank == 0:
-        title = f"Transport on the sphere, {cells} cells, {comm.size} rank{'s' * (comm.size > 1)}"
-        table = Table(title=title, title_justify="left", box=None)
-        for name in COLUMNS:
-            table.add_column(name, justify="right")
+        title = f"Transport on the sphere, {cells} cells, {comm.size} rank{'s' * (comm.size > 1)}\n" \
+                "rhs, frozen, limiter, UFL: million unknowns/s and core; GB/s: of the right-hand side; copy: of memory"
+        table = Table(title=title, title_justify="left", title_style="dim", box=None)
+        for name in SHORT:
+            table.add_column(name, justify="right", no_wrap=True)
         for row in rows:
             table.add_row(*(f"{row[name]:.1f}" if isinstance(row[name], float) else str(row[name]) for name in COLUMNS))
         Console().print(table)
