@@ -175,7 +175,7 @@ def plot_sphere(path: Path, panels: Sequence[tuple[float, np.ndarray]], points: 
             grid[row][0].text(-1.05, -1.05, words, fontsize=8, color="#555555")
         figure.colorbar(image, ax=grid, label="density (log scale)", shrink=0.7, extend="min")
         if marks:
-            figure.legend(loc="lower center", ncol=len(marks), facecolor="#444444", labelcolor="w", frameon=True)
+            figure.legend(loc="outside lower center", ncol=len(marks), facecolor="#444444", labelcolor="w", frameon=True)
         figure.suptitle(title)
         save(figure, path)
 

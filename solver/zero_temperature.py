@@ -39,9 +39,11 @@ def flow(points: np.ndarray, score: np.ndarray, value: np.ndarray, times: np.nda
 
 
 def zero_temperature_distances(problem: Problem, to_target: TargetDistance, times: np.ndarray) -> np.ndarray | None:
-    """W2 to the target along the zero-temperature flow, (T,); None without a target or with noise (collective)."""
+    """W2 to the target along the zero-temperature flow, (T,); None without a target, with noise, layers or several heads
+    (collective)."""
     weights = problem.attention.at(0.0)
-    if to_target.measure is None or problem.noise.diffusivity > 0 or len(times) < 2:
+    several = len(problem.attention.layers) > 1 or len(weights.heads) > 1
+    if to_target.measure is None or several or problem.noise.diffusivity > 0 or len(times) < 2:
         return None
     points, masses = problem.initial.quadrature(POINTS)
     head = weights.heads[0]
