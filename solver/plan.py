@@ -33,7 +33,9 @@ def plan(problem: Problem) -> list[tuple[str, str]]:
         stages = STAGES.get(density.integrator, 4)
         targets = cells * (density.degree + 1) ** tdim / (1 if tdim == 1 else 2) + 2
         sources = cells * (density.degree + 2) ** tdim
-        seconds = steps * stages * (targets * sources * PAIR_SECONDS + unknowns * UNKNOWN_SECONDS)
+        cold = manifold.normalised and all(math.isinf(layer.weights.beta) for layer in problem.attention.layers)
+        pairs = 0.0 if cold else targets * sources  # a full support at zero temperature: the velocity is known
+        seconds = steps * stages * (pairs * PAIR_SECONDS + unknowns * UNKNOWN_SECONDS)
         memory = unknowns * 8 * 40 + sources * 8 * 12
         lines += [("density", f"about {cells} cells, {unknowns} unknowns, {memory / 2**20:.0f} MiB"),
                   ("", f"about {steps} steps, at most {duration(seconds)} on one core with dense attention")]

@@ -28,6 +28,8 @@ NEGLIGIBLE = 4e4
 PROBES = 16
 # Groups that are pruned first, to see what pruning saves, and the part of pairs above which the dense kernel is faster.
 TRIAL_GROUPS, TRIAL_LIMIT = 4, 0.6
+# Exponentials, about two milliseconds of them, from which a kernel is worth several threads.
+SHARED = 3e6
 # No expansion if more of the probes than this would have to be summed after all.
 LARGEST_REFINED = 0.3
 # Expansions see the points moved onto the unit sphere, which must not matter.
@@ -42,6 +44,10 @@ class Settings:
     method: str
     workers: int
     hard: bool
+
+    def workers_for(self, exponentials: float) -> int:
+        """Threads for a kernel of that much work: a short one is over before others have woken up."""
+        return self.workers if exponentials >= SHARED else 1
 
 
 @dataclass
@@ -125,7 +131,7 @@ class HeadField:
     def _dense(self, z: Array, law: Law, report: Report) -> Moments:
         report.method = report.method or "dense"
         report.pairs += len(z) * len(law)
-        workers = self.settings.workers
+        workers = self.settings.workers_for(len(z) * len(law))
         if self.settings.hard:
             return dense_hardmax(z, law.packed, self.sources.radius, workers)
         return dense_moments(z, law.packed, self.sources.radius, law.log_range, workers)
@@ -158,7 +164,7 @@ class HeadField:
 
     def _expanded(self, expansion: Expansion, law: Law, report: Report) -> Moments:
         """By expansion; targets whose error bound exceeds the accuracy are summed instead."""
-        moments, error = expansion(self.z, self.settings.workers)
+        moments, error = expansion(self.z, self.settings.workers_for(len(self.z) * expansion.order))
         report.method, report.order = "fourier" if expansion.d == 2 else "harmonics", expansion.order
         uncertain = np.flatnonzero(~(2.0 * error <= self.settings.accuracy * moments.den))
         if len(uncertain):
@@ -191,7 +197,7 @@ class HeadField:
             return None
         if not forced and self._expansion_time(order, law) > (1.0 - refined) * alternative:
             return None
-        return expand(law, order, depth, settings.workers)
+        return expand(law, order, depth, settings.workers_for(len(law) * order))
 
     def _probe(self, law: Law) -> Array:
         """Denominators at the probes, relative to the largest possible one."""

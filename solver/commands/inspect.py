@@ -30,10 +30,7 @@ def show_plan(name: str, settings: list[str] | None) -> int:
     from solver.plan import plan
 
     problem = load_shared(name, settings)
-    console = rank_console(world())
-    if console:
-        console.print(f"[bold]{problem.title}[/bold]", highlight=False)
-    lines(console, [*describe(problem), *plan(problem)])
+    lines(rank_console(world()), [*describe(problem), *plan(problem)])
     return 0
 
 
