@@ -6,7 +6,7 @@ from problems import ProblemError, load, loads
 
 PLAIN = '[space]\nmanifold = "circle"\n[attention]\nbeta = 1.0\n[initial]\nlaw = "uniform"\n'
 MANIFOLDS = "circle, sphere, interval, rectangle, box, euclidean, file"
-WEIGHTS = "beta, query, key, value, normalization, heads, layers, accuracy"
+WEIGHTS = "beta, query, key, value, normalization, heads, layers, accuracy, support"
 OUTPUTS = "must be a number of outputs from 2 to 1000000, or an increasing list of times from 0 to time.end = 8"
 SQUARE = "must be a matrix of 2 x 2 numbers, a list of rows"
 
