@@ -104,6 +104,12 @@ def test_conda_environment_is_complete():
         assert CONDA_NAMES.get(name, name) in held, f"environment.yml lacks {name}"
 
 
+def names_on(page):
+    """All words in code style on a page of docs/, examples left out."""
+    text = re.sub(r"^```.*?^```", "", (ROOT / "docs" / page).read_text(), flags=re.M | re.S)
+    return set(re.findall(r"[A-Za-z0-9_.-]+", " ".join(re.findall(r"`([^`\n]+)`", text))))
+
+
 def test_every_key_is_documented():
     """docs/problem-file.md names every key that the loader accepts."""
     from dataclasses import fields
@@ -111,12 +117,32 @@ def test_every_key_is_documented():
     from problems import attention, sections, space
     from problems.laws import LAWS
 
-    page = (ROOT / "docs" / "problem-file.md").read_text()
     keys = {field.name for section in (sections.Noise, sections.Density, sections.Particles, sections.Compare)
             for field in fields(section) if field.metadata.get("check")}
     keys |= {*space.KEYS, *attention.WEIGHT_KEYS, *LAWS, *(key for law in LAWS.values() for key in law.keys)}
+    keys |= {"accuracy", "support", "layers", "until", "end", "outputs", "rescaled"}
     keys |= {*sections.DENSITY_INTEGRATORS, *sections.PARTICLE_INTEGRATORS, *sections.SAMPLINGS, *sections.METRICS}
     keys |= {*space.MANIFOLDS}
-    named = set(re.findall(r"[A-Za-z0-9_-]+", " ".join(re.findall(r"`([^`]+)`", page))))
-    missing = sorted(keys - named)
+    missing = sorted(keys - names_on("problem-file.md"))
     assert not missing, f"docs/problem-file.md does not name {missing}"
+
+
+def test_every_file_and_column_is_documented():
+    """docs/run-folder.md names every file of a run and every column of its tables."""
+    from solver.commands.sweep import COLUMNS
+    from solver.run_folder import DISTANCES_COLUMNS, RUN_CONTENT, diagnostics_columns
+    from solver.verdict import CONVERGENCE_COLUMNS, VERDICT_COLUMNS
+
+    names = {*COLUMNS, *DISTANCES_COLUMNS, *VERDICT_COLUMNS, *CONVERGENCE_COLUMNS, *diagnostics_columns(1, density=True)}
+    held = {name.strip("/") for name in names_on("run-folder.md")}
+    missing = sorted({*names, *(name.strip("/") for name in RUN_CONTENT)} - held)
+    assert not missing, f"docs/run-folder.md does not name {missing}"
+
+
+def test_documented_layers_are_those_of_the_bundled_problem():
+    from problems import load
+
+    example = re.search(r"^```toml\n(.*?)^```", (ROOT / "docs" / "problem-file.md").read_text(), re.M | re.S)[1]
+    bundled = tomllib.loads((ROOT / "problems" / "layered_circle.toml").read_text())
+    assert tomllib.loads(example)["attention"] == bundled["attention"]
+    assert load("layered_circle").attention.switch_times == (4.0,)
