@@ -10,7 +10,7 @@ import click
 import typer
 
 from problems.errors import ProblemError
-from solver.together import INTERRUPTED, run_together
+from solver.together import INTERRUPTED, Termination, run_together
 
 app = typer.Typer(add_completion=False, context_settings={"max_content_width": 110}, rich_markup_mode=None,
                   pretty_exceptions_enable=False,
@@ -163,6 +163,7 @@ def main(arguments: list[str] | None = None) -> None:
     petsc4py.init(["coldflow", *petsc])
     from mpi4py import MPI
 
+    Termination.listen()
     code = run_together(lambda: dispatch(own), MPI.COMM_WORLD)
     sys.stdout.flush()
     sys.exit(code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 import traceback
@@ -11,8 +12,24 @@ from typing import Any
 from problems.errors import ProblemError
 from solver.errors import RunError
 
-DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED, BAD_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 GRACE_SECONDS = 5.0
+
+
+class Termination:
+    """Whether the job was told to end: batch systems send SIGTERM when its time is up."""
+
+    asked = False
+
+    @classmethod
+    def listen(cls) -> None:
+        """Let SIGTERM end a run as Ctrl-C does, so that the run folder says how it ended."""
+
+        def stop(*_: object) -> None:
+            cls.asked = True
+            raise KeyboardInterrupt
+
+        signal.signal(signal.SIGTERM, stop)
 
 
 def explain(error: BaseException) -> tuple[int, str]:
@@ -22,7 +39,8 @@ def explain(error: BaseException) -> tuple[int, str]:
     if isinstance(error, RunError):
         return FAILED, f"coldflow: the run failed: {error}"
     if isinstance(error, KeyboardInterrupt):
-        return INTERRUPTED, "coldflow: interrupted; the run folder holds what was reached (--resume goes on)"
+        words = "coldflow: interrupted; the run folder holds what was reached (--resume goes on)"
+        return TERMINATED if Termination.asked else INTERRUPTED, words
     if isinstance(error, MemoryError):
         return FAILED, "coldflow: the run failed: out of memory"
     if isinstance(error, OSError) and error.filename:

@@ -1,6 +1,10 @@
 """Errors become exit codes, on all ranks at once."""
 
+import json
+import signal
+import subprocess
 import sys
+import time
 
 import pytest
 from mpi4py import MPI
@@ -29,6 +33,18 @@ def test_the_message_goes_to_standard_error(capsys):
     assert captured.out == "" and captured.err == "coldflow: the run failed: step 1: no\n"
     assert run_together(lambda: 0, MPI.COMM_SELF) == 0
     assert run_together(lambda: sys.exit(3), MPI.COMM_SELF) == 3
+
+
+def test_a_job_told_to_end_says_so(tmp_path):
+    process = subprocess.Popen([sys.executable, "-m", "solver", "solve", "misaligned_circle", "--out", tmp_path / "run"],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "run" / "diagnostics.csv").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, words = process.communicate(timeout=60)
+    assert process.returncode == 143 and "--resume" in words
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["exit_reason"] == "interrupted"
 
 
 CODE = """
