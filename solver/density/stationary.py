@@ -20,6 +20,7 @@ from problems.errors import ProblemError
 from solver.density.frozen import frozen_matrix
 from solver.density.implicit import check_solver, linear_solver, noise_rate
 from solver.density.noise import laplacian
+from solver.density.nonlocal_jacobian import NonlocalJacobian
 from solver.density.operator import DensityOperator, stage
 from solver.errors import RunError
 
@@ -29,14 +30,13 @@ SLOW = 3e-2  # d/dt of the density relative to the fastest seen: below it Newton
 AT_REST = 1e-4  # the same, without noise: fine modes relax ever more slowly, so that rest is never complete
 FLOOR = 1e-8  # d/dt that counts as none
 MOVED = 0.2  # farther away Newton's method has found another state than the flow was approaching
-MOST_STEPS, LONGEST = 10_000, 1e5  # in pseudo-time; depth, without noise
+MOST_STEPS, LONGEST = 2_000, 1e5  # in pseudo-time; depth, without noise
 
 
 class SteadyProblem:
     """F and its Jacobian for PETSc SNES, at the weights of one depth; collective.
 
-    The assembled Jacobian freezes the velocity; with `-snes_mf_operator`, the default here, it is the preconditioner
-    and the whole of F is differentiated by finite differences along directions.
+    The Jacobian is exact (`NonlocalJacobian`); its assembled part, for a frozen velocity, is the preconditioner.
 
     Args:
         operator: of the density; depth: whose weights apply; prefix: of the PETSc options.
@@ -60,8 +60,9 @@ class SteadyProblem:
         state = operator.create_vector()
         state.array[:] = operator.initial()
         self._matrix = self._fill(state, None)
-        self.snes.setJacobian(self._jacobian, self._matrix)
-        self._configure(prefix)
+        self._whole = NonlocalJacobian(operator, depth, self._matrix, self.scale, self._one, self.scale)
+        self.snes.setJacobian(self._jacobian, self._whole.matrix, self._matrix)
+        self._configure(prefix, state.norm())
         check_solver(self.snes, self._matrix)
 
     def solve(self, state: PETSc.Vec) -> bool:
@@ -100,8 +101,8 @@ class SteadyProblem:
     def _jacobian(self, snes: PETSc.SNES, x: PETSc.Vec, A: PETSc.Mat, P: PETSc.Mat) -> None:
         with stage("Jacobian"):
             self._fill(x, P)
-            if A.handle != P.handle:
-                A.assemble()
+            self._whole.update(x)
+            A.assemble()
 
     def _fill(self, x: PETSc.Vec, matrix: PETSc.Mat | None, shift: float | None = None) -> PETSc.Mat:
         """-T - D L + shift, by default D: it makes the matrix regular, which alone leaves the mass undetermined."""
@@ -117,12 +118,14 @@ class SteadyProblem:
         matrix.assemble()
         return matrix
 
-    def _configure(self, prefix: str) -> None:
+    def _configure(self, prefix: str, size: float) -> None:
         database = PETSc.Options()
         given = {key.removeprefix(prefix): value for key, value in database.getAll().items() if key.startswith(prefix)}
-        wanted = {"snes_mf_operator": "", **linear_solver(self._one.getSize(), {"snes_mf_operator": ""}),
-                  "ksp_gmres_restart": "200", "snes_rtol": "1e-12", "snes_atol": "1e-11", "snes_stol": "1e-12",
-                  "snes_max_it": "40", "snes_linesearch_type": "basic"}
+        # The residual cannot be made smaller than the rounding of its terms.
+        rounding = 20 * np.finfo(float).eps * self.noise.norm(PETSc.NormType.INFINITY) * size
+        wanted = {**linear_solver(self._one.getSize(), {"snes_mf_operator": ""}), "ksp_rtol": "1e-7",
+                  "ksp_gmres_restart": "200", "snes_rtol": "1e-12", "snes_atol": f"{max(rounding, 1e-11):e}",
+                  "snes_stol": "1e-12", "snes_max_it": "20", "snes_linesearch_type": "basic"}
         ours = {prefix + key: value for key, value in wanted.items() if key not in given}
         for key, value in ours.items():
             database.setValue(key, value)
