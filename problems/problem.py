@@ -47,6 +47,12 @@ class Problem:
     manifold: Manifold
     path: Path | None = None
 
+    @property
+    def noise_rate(self) -> float:
+        """Diffusivity per unit of the run's depth, which `time.rescaled` stretches by e^beta (theory.md §8)."""
+        slow = math.exp(-self.attention.layers[0].weights.beta) if self.attention.rescaled_time else 1.0
+        return self.noise.diffusivity * slow
+
 
 def read_problem(values: Mapping[str, Any], *, name: str = "problem", path: Path | None = None) -> Problem:
     """The problem of a parsed TOML file.

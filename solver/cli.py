@@ -115,7 +115,8 @@ def doctor() -> int:
 
 @app.command()
 def bench(what: Annotated[str, typer.Argument(metavar="[attention|density|transport|all]")] = "all",
-          out: Out = None, quick: Annotated[bool, typer.Option("--quick", help="Small sizes only.")] = False) -> int:
+          out: Annotated[Path | None, typer.Option("--out", help="Folder; default results/bench.")] = None,
+          quick: Annotated[bool, typer.Option("--quick", help="Small sizes only.")] = False) -> int:
     """Throughput of kernels and solvers on this machine, beside the alternatives that are installed."""
     from solver.commands.bench import run_bench
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from problems import Problem
+from problems import Problem, ProblemError
 from solver.history import History
 from solver.recorders import bounded_distance
 from solver.run_folder import COMPARISON_COLUMNS, DISTANCES_COLUMNS
@@ -100,6 +100,8 @@ def compare(problem: Problem, *, comm: Any = None, out: str | Path | None = None
 
     Source: design.md §2; theory.md §2, §4.8.
     """
+    if problem.time.stationary and problem.noise.diffusivity > 0.0:
+        raise ProblemError("time.end", problem.time.end, "must be a depth to compare with noise, which never lets tokens rest")
     context = open_run(problem, comm=comm, out=out, force=force, resume=resume, quiet=quiet, command="compare")
     with recorded(context):
         density = run_density(context)

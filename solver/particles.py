@@ -248,7 +248,7 @@ class ParticleSolver:
     def _fixed(self, dt: float) -> None:
         try:
             if self.noisy:
-                size = np.sqrt(2 * self.problem.noise.diffusivity * dt)
+                size = np.sqrt(2 * self.problem.noise_rate * dt)
                 lay, seed = self.layout, self.problem.particles.seed
                 draws = [standard_normal(seed + m, self.step, lay.start, lay.stop, self.points.shape[2])
                          for m in range(len(self.points))]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from problems import ProblemError, bundled
+from problems import ProblemError, bundled, dumps
 from solver.commands.common import lines, load_shared, run_path, table, world
 from solver.progress import rank_console
 
@@ -55,7 +55,7 @@ def show_mesh(name: str, settings: list[str] | None, out: Path | None, force: bo
 def show_target(name: str, settings: list[str] | None, out: Path | None, force: bool, quiet: bool) -> int:
     """Print the eigen-analysis and write target.csv: points and masses of the push-forward."""
     from solver.projection import target
-    from solver.run_folder import RunFolder, axis_names
+    from solver.run_folder import CsvTable, RunFolder, axis_names
 
     problem = load_shared(name, settings)
     comm = world()
@@ -65,13 +65,14 @@ def show_target(name: str, settings: list[str] | None, out: Path | None, force: 
         console.print(f"[bold]{problem.title}[/bold]", highlight=False)
         for line in found.words:
             console.print(line, highlight=False, soft_wrap=True)
-    from problems import dumps
-
-    folder = RunFolder(run_path(problem, out), comm, dumps(problem), force=force)
-    folder.record(command="target", title=problem.title, exit_reason="done", target=found.summary())
+    path = run_path(problem, out)
+    kept = comm.bcast((path / "run.json").exists() and (path / "comparison.csv").exists() if comm.rank == 0 else None)
+    if not kept or out is not None or force:  # else beside the comparison it belongs to, of which nothing is touched
+        folder = RunFolder(path, comm, dumps(problem), force=force)
+        folder.record(command="target", title=problem.title, exit_reason="done", target=found.summary())
     if found.exists:
         points, masses = found.measure(4096)
-        written = folder.table("target.csv", [*axis_names(points.shape[1]), "mass"])
+        written = CsvTable(path / "target.csv" if comm.rank == 0 else None, [*axis_names(points.shape[1]), "mass"])
         for point, mass in zip(points, masses, strict=True):
             written.write(dict(zip([*axis_names(points.shape[1]), "mass"], [*point, mass], strict=True)))
         written.close()
@@ -81,7 +82,7 @@ def show_target(name: str, settings: list[str] | None, out: Path | None, force: 
             if len(masses) <= 4:
                 for i in heavy:
                     console.print(f"mass {masses[i]:.6f} at ({', '.join(f'{c:+.6f}' for c in points[i])})")
-            console.print(f"[dim]{len(masses)} weighted points in {folder.path}/target.csv[/dim]")
+            console.print(f"[dim]{len(masses)} weighted points in {path}/target.csv[/dim]")
     return 0
 
 

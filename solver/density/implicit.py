@@ -10,7 +10,6 @@ residual, attention included, by finite differences. All options take the solver
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -51,13 +50,6 @@ def linear_solver(unknowns: int, given: dict[str, str]) -> dict[str, str]:
     return options
 
 
-def noise_rate(problem: Any) -> float:
-    """Diffusivity per unit of the run's depth, which `time.rescaled` stretches (theory.md §8)."""
-    attention = problem.attention
-    slow = math.exp(-attention.layers[0].weights.beta) if attention.rescaled_time else 1.0
-    return problem.noise.diffusivity * slow
-
-
 class ImplicitTerms:
     """Residual and Jacobian of a density solver's TS; collective.
 
@@ -72,7 +64,7 @@ class ImplicitTerms:
     def __init__(self, ts: PETSc.TS, operator: DensityOperator, now: Any):
         self.operator, self.now = operator, now
         self.imex = ts.getType() in IMPLICIT_EXPLICIT
-        rate = noise_rate(operator.problem)
+        rate = operator.problem.noise_rate
         self.noise = None
         if rate > 0.0:
             self.noise = laplacian(operator)

@@ -18,7 +18,7 @@ from petsc4py import PETSc
 
 from problems.errors import ProblemError
 from solver.density.frozen import frozen_matrix
-from solver.density.implicit import check_solver, linear_solver, noise_rate
+from solver.density.implicit import check_solver, linear_solver
 from solver.density.noise import laplacian
 from solver.density.nonlocal_jacobian import NonlocalJacobian
 from solver.density.operator import DensityOperator, stage
@@ -47,7 +47,7 @@ class SteadyProblem:
 
     def __init__(self, operator: DensityOperator, depth: float, prefix: str):
         self.operator, self.depth = operator, depth
-        self.scale = noise_rate(operator.problem)
+        self.scale = operator.problem.noise_rate
         self.noise = laplacian(operator)
         self.noise.scale(-self.scale)
         g = operator.geometry
