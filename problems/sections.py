@@ -20,7 +20,7 @@ S = TypeVar("S")
 DENSITY_INTEGRATORS = {
     "euler": "explicit Euler, order 1",
     "ssprk22": "strong-stability-preserving Runge-Kutta, 2 stages, order 2 (Shu & Osher 1988)",
-    "ssprk33": "strong-stability-preserving Runge-Kutta, 3 stages, order 3 (Shu & Osher 1988)",
+    "ssprk33": "strong-stability-preserving Runge-Kutta, order 3, in PETSc's form of 4 stages (Ketcheson 2008)",
     "ssprk104": "strong-stability-preserving Runge-Kutta, 10 stages, order 4 (Ketcheson 2008)",
     "rk45": "Dormand-Prince 5(4), step chosen from the error (Dormand & Prince 1980)",
     "arkimex": "additive Runge-Kutta, noise implicit and transport explicit (Kennedy & Carpenter 2003)",

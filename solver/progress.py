@@ -86,5 +86,10 @@ def ticker(console: Console | None, label: str, end: float | None) -> Iterator[T
 
 
 def rank_console(comm: Any, quiet: bool = False) -> Console | None:
-    """The console of rank 0, None on the others and when quiet; local."""
-    return Console(file=sys.stdout, highlight=False) if comm.rank == 0 and not quiet else None
+    """The console of rank 0, None on the others and when quiet; local.
+
+    `mpirun` gives every rank a terminal of its own, wherever its output goes: then no bars and no colours.
+    """
+    if comm.rank != 0 or quiet:
+        return None
+    return Console(file=sys.stdout, highlight=False, force_terminal=False if comm.size > 1 else None)

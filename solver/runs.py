@@ -20,7 +20,6 @@ from solver.recorders import ATOMS_ON_CURVES, ATOMS_ON_SURFACES, Recorder, Targe
 from solver.run_folder import RunFolder, axis_names
 from solver.wasserstein import Measure
 
-
 MOST_CLUSTERS = 12
 
 
