@@ -13,11 +13,11 @@ import dolfinx.fem.petsc
 import numpy as np
 import ufl
 from mpi4py import MPI
-from rich.console import Console
 from rich.table import Table
 
 from problems.problem import read_problem
 from solver.density.operator import DensityOperator
+from solver.progress import rank_console
 
 CELLS = 20_000
 SHORT = ("mesh", "p", "unknowns", "rhs", "frozen", "limiter", "bytes", "GB/s", "copy", "UFL")  # for the terminal
@@ -53,7 +53,7 @@ def run(out: Path, quick: bool = False, *, cells: int | None = None, comm: MPI.C
             table.add_column(name, justify="right", no_wrap=True)
         for row in rows:
             table.add_row(*(f"{row[name]:.1f}" if isinstance(row[name], float) else str(row[name]) for name in COLUMNS))
-        Console().print(table)
+        rank_console(comm).print(table)
         with (Path(out) / "density.csv").open("w", newline="") as stream:
             writer = csv.DictWriter(stream, COLUMNS)
             writer.writeheader()

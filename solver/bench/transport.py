@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 from mpi4py import MPI
-from rich.console import Console
 from rich.table import Table
 
 from meshes.manifold import sphere
+from solver.progress import rank_console
 from solver.wasserstein import Measure, distance
 
 COLUMNS = ("space", "p", "atoms", "seconds", "W_p", "certified to", "method", "POT seconds")
@@ -42,7 +42,7 @@ def run(out: Path, quick: bool = False) -> list[dict[str, Any]]:
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(*(f"{row[name]:.3g}" if isinstance(row[name], float) else str(row[name]) for name in COLUMNS))
-    Console().print(table)
+    rank_console(MPI.COMM_WORLD).print(table)
     with (Path(out) / "transport.csv").open("w", newline="") as stream:
         writer = csv.DictWriter(stream, COLUMNS)
         writer.writeheader()
