@@ -1,5 +1,7 @@
 """The density at finite temperature against theory.md §4.1, §4.3, §4.5, §5.5."""
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy.special import iv
@@ -102,14 +104,16 @@ def test_unnormalised_growth_rate():
     assert fourier(found[0], 2) == pytest.approx(fourier(end, 2), rel=1e-6)
 
 
-def test_forward_heat_limit():
+def test_forward_heat_limit_order(order_table):
     """V = -I, t = beta s: the heat equation up to O(1/beta) (theory.md §4.3)."""
-    s, errors = 0.2, []
-    for beta in (20.0, 40.0):
+    s, errors, betas = 0.2, [], (20.0, 40.0, 80.0)
+    for beta in betas:
         end = run("circle", {"beta": beta, "value": [[-1.0, 0.0], [0.0, -1.0]]}, {"law": "harmonics", "cos": [0.4, 0.3]},
                   (beta * s,), cells=64, integrator="ssprk33")[0]
         errors.append(abs(fourier(end, 2) - 0.15 * np.exp(-4 * s)))
-    assert errors[0] / errors[1] == pytest.approx(2.0, rel=0.25)
+    orders = [np.log2(a / b) for a, b in itertools.pairwise(errors)]
+    order_table.add("forward heat limit, order in 1/beta (4.3)", 1, [1 / beta for beta in betas], errors, orders)
+    assert orders[-1] == pytest.approx(1.0, abs=0.15)
 
 
 @pytest.mark.parametrize(("space", "beta"), [("circle", 0.0), ("circle", 7.0), ("sphere", 7.0)])
