@@ -214,9 +214,9 @@ def plot_convergence(path: Path, curves: Mapping[str, tuple[np.ndarray, np.ndarr
             axes.loglog(sizes, values, "o-", ms=4, color=f"C{i}", label=name)
         if curves:
             sizes, values = next(iter(curves.values()))
-            for name, slope in slopes.items():
-                axes.loglog(sizes, values[-1] * (np.asarray(sizes, float) / sizes[-1]) ** slope, ":", color="#777777",
-                            label=name)
+            for (name, slope), style in zip(slopes.items(), (":", "--", "-."), strict=False):
+                axes.loglog(sizes, values[-1] * (np.asarray(sizes, float) / sizes[-1]) ** slope, style, lw=1,
+                            color="#777777", label=name)
         axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
         axes.legend(fontsize=8)
         save(figure, path)
