@@ -20,6 +20,9 @@ CAPTIONS = {
     "tokens_convergence.png": "Distance between density and tokens against the number of tokens.",
     "mesh_convergence.png": "Distance between density and tokens against the mesh width.",
 }
+FINDINGS = {f"closest_w{p}_{side}": f"closest W{p}, {side} to target" for side in ("density", "particles") for p in (1, 2)}
+FINDINGS |= {f"terminal_w1_{side}": f"{side} to E(V)" for side in ("density", "particles")}
+FINDINGS["terminal_level_w2"] = "target to E(V), W2"
 SHOWN = 25
 
 
@@ -56,7 +59,7 @@ def summary_lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     """The findings in words."""
     lines = []
     for key, value in facts.get("summary", {}).items():
-        words = key.replace("_", " ")
+        words = FINDINGS.get(key, key.replace("_", " "))
         if isinstance(value, dict):
             lines.append((words, f"{value['value']:.4f} at t = {value['time']:.4g}"))
         else:
