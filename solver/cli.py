@@ -40,18 +40,18 @@ def compare(problem: ProblemName, out: Out = None, force: Force = False, resume:
 def solve(problem: ProblemName, out: Out = None, force: Force = False, resume: Resume = False, set_: Set = None,
           quiet: Quiet = False) -> int:
     """The density on its mesh."""
-    from solver.commands.run import run_solve
+    from solver.commands.run import run_alone
 
-    return run_solve(problem, set_, out, force, resume, quiet)
+    return run_alone("solve", problem, set_, out, force, resume, quiet)
 
 
 @app.command()
 def particles(problem: ProblemName, out: Out = None, force: Force = False, resume: Resume = False, set_: Set = None,
               quiet: Quiet = False) -> int:
     """The token system."""
-    from solver.commands.run import run_particles_alone
+    from solver.commands.run import run_alone
 
-    return run_particles_alone(problem, set_, out, force, resume, quiet)
+    return run_alone("particles", problem, set_, out, force, resume, quiet)
 
 
 @app.command()

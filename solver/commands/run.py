@@ -90,40 +90,25 @@ def show_history(console: Any, title: str, history: History, names: list[str], f
     lines(console, [("results", str(folder))])
 
 
-def run_solve(name: str, settings: list[str] | None, out: Path | None, force: bool, resume: bool, quiet: bool) -> int:
-    """`coldflow solve`: the density, its table and pictures."""
+def run_alone(command: str, name: str, settings: list[str] | None, out: Path | None, force: bool, resume: bool,
+              quiet: bool) -> int:
+    """One solver by itself, "solve" for the density or "particles" for the tokens: its table, and pictures of the density."""
     from solver.gallery import draw_density
-    from solver.runs import final_numbers, finish, open_run, recorded, run_density
+    from solver.runs import final_numbers, finish, open_run, recorded, run_density, run_particles
 
     problem = load_shared(name, settings)
     folder = run_path(problem, out)
-    context = open_run(problem, out=folder, force=force, resume=resume, quiet=quiet, command="solve")
+    context = open_run(problem, out=folder, force=force, resume=resume, quiet=quiet, command=command)
     if context.console:
         context.console.print(f"[bold]{problem.title}[/bold]", highlight=False)
+    is_density = command == "solve"
     with recorded(context):
-        history = run_density(context)
-    finish(context, density=final_numbers(history))
-    if context.folder.writes:
+        history = run_density(context) if is_density else run_particles(context)
+    side = "density" if is_density else "particles"
+    finish(context, **{side: final_numbers(history)})
+    if is_density and context.folder.writes:
         draw_density(context, history)
     if context.console:
-        show_history(context.console, "Density", history, ["minimum", "maximum", "entropy", "energy", "w1_target",
-                                                           "w2_target"], folder)
-    return 0
-
-
-def run_particles_alone(name: str, settings: list[str] | None, out: Path | None, force: bool, resume: bool,
-                        quiet: bool) -> int:
-    """`coldflow particles`: the token system and its table."""
-    from solver.runs import final_numbers, finish, open_run, recorded, run_particles
-
-    problem = load_shared(name, settings)
-    folder = run_path(problem, out)
-    context = open_run(problem, out=folder, force=force, resume=resume, quiet=quiet, command="particles")
-    if context.console:
-        context.console.print(f"[bold]{problem.title}[/bold]", highlight=False)
-    with recorded(context):
-        history = run_particles(context)
-    finish(context, particles=final_numbers(history))
-    if context.console:
-        show_history(context.console, "Particles", history, ["energy", "w1_target", "w2_target"], folder)
+        extremes = ["minimum", "maximum", "entropy"] if is_density else []
+        show_history(context.console, side.capitalize(), history, [*extremes, "energy", "w1_target", "w2_target"], folder)
     return 0
