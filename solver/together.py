@@ -12,35 +12,42 @@ from typing import Any
 from problems.errors import ProblemError
 from solver.errors import RunError
 
-DONE, FAILED, BAD_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+FAILED, BAD_INPUT, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 GRACE_SECONDS = 5.0
 
 
 class Termination:
-    """Whether the job was told to end: batch systems send SIGTERM when its time is up."""
+    """Whether the job was told to end: by Ctrl-C, or by SIGTERM, which batch systems send when its time is up.
 
-    asked = False
+    asked: the number of the signal, 0 before there was one.
+    """
+
+    asked = 0
 
     @classmethod
     def listen(cls) -> None:
-        """Let SIGTERM end a run as Ctrl-C does, so that the run folder says how it ended."""
+        """Let both signals end a run in the same way, so that the run folder says how it ended.
 
-        def stop(*_: object) -> None:
-            cls.asked = True
+        The signal is remembered: inside a PETSc callback its KeyboardInterrupt comes out as an error of PETSc.
+        """
+
+        def stop(number: int, _: object) -> None:
+            cls.asked = number
             raise KeyboardInterrupt
 
-        signal.signal(signal.SIGTERM, stop)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, stop)
 
 
 def explain(error: BaseException) -> tuple[int, str]:
     """Exit code and message of an error; a traceback only where the fault is the program's own."""
+    if isinstance(error, KeyboardInterrupt) or Termination.asked:
+        words = "coldflow: interrupted; the run folder holds what was reached (--resume goes on)"
+        return TERMINATED if Termination.asked == signal.SIGTERM else INTERRUPTED, words
     if isinstance(error, ProblemError):
         return BAD_INPUT, f"coldflow: {error}"
     if isinstance(error, RunError):
         return FAILED, f"coldflow: the run failed: {error}"
-    if isinstance(error, KeyboardInterrupt):
-        words = "coldflow: interrupted; the run folder holds what was reached (--resume goes on)"
-        return TERMINATED if Termination.asked else INTERRUPTED, words
     if isinstance(error, MemoryError):
         return FAILED, "coldflow: the run failed: out of memory"
     if isinstance(error, OSError) and error.filename:

@@ -11,7 +11,7 @@ from mpi4py import MPI
 
 from problems import ProblemError
 from solver.errors import RunError
-from solver.together import explain, run_together
+from solver.together import Termination, explain, run_together
 
 
 def test_errors_and_their_exit_codes():
@@ -22,6 +22,15 @@ def test_errors_and_their_exit_codes():
     assert explain(KeyboardInterrupt())[0] == 130
     code, words = explain(ZeroDivisionError("x"))
     assert code == 1 and "ZeroDivisionError" in words and "internal error" in words
+
+
+def test_an_interrupt_that_petsc_turned_into_an_error_is_one(monkeypatch):
+    """A signal inside a PETSc callback comes out as PETSc's error, and the run as failed, unless it is remembered."""
+    monkeypatch.setattr(Termination, "asked", signal.SIGINT)
+    code, words = explain(RunError("PETSc's ssp step failed", step=3))
+    assert code == 130 and "--resume" in words
+    monkeypatch.setattr(Termination, "asked", signal.SIGTERM)
+    assert explain(RunError("PETSc's ssp step failed"))[0] == 143
 
 
 def test_the_message_goes_to_standard_error(capsys):
