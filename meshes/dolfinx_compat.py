@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from typing import Any
 
@@ -77,14 +76,6 @@ def create_vector(form: Any):
     if VERSION < (0, 10):
         return dolfinx.fem.petsc.create_vector(form)
     return dolfinx.fem.petsc.create_vector(dolfinx.fem.extract_function_spaces([form])[0])
-
-
-def linear_problem(a: Any, L: Any, *, petsc_options: dict, prefix: str, **keywords: Any):
-    """`dolfinx.fem.petsc.LinearProblem` that reads its options under `prefix` (mandatory since 0.10)."""
-    problem = dolfinx.fem.petsc.LinearProblem
-    if "petsc_options_prefix" in inspect.signature(problem.__init__).parameters:
-        keywords["petsc_options_prefix"] = prefix
-    return problem(a, L, petsc_options=petsc_options, **keywords)
 
 
 def has_vtx() -> bool:

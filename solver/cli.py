@@ -9,7 +9,6 @@ from typing import Annotated
 import click
 import typer
 
-from problems.errors import ProblemError
 from solver.together import INTERRUPTED, Termination, run_together
 
 app = typer.Typer(add_completion=False, context_settings={"max_content_width": 110}, rich_markup_mode=None,
@@ -40,18 +39,18 @@ def compare(problem: ProblemName, out: Out = None, force: Force = False, resume:
 def solve(problem: ProblemName, out: Out = None, force: Force = False, resume: Resume = False, set_: Set = None,
           quiet: Quiet = False) -> int:
     """The density on its mesh."""
-    from solver.commands.run import run_alone
+    from solver.commands.run import run_side
 
-    return run_alone("solve", problem, set_, out, force, resume, quiet)
+    return run_side("density", problem, set_, out, force, resume, quiet)
 
 
 @app.command()
 def particles(problem: ProblemName, out: Out = None, force: Force = False, resume: Resume = False, set_: Set = None,
               quiet: Quiet = False) -> int:
     """The token system."""
-    from solver.commands.run import run_alone
+    from solver.commands.run import run_side
 
-    return run_alone("particles", problem, set_, out, force, resume, quiet)
+    return run_side("particles", problem, set_, out, force, resume, quiet)
 
 
 @app.command()
@@ -132,7 +131,7 @@ def split_petsc(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 
 def dispatch(arguments: list[str]) -> int:
-    """Parse and run; a usage error becomes a ProblemError of one line."""
+    """Parse and run; a usage error becomes one line and exit code 2."""
     try:
         code = app(args=arguments or ["--help"], prog_name="coldflow", standalone_mode=False) or 0
         if code == INTERRUPTED:  # typer turns the exception into this
@@ -168,6 +167,3 @@ def main(arguments: list[str] | None = None) -> None:
     code = run_together(lambda: dispatch(own), MPI.COMM_WORLD)
     sys.stdout.flush()
     sys.exit(code)
-
-
-__all__ = ["ProblemError", "app", "main"]

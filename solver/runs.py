@@ -18,6 +18,7 @@ from solver.progress import rank_console, ticker
 from solver.provenance import provenance
 from solver.recorders import ATOMS_ON_CURVES, ATOMS_ON_SURFACES, Recorder, TargetDistance, atom_radius
 from solver.run_folder import RunFolder, axis_names
+from solver.together import Termination
 from solver.wasserstein import Measure
 
 MOST_CLUSTERS = 12
@@ -225,19 +226,21 @@ def solve(problem: Problem, *, comm: Any = None, out: str | Path | None = None, 
         ProblemError, RunError.
     """
     context = open_run(problem, comm=comm, out=out, force=force, resume=resume, quiet=quiet, command="solve")
-    with recorded(context):
-        history = run_density(context)
-    finish(context, density=final_numbers(history))
-    return history
+    return run_alone(context, "density")
 
 
 def simulate(problem: Problem, *, comm: Any = None, out: str | Path | None = None, force: bool = False,
              resume: bool = False, quiet: bool = True) -> History:
     """The token system, at every output depth of the problem (collective); as `solve`."""
     context = open_run(problem, comm=comm, out=out, force=force, resume=resume, quiet=quiet, command="particles")
+    return run_alone(context, "particles")
+
+
+def run_alone(context: Context, side: str) -> History:
+    """Run one solver by itself, "density" or "particles", and record how it ended (collective)."""
     with recorded(context):
-        history = run_particles(context)
-    finish(context, particles=final_numbers(history))
+        history = run_density(context) if side == "density" else run_particles(context)
+    finish(context, **{side: final_numbers(history)})
     return history
 
 
@@ -247,7 +250,8 @@ def recorded(context: Context) -> Iterator[Context]:
     try:
         yield context
     except BaseException as error:
-        reason = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
+        interrupted = isinstance(error, KeyboardInterrupt) or Termination.asked
+        reason = "interrupted" if interrupted else f"{type(error).__name__}: {error}"
         finish(context, reason)
         raise
 

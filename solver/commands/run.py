@@ -90,22 +90,20 @@ def show_history(console: Any, title: str, history: History, names: list[str], f
     lines(console, [("results", str(folder))])
 
 
-def run_alone(command: str, name: str, settings: list[str] | None, out: Path | None, force: bool, resume: bool,
-              quiet: bool) -> int:
-    """One solver by itself, "solve" for the density or "particles" for the tokens: its table, and pictures of the density."""
+def run_side(side: str, name: str, settings: list[str] | None, out: Path | None, force: bool, resume: bool,
+             quiet: bool) -> int:
+    """One solver by itself, "density" or "particles": its table, and pictures of the density."""
     from solver.gallery import draw_density
-    from solver.runs import final_numbers, finish, open_run, recorded, run_density, run_particles
+    from solver.runs import open_run, run_alone
 
     problem = load_shared(name, settings)
     folder = run_path(problem, out)
-    context = open_run(problem, out=folder, force=force, resume=resume, quiet=quiet, command=command)
+    is_density = side == "density"
+    context = open_run(problem, out=folder, force=force, resume=resume, quiet=quiet,
+                       command="solve" if is_density else "particles")
     if context.console:
         context.console.print(f"[bold]{problem.title}[/bold]", highlight=False)
-    is_density = command == "solve"
-    with recorded(context):
-        history = run_density(context) if is_density else run_particles(context)
-    side = "density" if is_density else "particles"
-    finish(context, **{side: final_numbers(history)})
+    history = run_alone(context, side)
     if is_density and context.folder.writes:
         draw_density(context, history)
     if context.console:
