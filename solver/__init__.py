@@ -12,8 +12,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-PUBLIC = {"solve": "solver.runs", "simulate": "solver.runs", "target": "solver.projection",
-          "compare": "solver.comparison"}
+PUBLIC = {"solve": "solver.runs.solve", "simulate": "solver.runs.solve", "target": "solver.projection.target",
+          "compare": "solver.comparison.compare"}
 __all__ = ["compare", "simulate", "solve", "target"]
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import click
 import typer
 
-from solver.together import INTERRUPTED, Termination, run_together
+from solver.ranks import INTERRUPTED, Termination, run_together
 
 app = typer.Typer(add_completion=False, context_settings={"max_content_width": 110}, rich_markup_mode=None,
                   pretty_exceptions_enable=False,

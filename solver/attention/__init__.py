@@ -16,7 +16,8 @@ Threads: `$COLDFLOW_THREADS`, else one per rank under `mpirun`, else the process
 """
 
 from solver.attention.energy import energy
-from solver.attention.field import Attention, BoundAttention, Report
+from solver.attention.field import Attention, BoundAttention
+from solver.attention.head import Report
 from solver.attention.parallel import gather_sources, ring_field
 
 __all__ = ["Attention", "BoundAttention", "Report", "energy", "gather_sources", "ring_field"]

@@ -159,7 +159,7 @@ def figure_curves(growth: list[dict[str, Any]]) -> dict[str, tuple[Array, Array]
 
 
 def plot(path: Path, curves: dict[str, tuple[Array, Array]]) -> None:
-    from solver.figures import plot_convergence
+    from solver.report.figures import plot_convergence
 
     plot_convergence(path, curves, {"n": 1.0, "n²": 2.0}, xlabel="tokens", ylabel="seconds per evaluation, one core",
                      title="Attention of all tokens to all tokens on the sphere")

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from problems.problem import read_problem
 from solver.density.operator import DensityOperator
-from solver.progress import rank_console
+from solver.runs.progress import rank_console
 
 CELLS = 20_000
 SHORT = ("mesh", "p", "unknowns", "rhs", "frozen", "limiter", "bytes", "GB/s", "copy", "UFL")  # for the terminal

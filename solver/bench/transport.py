@@ -12,8 +12,9 @@ from mpi4py import MPI
 from rich.table import Table
 
 from meshes.manifold import sphere
-from solver.progress import rank_console
-from solver.wasserstein import Measure, distance
+from solver.runs.progress import rank_console
+from solver.wasserstein.distance import distance
+from solver.wasserstein.measure import Measure
 
 COLUMNS = ("space", "p", "atoms", "seconds", "W_p", "certified to", "method", "POT seconds")
 CASES = ((2, (10_000, 1_000_000)), (3, (1_000, 5_000, 20_000, 80_000)), (16, (1_000, 5_000)))

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import numpy as np
 
 from solver.commands.common import table, world
-from solver.progress import rank_console
-from solver.provenance import package_versions
+from solver.runs.progress import rank_console
+from solver.runs.provenance import package_versions
 
 
 def check_dolfinx() -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from problems import ProblemError, bundled, dumps
 from solver.commands.common import lines, load_shared, run_path, table, world
-from solver.progress import rank_console
+from solver.runs.progress import rank_console
 
 
 def list_problems() -> int:
@@ -27,7 +27,7 @@ def list_problems() -> int:
 def show_plan(name: str, settings: list[str] | None) -> int:
     """Validate and print what a run would do; nothing is solved."""
     from problems import describe
-    from solver.plan import plan
+    from solver.commands.plan import plan
 
     problem = load_shared(name, settings)
     lines(rank_console(world()), [*describe(problem), *plan(problem)])
@@ -54,8 +54,8 @@ def show_mesh(name: str, settings: list[str] | None, out: Path | None, force: bo
 
 def show_target(name: str, settings: list[str] | None, out: Path | None, force: bool, quiet: bool) -> int:
     """Print the eigen-analysis and write target.csv: points and masses of the push-forward."""
-    from solver.projection import target
-    from solver.run_folder import CsvTable, RunFolder, axis_names
+    from solver.projection.target import target
+    from solver.runs.folder import CsvTable, RunFolder, axis_names
 
     problem = load_shared(name, settings)
     comm = world()
@@ -88,7 +88,7 @@ def show_target(name: str, settings: list[str] | None, out: Path | None, force: 
 
 def write_run_report(folder: Path) -> int:
     """report.html of a run folder, and where it is."""
-    from solver.report import write_report
+    from solver.report.page import write_report
 
     comm = world()
     found = error = None

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from solver.commands.common import lines, load_shared, run_path, table, world
-from solver.history import History
-from solver.progress import rank_console
+from solver.runs.history import History
+from solver.runs.progress import rank_console
 
 SHOWN = 13
 
@@ -18,7 +18,7 @@ SHOWN = 13
 def run_compare(name: str, settings: list[str] | None, out: Path | None, force: bool, resume: bool, quiet: bool,
                 verdict: bool) -> int:
     """Exit code 0 when density and particles agree, 1 when they do not."""
-    from solver.comparison import compare
+    from solver.comparison.compare import compare
 
     problem = load_shared(name, settings)
     folder = run_path(problem, out)
@@ -93,8 +93,8 @@ def show_history(console: Any, title: str, history: History, names: list[str], f
 def run_side(side: str, name: str, settings: list[str] | None, out: Path | None, force: bool, resume: bool,
              quiet: bool) -> int:
     """One solver by itself, "density" or "particles": its table, and pictures of the density."""
-    from solver.gallery import draw_density
-    from solver.runs import open_run, run_alone
+    from solver.report.gallery import draw_density
+    from solver.runs.solve import open_run, run_alone
 
     problem = load_shared(name, settings)
     folder = run_path(problem, out)

@@ -10,7 +10,7 @@ import numpy as np
 
 from problems import ProblemError
 from solver.commands.common import lines, load_shared, number_text, table, world
-from solver.progress import rank_console
+from solver.runs.progress import rank_console
 
 COLUMNS = ["closest_w1", "closest_w1_time", "closest_w2", "closest_w2_time", "w2_density_particles_max", "verdict"]
 
@@ -48,7 +48,7 @@ def split_values(text: str) -> list[str]:
 def run_sweep(name: str, over: list[str], settings: list[str] | None, out: Path | None, force: bool, resume: bool,
               quiet: bool) -> int:
     """Run every combination in a folder of its own; sweep.csv and a figure; exit code 1 if any disagrees."""
-    from solver.comparison import compare
+    from solver.comparison.compare import compare
 
     values = parse_over(over)
     cases = [dict(zip(values, combination, strict=True)) for combination in itertools.product(*values.values())]
@@ -89,8 +89,8 @@ def write_sweep(base: Path, keys: list[str], rows: list[dict[str, Any]], curves:
     """sweep.csv and figures/sweep.png; rank 0 only."""
     if world().rank != 0:
         return
-    from solver.figures import plot_distances
-    from solver.run_folder import CsvTable
+    from solver.report.figures import plot_distances
+    from solver.runs.folder import CsvTable
 
     (base / "figures").mkdir(parents=True, exist_ok=True)
     written = CsvTable(base / "sweep.csv", [*keys, *COLUMNS])

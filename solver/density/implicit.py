@@ -16,9 +16,9 @@ import numpy as np
 from petsc4py import PETSc
 
 from problems.errors import ProblemError
-from solver.density.frozen import frozen_matrix
 from solver.density.noise import laplacian
 from solver.density.operator import DensityOperator, stage
+from solver.density.transport_matrix import frozen_matrix
 from solver.errors import RunError
 
 EXPLICIT = ("euler", "ssp", "rk", "glee", "mprk", "basicsymplectic")

@@ -9,7 +9,7 @@ from mpi4py import MPI
 
 from meshes.build import TokenMesh, build_mesh
 from meshes.grading import distance_to_subspace
-from solver.projection import target
+from solver.projection.target import target
 
 
 def density_mesh(problem: Any, comm: MPI.Comm, *, renumber_seed: int | None = None) -> TokenMesh:

@@ -13,11 +13,11 @@ from mpi4py import MPI
 from petsc4py import PETSc
 
 from meshes.build import TokenMesh
+from solver.density.gather import Gather
 from solver.density.geometry import Geometry
 from solver.density.initial import initial_state
 from solver.density.mesh import density_mesh
 from solver.density.reference import density_element
-from solver.density.sources import Gather
 from solver.density.transport import Transport
 from solver.density.velocity import Velocity
 

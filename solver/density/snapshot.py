@@ -11,10 +11,10 @@ import numpy as np
 from mpi4py import MPI
 
 from solver.density.diagnostics import diagnostics
+from solver.density.gather import Gather
 from solver.density.geometry import pseudo_inverse
 from solver.density.operator import DensityOperator, stage
 from solver.density.reference import density_element, quadrature, tabulate
-from solver.density.sources import Gather
 from solver.density.subcells import composite_quadrature, edge_pieces, subdivision
 
 

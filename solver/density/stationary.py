@@ -17,11 +17,11 @@ import numpy as np
 from petsc4py import PETSc
 
 from problems.errors import ProblemError
-from solver.density.frozen import frozen_matrix
 from solver.density.implicit import check_solver, linear_solver
 from solver.density.noise import laplacian
 from solver.density.nonlocal_jacobian import NonlocalJacobian
 from solver.density.operator import DensityOperator, stage
+from solver.density.transport_matrix import frozen_matrix
 from solver.errors import RunError
 
 # All norms are in L1, where densities have size 1.

@@ -10,9 +10,9 @@ import numpy as np
 
 from problems.attention import Weights
 from solver.attention import Attention
+from solver.density.gather import Gather
 from solver.density.geometry import Geometry
 from solver.density.reference import velocity_element
-from solver.density.sources import Gather
 
 # Below this part of the largest density a point counts as outside the support of a law whose support is not full: the
 # transport scheme spreads a little mass ahead of the law, which zero temperature must not attend to.

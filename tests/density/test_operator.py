@@ -5,8 +5,8 @@ import pytest
 from mpi4py import MPI
 
 from problems.problem import read_problem
-from solver.density.frozen import frozen_matrix
 from solver.density.operator import DensityOperator
+from solver.density.transport_matrix import frozen_matrix
 
 SPACES = {"circle": 2, "sphere": 3, "interval": 1, "rectangle": 2, "box": 3}
 CASES = [("circle", 0, 1), ("circle", 2, 2), ("circle", 3, 3),

@@ -11,7 +11,8 @@ from mpi4py import MPI
 
 from problems import loads
 from solver.density import DensitySolver
-from solver.wasserstein import Measure, distance
+from solver.wasserstein.distance import distance
+from solver.wasserstein.measure import Measure
 
 TIMES = [0.0, 1.0, 2.0, 4.0]
 CIRCLE_W2 = [0.906900, 0.636382, 0.413607, 0.158304]

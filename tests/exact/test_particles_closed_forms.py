@@ -9,7 +9,8 @@ from scipy.linalg import expm
 from scipy.optimize import brentq
 
 from meshes.manifold import sphere as sphere_manifold
-from solver.wasserstein import Measure, distance
+from solver.wasserstein.distance import distance
+from solver.wasserstein.measure import Measure
 from tests.particles.support import SMOOTH_CIRCLE, SMOOTH_SPHERE, on_circle, problem, rotation, run
 
 
@@ -190,7 +191,7 @@ def test_uniform_drift_factor(d, beta):
     from mpi4py import MPI
     from scipy.special import ive
 
-    from solver.particles import ParticleSolver
+    from solver.particles.solver import ParticleSolver
 
     rng = np.random.default_rng(d)
     value, key = rng.normal(size=(d, d)), rng.normal(size=(d, d))

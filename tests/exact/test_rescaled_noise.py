@@ -7,7 +7,7 @@ from mpi4py import MPI
 
 from problems import loads
 from solver.density import DensitySolver
-from solver.particles import simulate_particles
+from solver.particles.solver import simulate_particles
 
 BETA, DIFFUSIVITY, END, START = 3.0, 0.5, 2.0, 0.4
 PROBLEM = f"""

@@ -35,7 +35,7 @@ def run(problem, tokens=None, **options):
     """All snapshots of a run on this rank alone."""
     from mpi4py import MPI
 
-    from solver.particles import ParticleSolver
+    from solver.particles.solver import ParticleSolver
 
     found = []
     ParticleSolver(problem, MPI.COMM_SELF, tokens=tokens, **options).run(found.append)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.cluster.hierarchy import fcluster, linkage
 
-from solver.clusters import MergeTimes, find_clusters
+from solver.particles.clusters import MergeTimes, find_clusters
 from tests.particles.support import on_circle, problem, run
 
 

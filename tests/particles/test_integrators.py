@@ -6,8 +6,8 @@ from mpi4py import MPI
 from scipy.linalg import expm
 
 from solver.errors import RunError
-from solver.particle_integrators import TABLES
-from solver.particles import ParticleSolver, simulate_particles
+from solver.particles.integrators import TABLES
+from solver.particles.solver import ParticleSolver, simulate_particles
 from tests.particles.support import SMOOTH_CIRCLE, on_circle, problem, run
 
 TILTED = {"value": [[1.2, 0.5, 0.0], [-0.3, 0.8, 0.2], [0.1, 0.0, 0.5]],

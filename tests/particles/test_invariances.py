@@ -85,7 +85,7 @@ def test_energy_grows_at_the_rate_of_theory():
     """V = B = I, SA: dE/dt = int Z |X|^2 dmu (theory.md §1), by a centred difference."""
     from mpi4py import MPI
 
-    from solver.particles import ParticleSolver
+    from solver.particles.solver import ParticleSolver
 
     h, beta = 1e-3, 4.0
     p = problem(beta=beta, end=2 * h, outputs=[0.0, h, 2 * h], particles={"count": 64, "rtol": 1e-13}, **SMOOTH_CIRCLE)

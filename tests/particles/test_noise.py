@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import kstest
 
-from solver.particle_noise import standard_normal
+from solver.particles.noise import standard_normal
 from tests.particles.support import problem, run
 
 

@@ -7,7 +7,7 @@ CASES = """
 import sys
 import numpy as np
 from mpi4py import MPI
-from solver.particles import ParticleSolver
+from solver.particles.solver import ParticleSolver
 from tests.particles.support import SMOOTH_CIRCLE, SMOOTH_SPHERE, problem
 
 cases = {
@@ -63,7 +63,7 @@ def test_errors_end_every_rank(mpirun):
     code = """
 from mpi4py import MPI
 from solver.errors import RunError
-from solver.particles import simulate_particles
+from solver.particles.solver import simulate_particles
 from tests.particles.support import problem
 p = problem("euclidean", dimension=1, beta=1.0, end=3.0, law="normal", attention={"value": [[1e200]]},
             initial={"components": [{"mean": [0.5], "covariance": 0.5}]},

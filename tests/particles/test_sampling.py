@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from solver.sampling import initial_tokens
+from solver.particles.sampling import initial_tokens
 from tests.particles.support import SMOOTH_CIRCLE, SMOOTH_SPHERE, problem, run
 
 

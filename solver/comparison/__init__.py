@@ -1,0 +1,1 @@
+"""Density against particles: distances, extra runs, verdict."""

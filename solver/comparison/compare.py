@@ -1,0 +1,122 @@
+"""Density, particles and target side by side: distances between all three at every output, and a verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from problems import Problem, ProblemError
+from solver.comparison.verdict import Verdict, judge
+from solver.runs.folder import COMPARISON_COLUMNS, DISTANCES_COLUMNS
+from solver.runs.history import History
+from solver.runs.recorders import bounded_distance
+from solver.runs.solve import Context, final_numbers, finish, open_run, recorded, run_density, run_particles
+
+SIDES = ("density", "particles")
+
+
+@dataclass
+class Comparison:
+    """Result of `compare`, the same on every rank.
+
+    rows: one dict per output with the columns of comparison.csv; verdict: agreement at every output;
+    summary: the few numbers a run is remembered by (closest approach, terminal level, distance to E(V)).
+    """
+
+    problem: Problem
+    density: History
+    particles: History
+    rows: list[dict[str, float]]
+    verdict: Verdict
+    summary: dict[str, Any] = field(default_factory=dict)
+
+    def column(self, name: str) -> np.ndarray:
+        """One column of comparison.csv, (T,), NaN where there is no target."""
+        return np.array([row.get(name, np.nan) for row in self.rows], float)
+
+
+def comparison_rows(context: Context, density: History, particles: History) -> tuple[list[dict[str, float]],
+                                                                                     list[dict[str, Any]]]:
+    """Rows of comparison.csv and of distances.csv, which has the bounds and the method of each distance; the outputs are
+    shared among the ranks (collective)."""
+    comm, problem = context.comm, context.problem
+    mine: dict[int, Any] = {}
+    for i in range(comm.rank, min(len(density.times), len(particles.times)), comm.size):
+        row: dict[str, float] = {"time": density.times[i]}
+        bounds = []
+        for p in (1, 2):
+            between = bounded_distance(problem, density.measures[i], particles.measures[i], p)
+            row[f"w{p}_density_particles"] = between.value
+            bounds.append(("density particles", p, between))
+            for side, history in zip(SIDES, (density, particles), strict=True):
+                if f"w{p}_target" in history.rows[i]:
+                    row[f"w{p}_{side}_target"] = history.rows[i][f"w{p}_target"]
+                if p in history.to_target[i]:
+                    bounds.append((f"{side} target", p, history.to_target[i][p]))
+        mine[i] = row, [{"time": row["time"], "between": pair, "p": p, "value": d.value, "error": d.error,
+                         "lower": d.lower, "upper": d.upper, "method": d.method} for pair, p, d in bounds]
+    merged = {i: found for part in comm.allgather(mine) for i, found in part.items()}
+    return [merged[i][0] for i in sorted(merged)], [bound for i in sorted(merged) for bound in merged[i][1]]
+
+
+def summarise(context: Context, comparison: Comparison) -> dict[str, Any]:
+    """Closest approach to the target for each side and p, and where the law ends (local)."""
+    summary: dict[str, Any] = {}
+    for side, history in zip(SIDES, (comparison.density, comparison.particles), strict=True):
+        for p in (1, 2):
+            values = comparison.column(f"w{p}_{side}_target")
+            if np.isfinite(values).any():
+                best = int(np.nanargmin(values))
+                summary[f"closest_w{p}_{side}"] = {"time": comparison.rows[best]["time"], "value": values[best]}
+        terminal = context.to_target.terminal_distance(history.measures[-1])
+        if terminal is not None:
+            summary[f"terminal_w1_{side}"] = {"time": history.times[-1], "value": terminal}
+    level = context.to_target.terminal_level()
+    if level is not None:
+        summary["terminal_level_w2"] = level
+    return summary
+
+
+def compare(problem: Problem, *, comm: Any = None, out: str | Path | None = None, force: bool = False,
+            resume: bool = False, quiet: bool = True, verdict: bool = True) -> Comparison:
+    """Solve for density and particles and compare them with each other and with the target (collective).
+
+    Args:
+        problem: the problem.
+        comm: all ranks; default the world.
+        out: run folder; None keeps everything in memory and draws nothing.
+        force, resume: replace an earlier run in that folder, or go on with it.
+        quiet: nothing on the terminal.
+        verdict: also run the coarser mesh and the smaller token systems that tell noise and mesh error from a bug.
+
+    Returns:
+        The comparison; `comparison.verdict.agree` decides the exit code of the command.
+
+    Raises:
+        ProblemError, RunError.
+
+    Source: design.md §2; theory.md §2, §4.8.
+    """
+    if problem.time.stationary and problem.noise.diffusivity > 0.0:
+        raise ProblemError("time.end", problem.time.end, "must be a depth to compare with noise, which never lets tokens rest")
+    context = open_run(problem, comm=comm, out=out, force=force, resume=resume, quiet=quiet, command="compare")
+    with recorded(context):
+        density = run_density(context)
+        particles = run_particles(context)
+        rows, bounds = comparison_rows(context, density, particles)
+        if context.folder is not None:
+            context.folder.table("comparison.csv", COMPARISON_COLUMNS).write_all(rows)
+            context.folder.table("distances.csv", DISTANCES_COLUMNS).write_all(bounds)
+        comparison = Comparison(problem, density, particles, rows, judge(context, rows, density, particles, verdict))
+    comparison.summary = summarise(context, comparison)
+    finish(context, "done" if comparison.verdict.agree else "density and particles disagree",
+           density=final_numbers(density), particles=final_numbers(particles), summary=comparison.summary,
+           verdict=comparison.verdict.facts())
+    if context.folder is not None and context.folder.writes:
+        from solver.report.gallery import draw_comparison
+
+        draw_comparison(context, comparison)
+    return comparison

@@ -1,0 +1,130 @@
+"""Is the difference between density and particles sampling noise, mesh error, or a bug?
+
+The mesh error is measured by solving again on coarser meshes, the sampling error with fewer tokens and, for random
+samples, an ensemble of seeds. Their sum is the noise floor: what two correct solvers of this size may differ by. Both
+solvers follow the same law, so a difference well above the floor means that one of them is wrong. The same is asked of
+the first and second moments, which see small errors that the graininess of tokens hides from the distance.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from solver.comparison.refinement import Refinement, distances_between, gaps_between, refine
+from solver.runs.history import History
+
+SAFETY = 3.0
+ROUNDING = 1e-9
+# Moments of random samples are nearly Gaussian: four standard deviations are a false alarm in 16 000 per output and component.
+MOMENTS_SAFETY = 4.0
+INTEGRATION = 1e-6  # what the tolerances of the two time integrations may do to a moment
+MOST_JUDGED_ON_SURFACES = 5
+VERDICT_COLUMNS = ["time", "w2_density_particles", "mesh_error", "sampling_error", "atoms_error", "noise_floor",
+                   "allowed", "moments_density_particles", "moments_floor", "moments_allowed", "verdict"]
+CONVERGENCE_COLUMNS = ["kind", "size", "w2_density_particles"]
+
+
+@dataclass
+class Verdict:
+    """Agreement at every judged output.
+
+    rows: one dict per output with `VERDICT_COLUMNS`; reason: what the judgement rests on, one line;
+    refinement: the extra runs, None when there were none.
+    """
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    reason: str = ""
+    refinement: Refinement | None = None
+
+    @property
+    def agree(self) -> bool:
+        """Whether density and particles agree at every judged output."""
+        return self.first_disagreement is None
+
+    @property
+    def first_disagreement(self) -> dict[str, Any] | None:
+        """The first output at which they do not, or None."""
+        return next((row for row in self.rows if row["verdict"] == "disagree"), None)
+
+    def words(self) -> str:
+        """Why density and particles disagree: when, which quantity, how much; empty if they agree."""
+        worst = self.first_disagreement
+        if worst is None:
+            return ""
+        name, found, allowed = "W2", worst["w2_density_particles"], worst["allowed"]
+        if found <= allowed:
+            name, found, allowed = "moments differ by", worst["moments_density_particles"], worst["moments_allowed"]
+        return f"density and particles disagree at t = {worst['time']:.6g}: {name} {found:.3e}, allowed {allowed:.3e}"
+
+    def facts(self) -> dict[str, Any]:
+        """For run.json."""
+        return {"agree": self.agree, "reason": self.reason, "first_disagreement": self.first_disagreement}
+
+
+def judged_outputs(problem: Any, times: list[float]) -> list[int]:
+    """Indices of the outputs to judge: all up to `compare.until` on curves, a few on surfaces, where distances cost more."""
+    until = math.inf if problem.compare.until is None else problem.compare.until
+    judged = [i for i, time in enumerate(times) if time <= until + 1e-12]
+    if problem.manifold.intrinsic > 1 and len(judged) > MOST_JUDGED_ON_SURFACES:
+        judged = [judged[round(k)] for k in np.linspace(0, len(judged) - 1, MOST_JUDGED_ON_SURFACES)]
+    return judged
+
+
+def judge(context: Any, rows: list[dict[str, float]], density: History, particles: History, extra_runs: bool) -> Verdict:
+    """Judge the outputs and write verdict.csv and convergence.csv (collective).
+
+    Args:
+        context: the run.
+        rows: rows of comparison.csv.
+        density, particles: histories of the main runs.
+        extra_runs: measure mesh and sampling error; without, only `[compare] tolerance` can disagree.
+    """
+    problem = context.problem
+    judged = judged_outputs(problem, [row["time"] for row in rows])
+    gaps: dict[int, tuple[float, float]] = {}
+    mesh, sampling = dict.fromkeys(judged, 0.0), dict.fromkeys(judged, 0.0)
+    verdict = Verdict(reason="no extra runs")
+    if extra_runs:
+        verdict.refinement = refinement = refine(context, density, particles, judged[-1])
+        mesh = dict(zip(judged, distances_between(context, density, refinement.coarser, judged), strict=True))
+        sampling = dict(zip(judged, refinement.sampling_errors(context, particles, judged), strict=True))
+        gaps_floor = gaps_between(problem, density, refinement.coarser, judged) + refinement.sampling_gaps(
+            problem, particles, judged)
+        gaps = dict(zip(judged, zip(gaps_between(problem, density, particles, judged), gaps_floor, strict=True), strict=True))
+        verdict.reason = f"{refinement.words}; {SAFETY:g} times their sum allowed"
+    tolerance = problem.compare.tolerance
+    if tolerance is not None:
+        verdict.reason = f"compare.tolerance = {tolerance:g}; {verdict.reason}"
+    for i, row in enumerate(rows):
+        found = row["w2_density_particles"]
+        entry = {"time": row["time"], "w2_density_particles": found, "verdict": "not judged"}
+        if i in mesh:
+            atoms = density.measures[i].spread + particles.measures[i].spread
+            floor = mesh[i] + sampling[i] + atoms
+            allowed = SAFETY * floor + ROUNDING if extra_runs else math.inf
+            allowed = allowed if tolerance is None else tolerance
+            entry |= {"mesh_error": mesh[i], "sampling_error": sampling[i], "atoms_error": atoms, "noise_floor": floor,
+                      "allowed": allowed, "verdict": "agree" if found <= allowed else "disagree"}
+        if i in gaps and tolerance is None:
+            gap, gap_floor = gaps[i]
+            gap_allowed = MOMENTS_SAFETY * gap_floor + INTEGRATION
+            entry |= {"moments_density_particles": gap, "moments_floor": gap_floor, "moments_allowed": gap_allowed}
+            entry["verdict"] = "disagree" if gap > gap_allowed else entry["verdict"]
+        verdict.rows.append(entry)
+    write_tables(context, verdict)
+    return verdict
+
+
+def write_tables(context: Any, verdict: Verdict) -> None:
+    """verdict.csv and convergence.csv (rank 0)."""
+    if context.folder is None:
+        return
+    context.folder.table("verdict.csv", VERDICT_COLUMNS).write_all(verdict.rows)
+    if verdict.refinement is not None:
+        context.folder.table("convergence.csv", CONVERGENCE_COLUMNS).write_all(
+            {"kind": kind, "size": size, "w2_density_particles": value}
+            for kind, curve in verdict.refinement.curves.items() for size, value in zip(*curve, strict=True))

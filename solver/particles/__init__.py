@@ -1,0 +1,1 @@
+"""The token system: weighted or equal tokens in any dimension."""

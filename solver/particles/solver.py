@@ -1,0 +1,322 @@
+"""The token system: weighted particles under attention to each other, in any dimension and on any number of ranks.
+
+    solver = ParticleSolver(problem, comm)
+    statistics = solver.run(on_output)
+
+Tokens are dealt to the ranks; at each stage every rank gets all of them in one canonical order, so that trajectories do not
+depend on the number of ranks. An ensemble of M members, each with its own seed, moves with one common step.
+"""
+
+from __future__ import annotations
+
+import time as clock
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from problems import Problem
+from solver.attention import energy
+from solver.errors import RunError
+from solver.particles.clusters import Clusters, find_clusters
+from solver.particles.drift import Drift, NotFiniteError
+from solver.particles.integrators import TABLES, Controller, step_euler_maruyama, step_runge_kutta
+from solver.particles.layout import Layout
+from solver.particles.noise import standard_normal
+from solver.particles.sampling import initial_tokens
+
+Array = NDArray[np.float64]
+
+# An adaptive step that falls below this fraction of the depth reached means a blow-up.
+SMALLEST_STEP = 1e-13
+# Attention at zero temperature jumps whenever a token's favourite changes; no step resolves a jump, so steps stop shrinking
+# here and the jump costs at most (its size) x (this step).
+JUMP_STEP = 1e-3
+STANDSTILL = 1e-9
+
+
+@dataclass(frozen=True)
+class ParticleSnapshot:
+    """The tokens at one output depth; the same on every rank.
+
+    Attributes:
+        time: depth t. step: steps taken so far.
+        members: (M, N, d) tokens of every member of the ensemble, in the order of the initial law.
+        masses: (N,) their masses, with sum one.
+        rows: for each member {"mass", "energy", "mean" (d,), "second" (d, d)} (theory.md §1; energy is NaN where beta is 0
+            or infinite).
+    """
+
+    time: float
+    step: int
+    members: Array
+    masses: Array
+    rows: tuple[dict[str, Any], ...]
+    problem: Problem
+
+    @property
+    def points(self) -> Array:
+        """Tokens (N, d) of the first member."""
+        return self.members[0]
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """Diagnostics of the first member."""
+        return self.rows[0]
+
+    def clusters(self, threshold: float | None = None, member: int = 0) -> Clusters:
+        """Groups of tokens linked by distances up to `threshold`; None: a tenth of the width beta^{-1/2} of a cluster."""
+        beta = self.problem.attention.at(self.time).beta
+        if threshold is None:
+            threshold = 0.1 / np.sqrt(min(max(beta, 1.0), 1e4))
+        return find_clusters(self.members[member], self.masses, threshold, sphere=self.problem.manifold.normalised)
+
+
+@dataclass(frozen=True)
+class ParticleStep:
+    """What one step did; the same on every rank. `error` is the largest local error over the tolerance (0: fixed step)."""
+
+    time: float
+    step: int
+    dt: float
+    error: float
+    calls: int
+
+
+@dataclass(frozen=True)
+class ParticleStatistics:
+    """Work of a run: steps accepted and rejected, evaluations of the drift, wall time, steps taken across jumps."""
+
+    steps: int
+    rejected: int
+    calls: int
+    seconds: float
+    jumps: int
+    tokens: int
+
+    @property
+    def words(self) -> str:
+        speed = self.tokens * self.calls / max(self.seconds, 1e-9)
+        jumps = f", {self.jumps} of them across jumps of hard attention" if self.jumps else ""
+        return (f"{self.steps} steps ({self.rejected} rejected{jumps}), {self.calls} drift evaluations of {self.tokens} tokens "
+                f"in {self.seconds:.2f} s: {speed:.3g} tokens per second.")
+
+
+class ParticleSolver:
+    """Integrates the tokens of a problem.
+
+    Args:
+        problem: the resolved problem.
+        comm: all ranks of the run.
+        tokens: initial points (M, N, d) or (N, d) and masses (N,), the same on every rank, instead of the problem's own
+            sampling.
+
+    Raises:
+        ProblemError: the initial law cannot be sampled as asked.
+    """
+
+    def __init__(self, problem: Problem, comm: Any = None, *, tokens: tuple[Array, Array] | None = None):
+        if comm is None:
+            from mpi4py import MPI
+
+            comm = MPI.COMM_WORLD
+        self.problem, self.comm, settings = problem, comm, problem.particles
+        points, masses = initial_tokens(problem) if tokens is None else tokens
+        points = np.array(points, float, ndmin=3)
+        self.masses = np.ascontiguousarray(masses, float)
+        self.layout = Layout(comm, len(self.masses))
+        self.drift = Drift(problem, self.masses, self.layout)
+        self.points = self.drift.retract(self.layout.local(points))
+        self.time, self.step = 0.0, 0
+        self.noisy = problem.noise.diffusivity > 0.0
+        self.table = TABLES["euler" if self.noisy else settings.integrator]
+        self.controller = Controller(np.inf)
+        self.jumps = 0
+        self._slope: Array | None = None
+        self._resumed = False
+
+    @property
+    def words(self) -> list[str]:
+        """How the tokens are integrated, one sentence per line."""
+        settings, count = self.problem.particles, len(self.masses)
+        member = f" in {len(self.points)} members" if len(self.points) > 1 else ""
+        lines = [f"{count} tokens{member} from {settings.sampling} sampling of the initial law."]
+        if self.noisy:
+            lines.append(f"Noise: Euler-Maruyama with step {self._fixed_step:g}, weak order 1, whatever integrator is asked for.")
+        elif self.table.error:
+            lines.append(f"{self.table.reference}, order 5, steps chosen for a local error of {settings.rtol:g} per token.")
+        else:
+            lines.append(f"{self.table.reference}, order {self.table.order}, step {self._fixed_step:g}.")
+        if not self.problem.manifold.closed and self.problem.manifold.volume is not None:
+            lines.append("At the walls tokens are reflected." if self.noisy else
+                         "At the walls tokens lose the outward part of their velocity: they slide, and no mass is lost.")
+        return lines
+
+    @property
+    def _fixed_step(self) -> float:
+        return self.problem.particles.step or self.table.step
+
+    def run(self, on_output: Callable[[ParticleSnapshot], None] | None = None,
+            on_step: Callable[[ParticleStep], None] | None = None) -> ParticleStatistics:
+        """Integrate from the present depth to `time.end`, landing on every output and layer switch; collective.
+
+        Args:
+            on_output: called on every rank at each output depth from now on; after `load_state`, only at later ones.
+            on_step: called on every rank after each accepted step.
+
+        Raises:
+            RunError: on every rank, when tokens leave the range of numbers or steps become too small to go on.
+        """
+        began, calls = clock.perf_counter(), self.drift.calls
+        outputs = set(self.problem.time.outputs)
+        if self.time in outputs and on_output and not self._resumed:
+            on_output(self.snapshot())
+        stationary = self.problem.time.stationary
+        end = np.inf if stationary else float(self.problem.time.end)
+        stops = sorted({t for t in (*outputs, *self.problem.attention.switch_times, end) if self.time < t <= end})
+        for stop in stops:
+            self.drift.select(self.time)
+            if self.time in self.problem.attention.switch_times:
+                self._slope = None
+            self._advance(stop, on_step)
+            if on_output and (self.time in outputs or (stationary and stop == end)):
+                on_output(self.snapshot())
+        return ParticleStatistics(self.step, self.controller.rejected, self.drift.calls - calls, clock.perf_counter() - began,
+                                  self.jumps, self.points.shape[0] * len(self.masses))
+
+    def snapshot(self) -> ParticleSnapshot:
+        """The tokens now, with their diagnostics; collective."""
+        members = self.layout.gather(self.points)
+        rows = []
+        self.drift.select(self.time)
+        for points, local in zip(members, self.points, strict=True):
+            rows.append({
+                "mass": float(self.masses.sum()),
+                "energy": self._energy(points, local),
+                "mean": self.masses @ points,
+                "second": (self.masses[:, None] * points).T @ points,
+            })
+        return ParticleSnapshot(self.time, self.step, members.copy(), self.masses.copy(), tuple(rows), self.problem)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to go on, as arrays and numbers; the same on every rank and for any number of ranks; collective."""
+        return {"points": self.layout.gather(self.points).copy(), "masses": self.masses.copy(), "time": self.time,
+                "step": self.step, "next_step": self.controller.step, "previous_error": self.controller.previous,
+                "rejected": self.controller.rejected, "jumps": self.jumps}
+
+    def load_state(self, state: Any) -> None:
+        """Go on from a `state_dict`, of which only what this rank needs is kept; the trajectory is the uninterrupted one."""
+        points = np.array(state["points"], float)
+        if points.shape[1] != len(self.masses):
+            self.layout = Layout(self.comm, points.shape[1])
+        self.masses = np.ascontiguousarray(state["masses"], float)
+        self.drift = Drift(self.problem, self.masses, self.layout)
+        self.points = self.layout.local(points)
+        self.time, self.step, self.jumps = float(state["time"]), int(state["step"]), int(state["jumps"])
+        self.controller = Controller(float(state["next_step"]), float(state["previous_error"]), self.step, int(state["rejected"]))
+        self._slope, self._resumed = None, True
+
+    def _energy(self, points: Array, local: Array) -> float:
+        share = self.masses[self.layout.start : self.layout.stop]
+        return float(energy(self.drift.attention, local, share, points, self.masses, self.comm))
+
+    def _advance(self, stop: float, on_step: Callable[[ParticleStep], None] | None) -> None:
+        """Integrate up to the depth `stop`, exactly."""
+        if self.table.error:
+            while self.time < stop:
+                dt, error = self._adaptive_step(stop)
+                self._report(dt, error, on_step)
+                if stop == np.inf and self._still():
+                    break
+            return
+        span, begin = stop - self.time, self.time
+        if not np.isfinite(span):
+            raise RunError('time.end = "stationary" needs the integrator dopri5 and no noise for particles', step=self.step)
+        steps = max(1, int(np.ceil(span / self._fixed_step - 1e-9)))
+        for i in range(steps):
+            self._fixed(span / steps)
+            self.time = stop if i == steps - 1 else begin + span * (i + 1) / steps
+            self._report(span / steps, 0.0, on_step)
+
+    def _report(self, dt: float, error: float, on_step: Callable[[ParticleStep], None] | None) -> None:
+        self.step += 1
+        if on_step:
+            on_step(ParticleStep(self.time, self.step, dt, error, self.drift.calls))
+
+    def _fixed(self, dt: float) -> None:
+        try:
+            if self.noisy:
+                size = np.sqrt(2 * self.problem.noise_rate * dt)
+                lay, seed = self.layout, self.problem.particles.seed
+                draws = [standard_normal(seed + m, self.step, lay.start, lay.stop, self.points.shape[2])
+                         for m in range(len(self.points))]
+                self.points = step_euler_maruyama(self.drift, self.points, size * np.stack(draws), dt)
+            else:
+                self.points, _, _ = step_runge_kutta(self.table, self.drift, self.points, None, dt)
+        except NotFiniteError as error:
+            raise self._lost(error) from None
+
+    def _adaptive_step(self, stop: float) -> tuple[float, float]:
+        """One accepted step towards `stop`; returns its length and its error over the tolerance."""
+        control = self.controller
+        jumping = np.isinf(self.drift.weights.beta)
+        if self._slope is None:
+            try:
+                self._slope = self.drift(self.points)
+            except NotFiniteError as error:
+                raise self._lost(error) from None
+        if not np.isfinite(control.step):
+            control.step = self._first_step()
+        while True:
+            left = stop - self.time
+            dt = control.step
+            if dt > left / 2:  # two even steps rather than a long one and a stub
+                dt = left if dt >= left * (1 - 1e-12) else left / 2
+            lost = None
+            try:
+                new, slope, sizes = step_runge_kutta(self.table, self.drift, self.points, self._slope, dt)
+                # A maximum does not depend on the order of summation, hence not on the number of ranks.
+                error = self.layout.largest(self._scaled(sizes))
+            except NotFiniteError as found:
+                error, lost = np.inf, found
+            floor = jumping and dt <= JUMP_STEP and np.isfinite(error)
+            if error <= 1.0 or floor:
+                self.jumps += error > 1.0
+                control.accept(dt, min(error, 1.0))
+                self.points, self._slope = new, slope
+                self.time = stop if dt == left else self.time + dt
+                return dt, error
+            control.reject(dt, error)
+            if jumping:
+                control.step = max(control.step, JUMP_STEP)
+            if control.step < SMALLEST_STEP * max(self.time, 1e-3):
+                raise self._lost(lost) if lost else RunError(
+                    f"the adaptive step fell to {control.step:.3g}: the drift is not resolved to particles.rtol = "
+                    f"{self.problem.particles.rtol:g}", step=self.step, time=self.time)
+
+    def _scaled(self, sizes: Array) -> float:
+        if sizes.size == 0:
+            return 0.0
+        scale = np.maximum(1.0, np.linalg.norm(self.points, axis=-1)) if not self.problem.manifold.normalised else 1.0
+        return float(np.max(sizes / scale)) / self.problem.particles.rtol
+
+    def _first_step(self) -> float:
+        speed = self.layout.largest(float(np.max(np.linalg.norm(self._slope, axis=-1), initial=0.0)))
+        return min(1.0, 0.3 * self.problem.particles.rtol**0.2 / speed) if speed > 1e-300 else 1.0
+
+    def _still(self) -> bool:
+        return self.layout.largest(float(np.max(np.abs(self._slope), initial=0.0))) < STANDSTILL
+
+    def _lost(self, error: NotFiniteError) -> RunError:
+        member, token = error.where
+        place = f"token {token}" + (f" of member {member}" if len(self.points) > 1 else "")
+        return RunError("the tokens left the range of numbers (a blow-up, or a step too long)", step=self.step, time=self.time,
+                        place=place)
+
+
+def simulate_particles(problem: Problem, comm: Any = None, on_output: Callable[[ParticleSnapshot], None] | None = None,
+                       on_step: Callable[[ParticleStep], None] | None = None) -> ParticleStatistics:
+    """Follow the tokens of a problem from depth 0 to its end; collective. See `ParticleSolver.run`."""
+    return ParticleSolver(problem, comm).run(on_output, on_step)

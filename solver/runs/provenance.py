@@ -1,0 +1,61 @@
+"""Where and with what a run was made: versions, host, ranks, git state."""
+
+from __future__ import annotations
+
+import datetime
+import importlib
+import os
+import platform
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any
+
+VERSION = "0.1.0"
+PACKAGES = ("dolfinx", "basix", "ufl", "ffcx", "petsc4py", "mpi4py", "numpy", "scipy", "cffi", "meshio", "ot", "h5py",
+            "matplotlib")
+
+
+def package_versions() -> dict[str, str]:
+    """Version of every package a result depends on; 'missing' where one cannot be imported."""
+    versions = {"coldflow": VERSION, "python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = str(getattr(importlib.import_module(name), "__version__", "unknown"))
+        except ImportError:
+            versions[name] = "missing"
+    return versions
+
+
+def git_state() -> dict[str, Any]:
+    """Commit of the checkout this code runs from and whether it was edited; empty outside of one."""
+    root = Path(__file__).resolve().parent.parent.parent
+    safe = ["git", "-c", f"safe.directory={root}", "-C", str(root)]
+    try:
+        commit = subprocess.run([*safe, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
+        changed = subprocess.run([*safe, "status", "--porcelain", "--untracked-files=no"], capture_output=True,
+                                 text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return {"commit": commit.stdout.strip(), "modified": bool(changed.stdout.strip())}
+
+
+def cpu_name() -> str:
+    """Processor model as the system names it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or "unknown"
+
+
+def provenance(comm: Any) -> dict[str, Any]:
+    """Facts for run.json; the same on every rank except those of the host, which are rank 0's."""
+    return {
+        "versions": package_versions(),
+        "git": git_state(),
+        "host": {"name": socket.gethostname(), "cpu": cpu_name(), "cores": os.cpu_count(),
+                 "system": platform.platform()},
+        "ranks": comm.size,
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }

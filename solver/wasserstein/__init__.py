@@ -1,0 +1,1 @@
+"""Wasserstein distances on line, circle, sphere and flat space, with bounds."""

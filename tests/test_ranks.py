@@ -1,0 +1,79 @@
+"""Errors become exit codes, on all ranks at once."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from mpi4py import MPI
+
+from problems import ProblemError
+from solver.errors import RunError
+from solver.ranks import Termination, explain, run_together
+
+
+def test_errors_and_their_exit_codes():
+    code, words = explain(ProblemError("attention.beta", -1, "at least 0"))
+    assert code == 2 and words == "coldflow: attention.beta = -1; at least 0"
+    code, words = explain(RunError("the step underflows", step=7, time=0.5, place="cell 3"))
+    assert code == 1 and words == "coldflow: the run failed: step 7, t = 0.5, cell 3: the step underflows"
+    assert explain(KeyboardInterrupt())[0] == 130
+    code, words = explain(ZeroDivisionError("x"))
+    assert code == 1 and "ZeroDivisionError" in words and "internal error" in words
+
+
+def test_an_interrupt_that_petsc_turned_into_an_error_is_one(monkeypatch):
+    """A signal inside a PETSc callback comes out as PETSc's error, and the run as failed, unless it is remembered."""
+    monkeypatch.setattr(Termination, "asked", signal.SIGINT)
+    code, words = explain(RunError("PETSc's ssp step failed", step=3))
+    assert code == 130 and "--resume" in words
+    monkeypatch.setattr(Termination, "asked", signal.SIGTERM)
+    assert explain(RunError("PETSc's ssp step failed"))[0] == 143
+
+
+def test_the_message_goes_to_standard_error(capsys):
+    def work():
+        raise RunError("no", step=1)
+
+    assert run_together(work, MPI.COMM_SELF) == 1
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err == "coldflow: the run failed: step 1: no\n"
+    assert run_together(lambda: 0, MPI.COMM_SELF) == 0
+    assert run_together(lambda: sys.exit(3), MPI.COMM_SELF) == 3
+
+
+def test_a_job_told_to_end_says_so(tmp_path):
+    process = subprocess.Popen([sys.executable, "-m", "solver", "solve", "misaligned_circle", "--out", tmp_path / "run"],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "run" / "diagnostics.csv").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, words = process.communicate(timeout=60)
+    assert process.returncode == 143 and "--resume" in words
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["exit_reason"] == "interrupted"
+
+
+CODE = """
+import sys, time
+from mpi4py import MPI
+from solver import ranks
+from solver.errors import RunError
+ranks.GRACE_SECONDS = 0.5
+comm = MPI.COMM_WORLD
+def work():
+    if comm.rank == 1 or {everyone}:
+        raise RunError("rank trouble", step=4)
+    comm.allreduce(1)
+    return 0
+sys.exit(ranks.run_together(work, comm))
+"""
+
+
+@pytest.mark.parametrize("everyone", [True, False])
+def test_no_rank_is_left_waiting(mpirun, everyone):
+    done = mpirun(2, "-c", CODE.format(everyone=everyone), check=False, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.count("step 4: rank trouble") == 1
