@@ -12,9 +12,9 @@ import numpy as np
 from mpi4py import MPI
 
 from meshes import dolfinx_compat, file, grading, spaces
+from meshes.cells import CellList
 from meshes.errors import ProblemError
 from meshes.manifold import Manifold, flat, sphere
-from meshes.nodes import CellList
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ import meshio
 import numpy as np
 
 from meshes import file_checks, geometry
+from meshes.cells import CellList, lagrange_nodes
 from meshes.errors import ProblemError
 from meshes.manifold import Manifold
-from meshes.nodes import CellList, lagrange_nodes
 
 # Name in meshio: dimension and degree of the cells that can be used.
 SUPPORTED = {"line": (1, 1), "line3": (1, 2), "line4": (1, 3), "triangle": (2, 1), "triangle6": (2, 2),

@@ -10,8 +10,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from meshes import geometry
+from meshes.cells import CellList
 from meshes.errors import ProblemError
-from meshes.nodes import CellList
 
 DEGENERATE = 1e-8  # a radius ratio, or a Jacobian relative to its mean, below this makes a cell degenerate
 

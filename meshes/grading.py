@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from meshes import spaces
+from meshes.cells import CellList, curved, edges_of
 from meshes.errors import ProblemError
-from meshes.nodes import CellList, curved, edges_of
 
 Distance = Callable[[np.ndarray], np.ndarray]
 

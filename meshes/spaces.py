@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 from scipy.spatial import cKDTree
 
-from meshes.nodes import CellList, curved
+from meshes.cells import CellList, curved
 
 
 def unit(points: np.ndarray) -> np.ndarray:

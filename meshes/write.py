@@ -10,7 +10,7 @@ import numpy as np
 
 from meshes import dolfinx_compat
 from meshes.build import TokenMesh
-from meshes.nodes import CellList
+from meshes.cells import CellList
 from meshes.xdmf import HIGHEST_DEGREE, XdmfFile
 
 

@@ -13,8 +13,8 @@ from xml.sax.saxutils import quoteattr
 import h5py
 import numpy as np
 
+from meshes.cells import CellList
 from meshes.file import basix_order
-from meshes.nodes import CellList
 
 HIGHEST_DEGREE = 2
 _TOPOLOGY = {(1, 1): "Polyline", (1, 2): "Edge_3", (2, 1): "Triangle", (2, 2): "Triangle_6",

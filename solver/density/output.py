@@ -16,7 +16,7 @@ import dolfinx.fem
 import numpy as np
 
 from meshes import dolfinx_compat
-from meshes.nodes import CellList, lagrange_nodes
+from meshes.cells import CellList, lagrange_nodes
 from meshes.write import gather_rows
 from meshes.xdmf import HIGHEST_DEGREE, XdmfFile
 from solver.density.reference import density_element, tabulate
