@@ -131,7 +131,8 @@ def test_every_file_and_column_is_documented():
     """docs/run-folder.md names every file of a run and every column of its tables."""
     from solver.commands.sweep import COLUMNS
     from solver.comparison.verdict import CONVERGENCE_COLUMNS, VERDICT_COLUMNS
-    from solver.runs.folder import DISTANCES_COLUMNS, RUN_CONTENT, diagnostics_columns
+    from solver.runs.folder import RUN_CONTENT
+    from solver.runs.tables import DISTANCES_COLUMNS, diagnostics_columns
 
     names = {*COLUMNS, *DISTANCES_COLUMNS, *VERDICT_COLUMNS, *CONVERGENCE_COLUMNS, *diagnostics_columns(1, density=True)}
     held = {name.strip("/") for name in names_on("run-folder.md")}

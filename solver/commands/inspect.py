@@ -55,7 +55,8 @@ def show_mesh(name: str, settings: list[str] | None, out: Path | None, force: bo
 def show_target(name: str, settings: list[str] | None, out: Path | None, force: bool, quiet: bool) -> int:
     """Print the eigen-analysis and write target.csv: points and masses of the push-forward."""
     from solver.projection.target import target
-    from solver.runs.folder import CsvTable, RunFolder, axis_names
+    from solver.runs.folder import RunFolder
+    from solver.runs.tables import CsvTable, axis_names
 
     problem = load_shared(name, settings)
     comm = world()

@@ -94,7 +94,8 @@ def run_side(side: str, name: str, settings: list[str] | None, out: Path | None,
              quiet: bool) -> int:
     """One solver by itself, "density" or "particles": its table, and pictures of the density."""
     from solver.report.gallery import draw_density
-    from solver.runs.solve import open_run, run_alone
+    from solver.runs.context import open_run
+    from solver.runs.solve import run_alone
 
     problem = load_shared(name, settings)
     folder = run_path(problem, out)
@@ -105,7 +106,7 @@ def run_side(side: str, name: str, settings: list[str] | None, out: Path | None,
         context.console.print(f"[bold]{problem.title}[/bold]", highlight=False)
     history = run_alone(context, side)
     if is_density and context.folder.writes:
-        draw_density(context, history)
+        draw_density(context.folder.path / "figures", problem, history)
     if context.console:
         extremes = ["minimum", "maximum", "entropy"] if is_density else []
         show_history(context.console, side.capitalize(), history, [*extremes, "energy", "w1_target", "w2_target"], folder)

@@ -90,7 +90,7 @@ def write_sweep(base: Path, keys: list[str], rows: list[dict[str, Any]], curves:
     if world().rank != 0:
         return
     from solver.report.figures import plot_distances
-    from solver.runs.folder import CsvTable
+    from solver.runs.tables import CsvTable
 
     (base / "figures").mkdir(parents=True, exist_ok=True)
     written = CsvTable(base / "sweep.csv", [*keys, *COLUMNS])

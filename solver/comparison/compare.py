@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from rich.console import Console
 
 from problems import Problem, ProblemError
-from solver.comparison.verdict import Verdict, judge
-from solver.runs.folder import COMPARISON_COLUMNS, DISTANCES_COLUMNS
+from solver.comparison.refinement import refine
+from solver.comparison.verdict import CONVERGENCE_COLUMNS, VERDICT_COLUMNS, Verdict, judge, judged_outputs
+from solver.runs.context import final_numbers, finish, open_run, recorded
+from solver.runs.distances import TargetDistance, bounded_distance
 from solver.runs.history import History
-from solver.runs.recorders import bounded_distance
-from solver.runs.solve import Context, final_numbers, finish, open_run, recorded, run_density, run_particles
+from solver.runs.solve import record_density, record_particles
+from solver.runs.tables import COMPARISON_COLUMNS, DISTANCES_COLUMNS
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
 
 SIDES = ("density", "particles")
 
@@ -33,16 +40,20 @@ class Comparison:
     verdict: Verdict
     summary: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def convergence(self) -> dict[str, tuple[list[float], list[float]]] | None:
+        """W2 between density and tokens against mesh width and number of tokens; None without extra runs."""
+        return None if self.verdict.refinement is None else self.verdict.refinement.curves
+
     def column(self, name: str) -> np.ndarray:
         """One column of comparison.csv, (T,), NaN where there is no target."""
         return np.array([row.get(name, np.nan) for row in self.rows], float)
 
 
-def comparison_rows(context: Context, density: History, particles: History) -> tuple[list[dict[str, float]],
-                                                                                     list[dict[str, Any]]]:
+def comparison_rows(problem: Problem, comm: MPI.Comm, density: History,
+                    particles: History) -> tuple[list[dict[str, float]], list[dict[str, Any]]]:
     """Rows of comparison.csv and of distances.csv, which has the bounds and the method of each distance; the outputs are
     shared among the ranks (collective)."""
-    comm, problem = context.comm, context.problem
     mine: dict[int, Any] = {}
     for i in range(comm.rank, min(len(density.times), len(particles.times)), comm.size):
         row: dict[str, float] = {"time": density.times[i]}
@@ -62,7 +73,7 @@ def comparison_rows(context: Context, density: History, particles: History) -> t
     return [merged[i][0] for i in sorted(merged)], [bound for i in sorted(merged) for bound in merged[i][1]]
 
 
-def summarise(context: Context, comparison: Comparison) -> dict[str, Any]:
+def summarise(to_target: TargetDistance, comparison: Comparison) -> dict[str, Any]:
     """Closest approach to the target for each side and p, and where the law ends (local)."""
     summary: dict[str, Any] = {}
     for side, history in zip(SIDES, (comparison.density, comparison.particles), strict=True):
@@ -71,16 +82,16 @@ def summarise(context: Context, comparison: Comparison) -> dict[str, Any]:
             if np.isfinite(values).any():
                 best = int(np.nanargmin(values))
                 summary[f"closest_w{p}_{side}"] = {"time": comparison.rows[best]["time"], "value": values[best]}
-        terminal = context.to_target.terminal_distance(history.measures[-1])
+        terminal = to_target.terminal_distance(history.measures[-1])
         if terminal is not None:
             summary[f"terminal_w1_{side}"] = {"time": history.times[-1], "value": terminal}
-    level = context.to_target.terminal_level()
+    level = to_target.terminal_level()
     if level is not None:
         summary["terminal_level_w2"] = level
     return summary
 
 
-def compare(problem: Problem, *, comm: Any = None, out: str | Path | None = None, force: bool = False,
+def compare(problem: Problem, *, comm: MPI.Comm | None = None, out: str | Path | None = None, force: bool = False,
             resume: bool = False, quiet: bool = True, verdict: bool = True) -> Comparison:
     """Solve for density and particles and compare them with each other and with the target (collective).
 
@@ -103,20 +114,39 @@ def compare(problem: Problem, *, comm: Any = None, out: str | Path | None = None
     if problem.time.stationary and problem.noise.diffusivity > 0.0:
         raise ProblemError("time.end", problem.time.end, "must be a depth to compare with noise, which never lets tokens rest")
     context = open_run(problem, comm=comm, out=out, force=force, resume=resume, quiet=quiet, command="compare")
+    comm, folder, console = context.comm, context.folder, context.console
     with recorded(context):
-        density = run_density(context)
-        particles = run_particles(context)
-        rows, bounds = comparison_rows(context, density, particles)
-        if context.folder is not None:
-            context.folder.table("comparison.csv", COMPARISON_COLUMNS).write_all(rows)
-            context.folder.table("distances.csv", DISTANCES_COLUMNS).write_all(bounds)
-        comparison = Comparison(problem, density, particles, rows, judge(context, rows, density, particles, verdict))
-    comparison.summary = summarise(context, comparison)
-    finish(context, "done" if comparison.verdict.agree else "density and particles disagree",
+        density = record_density(context)
+        particles = record_particles(context)
+        rows, bounds = comparison_rows(problem, comm, density, particles)
+        if folder is not None:
+            folder.table("comparison.csv", COMPARISON_COLUMNS).write_all(rows)
+            folder.table("distances.csv", DISTANCES_COLUMNS).write_all(bounds)
+        refinement = None
+        if verdict:
+            last = judged_outputs(problem, density.times)[-1]
+            refinement = refine(problem, comm, density, particles, last, announce(console))
+        judgement = judge(problem, comm, rows, density, particles, refinement)
+        if folder is not None:
+            folder.table("verdict.csv", VERDICT_COLUMNS).write_all(judgement.rows)
+            if refinement is not None:
+                folder.table("convergence.csv", CONVERGENCE_COLUMNS).write_all(refinement.table())
+        comparison = Comparison(problem, density, particles, rows, judgement)
+    comparison.summary = summarise(context.to_target, comparison)
+    finish(context, "done" if judgement.agree else "density and particles disagree",
            density=final_numbers(density), particles=final_numbers(particles), summary=comparison.summary,
-           verdict=comparison.verdict.facts())
-    if context.folder is not None and context.folder.writes:
+           verdict=judgement.facts())
+    if folder is not None and folder.writes:
         from solver.report.gallery import draw_comparison
 
-        draw_comparison(context, comparison)
+        draw_comparison(folder.path / "figures", comparison, context.to_target)
     return comparison
+
+
+def announce(console: Console | None) -> Callable[[str], None]:
+    """Says on the terminal which extra run comes next; silent without a console."""
+    def say(words: str) -> None:
+        if console is not None:
+            console.print(f"[dim]{words}[/dim]")
+
+    return say

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from solver.runs.folder import axis_names
+from solver.runs.tables import axis_names
 
 
 def moments(row: Mapping[str, Any], dimension: int) -> tuple[np.ndarray, np.ndarray]:

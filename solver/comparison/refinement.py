@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from problems import Problem
 from solver.comparison.moments import moment_gap, moments
+from solver.particles.snapshot import ParticleSnapshot
+from solver.particles.solver import simulate_particles
+from solver.runs.distances import distance_between
 from solver.runs.history import History
-from solver.runs.recorders import distance_between
+from solver.runs.recorders import DensityRecorder, ParticleRecorder, Recorder
+from solver.runs.solve import run_density, run_particles
 from solver.wasserstein.measure import Measure
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
 
 MESH_LEVELS = 2
 TOKEN_LEVELS = 2
@@ -29,7 +37,7 @@ class Members:
         self.measures: list[list[Measure]] = []
         self.moments: list[list[tuple[np.ndarray, np.ndarray]]] = []
 
-    def __call__(self, snapshot: Any) -> None:
+    def __call__(self, snapshot: ParticleSnapshot) -> None:
         self.measures.append([Measure(points, snapshot.masses) for points in snapshot.members])
         self.moments.append([(np.asarray(row["mean"]), np.asarray(row["second"])) for row in snapshot.rows])
 
@@ -50,21 +58,21 @@ class Refinement:
     curves: dict[str, tuple[list[float], list[float]]] = field(default_factory=dict)
     words: str = ""
 
-    def sampling_errors(self, context: Any, particles: History, judged: Sequence[int]) -> np.ndarray:
+    def sampling_errors(self, problem: Problem, comm: MPI.Comm, particles: History, judged: Sequence[int]) -> np.ndarray:
         """Sampling error of the main token system in W2 at the judged outputs (collective).
 
         Against half the tokens for quadrature and Sobol points. Random: root-mean-square distance between independent
         members of the ensemble over sqrt(2), since each is as far from the law, scaled by N^{-1/2} to the main number of tokens.
         """
         if self.fewer is not None:
-            return distances_between(context, particles, self.fewer, judged)
+            return distances_between(problem, comm, particles, self.fewer, judged)
         mine = {}
-        for k in range(context.comm.rank, len(judged), context.comm.size):
+        for k in range(comm.rank, len(judged), comm.size):
             members = self.random.measures[judged[k]]
-            mine[k] = self._independent([distance_between(context.problem, a, b, 2) for a, b in pairs(members)])
-        return shared(context, mine, len(judged))
+            mine[k] = self._independent([distance_between(problem, a, b, 2) for a, b in pairs(members)])
+        return shared(comm, mine, len(judged))
 
-    def sampling_gaps(self, problem: Any, particles: History, judged: Sequence[int]) -> np.ndarray:
+    def sampling_gaps(self, problem: Problem, particles: History, judged: Sequence[int]) -> np.ndarray:
         """The same for the moments; local, the same on every rank."""
         if self.fewer is not None:
             return gaps_between(problem, particles, self.fewer, judged)
@@ -72,26 +80,31 @@ class Refinement:
         return np.array([self._independent([moment_gap(a, b, sphere) for a, b in pairs(self.random.moments[i])])
                          for i in judged])
 
+    def table(self) -> Iterator[dict[str, Any]]:
+        """Rows of convergence.csv."""
+        return ({"kind": kind, "size": size, "w2_density_particles": value}
+                for kind, curve in self.curves.items() for size, value in zip(*curve, strict=True))
+
     def _independent(self, between: list[float]) -> float:
         return self.random_factor * float(np.sqrt(np.mean(np.square(between)) / 2))
 
 
-def vary(problem: Any, section: str, **changes: Any) -> Any:
+def vary(problem: Problem, section: str, **changes: Any) -> Problem:
     """The same problem with other settings in one section."""
     return dataclasses.replace(problem, **{section: dataclasses.replace(getattr(problem, section), **changes)})
 
 
-def shared(context: Any, mine: dict[int, float], count: int) -> np.ndarray:
+def shared(comm: MPI.Comm, mine: dict[int, float], count: int) -> np.ndarray:
     """Values worked out by different ranks, together on all of them (collective)."""
-    merged = {i: value for part in context.comm.allgather(mine) for i, value in part.items()}
+    merged = {i: value for part in comm.allgather(mine) for i, value in part.items()}
     return np.array([merged[i] for i in range(count)])
 
 
-def distances_between(context: Any, a: History, b: History, outputs: Sequence[int]) -> np.ndarray:
+def distances_between(problem: Problem, comm: MPI.Comm, a: History, b: History, outputs: Sequence[int]) -> np.ndarray:
     """W2 between two histories at some outputs, shared among the ranks (collective)."""
-    mine = {k: distance_between(context.problem, a.measures[outputs[k]], b.measures[outputs[k]], 2)
-            for k in range(context.comm.rank, len(outputs), context.comm.size)}
-    return shared(context, mine, len(outputs))
+    mine = {k: distance_between(problem, a.measures[outputs[k]], b.measures[outputs[k]], 2)
+            for k in range(comm.rank, len(outputs), comm.size)}
+    return shared(comm, mine, len(outputs))
 
 
 def pairs(members: list[Any]) -> list[tuple[Any, Any]]:
@@ -99,33 +112,34 @@ def pairs(members: list[Any]) -> list[tuple[Any, Any]]:
     return list(itertools.combinations(members, 2))
 
 
-def gaps_between(problem: Any, a: History, b: History, outputs: Sequence[int]) -> np.ndarray:
+def gaps_between(problem: Problem, a: History, b: History, outputs: Sequence[int]) -> np.ndarray:
     """Moment gaps between two histories at some outputs; local, the same on every rank."""
     d, sphere = problem.manifold.dimension, problem.manifold.normalised
     return np.array([moment_gap(moments(a.rows[i], d), moments(b.rows[i], d), sphere) for i in outputs])
 
 
-def refine(context: Any, density: History, particles: History, last: int) -> Refinement:
+def refine(problem: Problem, comm: MPI.Comm, density: History, particles: History, last: int,
+           announce: Callable[[str], None]) -> Refinement:
     """Make the extra runs (collective).
 
     Args:
-        context: the main run.
+        problem, comm: of the main run.
         density, particles: its histories.
         last: index of the last judged output, where the convergence curves are taken.
+        announce: told which run comes next.
     """
-    from solver.runs.solve import run_density, run_particles
-
-    problem, tdim = context.problem, context.problem.manifold.intrinsic
+    tdim = problem.manifold.intrinsic
     steps: list[str] = []
 
-    def again(varied: Any, run: Any, label: str) -> History:
-        if context.console is not None:
-            context.console.print(f"[dim]{label}[/dim]")
-        return run(dataclasses.replace(context, problem=varied, folder=None, to_target=context.to_target.silent()))
+    def again(varied: Problem, kind: type[Recorder], run: Callable[..., None], label: str) -> History:
+        announce(label)
+        recorder = kind(varied, comm)
+        run(varied, comm, [recorder])
+        return recorder.history
 
     def apart(a: Measure, b: Measure) -> float:
-        found = distance_between(problem, a, b, 2) if context.comm.rank == 0 else None
-        return context.comm.bcast(found)
+        found = distance_between(problem, a, b, 2) if comm.rank == 0 else None
+        return comm.bcast(found)
 
     measure, tokens = density.measures[last], particles.measures[last]
     width = [(problem.manifold.volume or 1.0) / problem.density.cells]
@@ -135,7 +149,7 @@ def refine(context: Any, density: History, particles: History, last: int) -> Ref
         cells = problem.density.cells // 2 ** (tdim * level)
         if cells < FEWEST_CELLS:
             break
-        meshes.append(again(vary(problem, "density", cells=cells), run_density, f"mesh error: {cells} cells"))
+        meshes.append(again(vary(problem, "density", cells=cells), DensityRecorder, run_density, f"mesh error: {cells} cells"))
         mesh[0].append(mesh[0][0] * 2**level)
         mesh[1].append(apart(meshes[-1].measures[last], tokens))
         steps.append(f"{cells}")
@@ -148,39 +162,36 @@ def refine(context: Any, density: History, particles: History, last: int) -> Ref
         tokens_curve = ([float(count)], [apart(tokens, measure)])
         for level in range(1, TOKEN_LEVELS + 1):
             fewer = max(count // 2**level, FEWEST_TOKENS)
-            run = again(vary(problem, "particles", count=fewer), run_particles, f"sampling error: {fewer} tokens")
+            run = again(vary(problem, "particles", count=fewer), ParticleRecorder, run_particles,
+                        f"sampling error: {fewer} tokens")
             found.fewer = found.fewer or run
             tokens_curve[0].append(float(fewer))
             tokens_curve[1].append(apart(run.measures[last], measure))
         found.curves[sampling] = tokens_curve
         found.words += f", sampling error against {max(count // 2, FEWEST_TOKENS)} tokens"
         largest = max(count // 8, FEWEST_TOKENS)
-    found.curves["random"] = random_curve(context, found, largest, measure, last)
+    found.curves["random"] = random_curve(problem, comm, found, largest, measure, last, announce)
     if sampling == "random":
         found.random_factor = float(np.sqrt(largest / count))
         found.words += f", sampling error from {ENSEMBLE} independent samples of {largest} tokens"
     return found
 
 
-def random_curve(context: Any, found: Refinement, largest: int, measure: Measure,
-                 last: int) -> tuple[list[float], list[float]]:
+def random_curve(problem: Problem, comm: MPI.Comm, found: Refinement, largest: int, measure: Measure, last: int,
+                 announce: Callable[[str], None]) -> tuple[list[float], list[float]]:
     """Mean W2 to the density of random ensembles of `largest` tokens, half and a quarter of them (collective)."""
-    from solver.particles.solver import simulate_particles
-
-    problem = context.problem
     sizes, values = [], []
     for count in (largest, largest // 2, largest // 4):
         if count < FEWEST_TOKENS:
             break
-        if context.console is not None:
-            context.console.print(f"[dim]sampling error: {ENSEMBLE} random samples of {count} tokens[/dim]")
+        announce(f"sampling error: {ENSEMBLE} random samples of {count} tokens")
         members = Members()
         varied = vary(problem, "particles", sampling="random", count=count, ensemble=ENSEMBLE,
                       seed=problem.particles.seed + 1)
-        simulate_particles(varied, context.comm, members)
+        simulate_particles(varied, comm, members)
         found.random = found.random or members
         mine = {k: distance_between(problem, members.measures[last][k], measure, 2)
-                for k in range(context.comm.rank, ENSEMBLE, context.comm.size)}
+                for k in range(comm.rank, ENSEMBLE, comm.size)}
         sizes.append(float(count))
-        values.append(float(np.mean(shared(context, mine, ENSEMBLE))))
+        values.append(float(np.mean(shared(comm, mine, ENSEMBLE))))
     return sizes, values

@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from solver.comparison.refinement import Refinement, distances_between, gaps_between, refine
+from problems import Problem
+from solver.comparison.refinement import Refinement, distances_between, gaps_between
 from solver.runs.history import History
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
 
 SAFETY = 3.0
 ROUNDING = 1e-9
@@ -65,7 +69,7 @@ class Verdict:
         return {"agree": self.agree, "reason": self.reason, "first_disagreement": self.first_disagreement}
 
 
-def judged_outputs(problem: Any, times: list[float]) -> list[int]:
+def judged_outputs(problem: Problem, times: list[float]) -> list[int]:
     """Indices of the outputs to judge: all up to `compare.until` on curves, a few on surfaces, where distances cost more."""
     until = math.inf if problem.compare.until is None else problem.compare.until
     judged = [i for i, time in enumerate(times) if time <= until + 1e-12]
@@ -74,24 +78,24 @@ def judged_outputs(problem: Any, times: list[float]) -> list[int]:
     return judged
 
 
-def judge(context: Any, rows: list[dict[str, float]], density: History, particles: History, extra_runs: bool) -> Verdict:
-    """Judge the outputs and write verdict.csv and convergence.csv (collective).
+def judge(problem: Problem, comm: MPI.Comm, rows: list[dict[str, float]], density: History, particles: History,
+          refinement: Refinement | None) -> Verdict:
+    """Judge the outputs (collective).
 
     Args:
-        context: the run.
+        problem: the resolved problem. comm: all ranks.
         rows: rows of comparison.csv.
         density, particles: histories of the main runs.
-        extra_runs: measure mesh and sampling error; without, only `[compare] tolerance` can disagree.
+        refinement: the extra runs that measure mesh and sampling error; without them only `[compare] tolerance` can
+            disagree.
     """
-    problem = context.problem
     judged = judged_outputs(problem, [row["time"] for row in rows])
     gaps: dict[int, tuple[float, float]] = {}
     mesh, sampling = dict.fromkeys(judged, 0.0), dict.fromkeys(judged, 0.0)
-    verdict = Verdict(reason="no extra runs")
-    if extra_runs:
-        verdict.refinement = refinement = refine(context, density, particles, judged[-1])
-        mesh = dict(zip(judged, distances_between(context, density, refinement.coarser, judged), strict=True))
-        sampling = dict(zip(judged, refinement.sampling_errors(context, particles, judged), strict=True))
+    verdict = Verdict(reason="no extra runs", refinement=refinement)
+    if refinement is not None:
+        mesh = dict(zip(judged, distances_between(problem, comm, density, refinement.coarser, judged), strict=True))
+        sampling = dict(zip(judged, refinement.sampling_errors(problem, comm, particles, judged), strict=True))
         gaps_floor = gaps_between(problem, density, refinement.coarser, judged) + refinement.sampling_gaps(
             problem, particles, judged)
         gaps = dict(zip(judged, zip(gaps_between(problem, density, particles, judged), gaps_floor, strict=True), strict=True))
@@ -101,11 +105,11 @@ def judge(context: Any, rows: list[dict[str, float]], density: History, particle
         verdict.reason = f"compare.tolerance = {tolerance:g}; {verdict.reason}"
     for i, row in enumerate(rows):
         found = row["w2_density_particles"]
-        entry = {"time": row["time"], "w2_density_particles": found, "verdict": "not judged"}
+        entry: dict[str, Any] = {"time": row["time"], "w2_density_particles": found, "verdict": "not judged"}
         if i in mesh:
             atoms = density.measures[i].spread + particles.measures[i].spread
             floor = mesh[i] + sampling[i] + atoms
-            allowed = SAFETY * floor + ROUNDING if extra_runs else math.inf
+            allowed = SAFETY * floor + ROUNDING if refinement is not None else math.inf
             allowed = allowed if tolerance is None else tolerance
             entry |= {"mesh_error": mesh[i], "sampling_error": sampling[i], "atoms_error": atoms, "noise_floor": floor,
                       "allowed": allowed, "verdict": "agree" if found <= allowed else "disagree"}
@@ -115,16 +119,4 @@ def judge(context: Any, rows: list[dict[str, float]], density: History, particle
             entry |= {"moments_density_particles": gap, "moments_floor": gap_floor, "moments_allowed": gap_allowed}
             entry["verdict"] = "disagree" if gap > gap_allowed else entry["verdict"]
         verdict.rows.append(entry)
-    write_tables(context, verdict)
     return verdict
-
-
-def write_tables(context: Any, verdict: Verdict) -> None:
-    """verdict.csv and convergence.csv (rank 0)."""
-    if context.folder is None:
-        return
-    context.folder.table("verdict.csv", VERDICT_COLUMNS).write_all(verdict.rows)
-    if verdict.refinement is not None:
-        context.folder.table("convergence.csv", CONVERGENCE_COLUMNS).write_all(
-            {"kind": kind, "size": size, "w2_density_particles": value}
-            for kind, curve in verdict.refinement.curves.items() for size, value in zip(*curve, strict=True))

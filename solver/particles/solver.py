@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import time as clock
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,12 +19,12 @@ from numpy.typing import NDArray
 from problems import Problem
 from solver.attention import energy
 from solver.errors import RunError
-from solver.particles.clusters import Clusters, find_clusters
 from solver.particles.drift import Drift, NotFiniteError
 from solver.particles.integrators import TABLES, Controller, step_euler_maruyama, step_runge_kutta
 from solver.particles.layout import Layout
 from solver.particles.noise import standard_normal
 from solver.particles.sampling import initial_tokens
+from solver.particles.snapshot import ParticleSnapshot, ParticleStatistics, ParticleStep
 
 Array = NDArray[np.float64]
 
@@ -35,73 +34,6 @@ SMALLEST_STEP = 1e-13
 # here and the jump costs at most (its size) x (this step).
 JUMP_STEP = 1e-3
 STANDSTILL = 1e-9
-
-
-@dataclass(frozen=True)
-class ParticleSnapshot:
-    """The tokens at one output depth; the same on every rank.
-
-    Attributes:
-        time: depth t. step: steps taken so far.
-        members: (M, N, d) tokens of every member of the ensemble, in the order of the initial law.
-        masses: (N,) their masses, with sum one.
-        rows: for each member {"mass", "energy", "mean" (d,), "second" (d, d)} (theory.md §1; energy is NaN where beta is 0
-            or infinite).
-    """
-
-    time: float
-    step: int
-    members: Array
-    masses: Array
-    rows: tuple[dict[str, Any], ...]
-    problem: Problem
-
-    @property
-    def points(self) -> Array:
-        """Tokens (N, d) of the first member."""
-        return self.members[0]
-
-    @property
-    def row(self) -> dict[str, Any]:
-        """Diagnostics of the first member."""
-        return self.rows[0]
-
-    def clusters(self, threshold: float | None = None, member: int = 0) -> Clusters:
-        """Groups of tokens linked by distances up to `threshold`; None: a tenth of the width beta^{-1/2} of a cluster."""
-        beta = self.problem.attention.at(self.time).beta
-        if threshold is None:
-            threshold = 0.1 / np.sqrt(min(max(beta, 1.0), 1e4))
-        return find_clusters(self.members[member], self.masses, threshold, sphere=self.problem.manifold.normalised)
-
-
-@dataclass(frozen=True)
-class ParticleStep:
-    """What one step did; the same on every rank. `error` is the largest local error over the tolerance (0: fixed step)."""
-
-    time: float
-    step: int
-    dt: float
-    error: float
-    calls: int
-
-
-@dataclass(frozen=True)
-class ParticleStatistics:
-    """Work of a run: steps accepted and rejected, evaluations of the drift, wall time, steps taken across jumps."""
-
-    steps: int
-    rejected: int
-    calls: int
-    seconds: float
-    jumps: int
-    tokens: int
-
-    @property
-    def words(self) -> str:
-        speed = self.tokens * self.calls / max(self.seconds, 1e-9)
-        jumps = f", {self.jumps} of them across jumps of hard attention" if self.jumps else ""
-        return (f"{self.steps} steps ({self.rejected} rejected{jumps}), {self.calls} drift evaluations of {self.tokens} tokens "
-                f"in {self.seconds:.2f} s: {speed:.3g} tokens per second.")
 
 
 class ParticleSolver:

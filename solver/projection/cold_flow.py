@@ -6,8 +6,6 @@ import numpy as np
 from scipy.integrate import solve_ivp
 
 from problems import Problem
-from solver.runs.recorders import TargetDistance
-from solver.wasserstein.measure import Measure
 
 POINTS = 2048
 
@@ -38,14 +36,15 @@ def flow(points: np.ndarray, score: np.ndarray, value: np.ndarray, times: np.nda
     return found / np.linalg.norm(found, axis=2, keepdims=True)
 
 
-def zero_temperature_distances(problem: Problem, to_target: TargetDistance, times: np.ndarray) -> np.ndarray | None:
-    """W2 to the target along the zero-temperature flow, (T,); None without a target, with noise, layers or several heads
-    (collective)."""
+def cold_flow(problem: Problem, times: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """The zero-temperature flow of the initial law: points (T, n, d) at the given depths and masses (n,).
+
+    None where the law at zero temperature is not this flow: with noise, layers or several heads. Local.
+    """
     weights = problem.attention.at(0.0)
     several = len(problem.attention.layers) > 1 or len(weights.heads) > 1
-    if to_target.measure is None or several or problem.noise.diffusivity > 0 or len(times) < 2:
+    if several or problem.noise.diffusivity > 0 or len(times) < 2:
         return None
     points, masses = problem.initial.quadrature(POINTS)
     head = weights.heads[0]
-    found = flow(points, head.score, head.value, np.asarray(times, float))
-    return np.array([to_target(Measure(x, masses))[2].value for x in found])
+    return flow(points, head.score, head.value, np.asarray(times, float)), masses

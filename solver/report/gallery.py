@@ -2,46 +2,75 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
-from solver.projection.cold_flow import zero_temperature_distances
+from problems import Problem
+from solver.projection.cold_flow import cold_flow
+from solver.projection.target import target
+from solver.projection.terminal import dominant_directions
 from solver.report import figures
+from solver.runs.distances import TargetDistance
 from solver.runs.history import History
-from solver.runs.recorders import dominant_directions
+from solver.wasserstein.measure import Measure
+
+# Name -> sizes and W2 between density and tokens.
+Curves = Mapping[str, tuple[list[float], list[float]]]
 
 PANELS = 4
 CUT = -np.pi / 8  # angle where pictures of the circle are cut open, away from the axes and their diagonals
 
 
-def draw_comparison(context: Any, comparison: Any) -> None:
-    """figures/distances.png, density.png and tokens.png of a comparison; rank 0 only, no collective calls."""
-    folder = context.folder.path / "figures"
+class Comparison(Protocol):
+    """What pictures need of a comparison."""
+
+    problem: Problem
+    density: History
+    particles: History
+
+    @property
+    def convergence(self) -> Curves | None: ...
+    def column(self, name: str) -> np.ndarray: ...
+
+
+def draw_comparison(folder: Path, comparison: Comparison, to_target: TargetDistance) -> None:
+    """distances.png, density.png, tokens.png and the convergence of a comparison, into `folder`; rank 0 only, no
+    collective calls."""
+    problem = comparison.problem
     times = np.array(comparison.density.times)
     curves = {side: (times, comparison.column(f"w2_{side}_target")) for side in ("density", "particles")}
     curves = {name: curve for name, curve in curves.items() if np.isfinite(curve[1]).any()}
     terminal = None
     if curves:
-        alone = context.to_target.alone()
-        cold = zero_temperature_distances(context.problem, alone, times)
+        cold = zero_temperature_distances(problem, to_target, times)
         if cold is not None:
             curves["zero temperature"] = (times, cold)
-        terminal = alone.terminal_level()
-        figures.plot_distances(folder / "distances.png", curves, terminal=terminal, title=context.problem.title)
+        terminal = to_target.terminal_level()
+        figures.plot_distances(folder / "distances.png", curves, terminal=terminal, title=problem.title)
     else:
         between = {"density to particles": (times, comparison.column("w2_density_particles"))}
-        figures.plot_distances(folder / "distances.png", between, title=context.problem.title,
+        figures.plot_distances(folder / "distances.png", between, title=problem.title,
                                ylabel=r"$W_2$(density, particles)")
-    draw_density(context, comparison.density, comparison.particles)
-    if comparison.verdict.refinement is not None:
-        draw_convergence(context, comparison.verdict.refinement)
+    draw_density(folder, problem, comparison.density, comparison.particles)
+    if comparison.convergence is not None:
+        draw_convergence(folder, problem, comparison.convergence)
 
 
-def draw_convergence(context: Any, refinement: Any) -> None:
-    """figures/mesh_convergence.png and tokens_convergence.png: density to particles against h and N; rank 0 only."""
-    folder, problem = context.folder.path / "figures", context.problem
-    curves = {name: (np.array(x), np.array(y)) for name, (x, y) in refinement.curves.items()}
+def zero_temperature_distances(problem: Problem, to_target: TargetDistance, times: np.ndarray) -> np.ndarray | None:
+    """W2 to the target along the zero-temperature flow, (T,); None where there is none. Local."""
+    flow = cold_flow(problem, times) if to_target.measure is not None else None
+    if flow is None:
+        return None
+    points, masses = flow
+    return np.array([to_target.local(Measure(x, masses))[2].value for x in points])
+
+
+def draw_convergence(folder: Path, problem: Problem, convergence: Curves) -> None:
+    """mesh_convergence.png and tokens_convergence.png: density to particles against h and N; rank 0 only."""
+    curves = {name: (np.array(x), np.array(y)) for name, (x, y) in convergence.items()}
     mesh = curves.pop("mesh")
     label, order = r"$W_2$(density, particles)", problem.density.degree + 1
     figures.plot_convergence(folder / "mesh_convergence.png", {f"{problem.particles.count} tokens": mesh},
@@ -52,13 +81,13 @@ def draw_convergence(context: Any, refinement: Any) -> None:
                              ylabel=label, title=problem.title)
 
 
-def marks_of(context: Any) -> dict[str, np.ndarray]:
+def marks_of(problem: Problem) -> dict[str, np.ndarray]:
     """E(VB^T) and E(V) on the space: points (k, d), a closed curve where the eigenspace is a plane."""
     marks = {}
-    target = context.to_target.target
-    if target.exists:
-        marks["E(V Bᵀ)"] = trace(np.linalg.qr(target.analysis.basis)[0])
-    directions = dominant_directions(context.problem)
+    goal = target(problem)
+    if goal.exists:
+        marks["E(V Bᵀ)"] = trace(np.linalg.qr(goal.analysis.basis)[0])
+    directions = dominant_directions(problem)
     if directions is not None:
         marks["E(V)"] = trace(directions)
     return {name: places for name, places in marks.items() if places is not None}
@@ -75,12 +104,11 @@ def trace(basis: np.ndarray) -> np.ndarray | None:
     return np.cos(angles)[:, None] * basis[:, 0] + np.sin(angles)[:, None] * basis[:, 1]
 
 
-def draw_density(context: Any, density: History, particles: History | None = None) -> None:
-    """figures/density.png (and tokens.png on the circle) of a density history; rank 0 only."""
-    folder, problem = context.folder.path / "figures", context.problem
+def draw_density(folder: Path, problem: Problem, density: History, particles: History | None = None) -> None:
+    """density.png (and tokens.png on the circle) of a density history; rank 0 only."""
     manifold = problem.manifold
     times = np.array(density.times)
-    marks = marks_of(context) if manifold.normalised else {}
+    marks = marks_of(problem) if manifold.normalised else {}
     if manifold.intrinsic == 1:
         flat = not manifold.closed
         positions = [place(points, flat) for points, _, _ in density.pictures]

@@ -11,7 +11,8 @@ import jinja2
 import numpy as np
 
 from problems import ProblemError
-from solver.runs.folder import read_columns, write_text
+from solver.runs.folder import write_text
+from solver.runs.tables import read_columns
 
 CAPTIONS = {
     "distances.png": "Distance to the push-forward target against depth.",

@@ -9,8 +9,11 @@ from typing import Any
 import h5py
 import numpy as np
 
-from solver.runs.folder import read_rows
+from solver.runs.tables import read_rows
 from solver.wasserstein.measure import Distance, Measure
+
+# The density to plot: points (n, d), values (n,), triangles (m, 3) or None.
+Picture = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 
 
 @dataclass
@@ -25,7 +28,7 @@ class History:
     times: list[float] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
     measures: list[Measure] = field(default_factory=list)
-    pictures: list[Any] = field(default_factory=list)
+    pictures: list[Picture] = field(default_factory=list)
     to_target: list[dict[int, Distance]] = field(default_factory=list)
 
     def column(self, name: str) -> np.ndarray:
@@ -43,7 +46,7 @@ class HistoryStore:
     def __init__(self, path: Path):
         self.path = path
 
-    def append(self, measure: Measure, picture: Any, time: float) -> None:
+    def append(self, measure: Measure, picture: Picture | None, time: float) -> None:
         """Add one output, replacing one of the same time."""
         with h5py.File(self.path, "a") as file:
             name = f"{time:.17g}"

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from problems import load
-from solver import compare, particle_drift
+from solver import compare
 from solver.comparison.moments import moment_gap
 from solver.comparison.verdict import VERDICT_COLUMNS
+from solver.particles import drift
 
 SMOOTH = {
     "circle": ("smooth_circle", {"time.end": "1.0", "time.outputs": "3", "density.cells": "128", "density.degree": "1",
@@ -19,8 +20,8 @@ SMOOTH = {
 @pytest.mark.parametrize("space", SMOOTH)
 @pytest.mark.parametrize(("factor", "agree"), [(1.0, True), (1.02, False)])
 def test_verdict_finds_a_wrong_drift(space, factor, agree, monkeypatch):
-    right = particle_drift.Drift.__call__
-    monkeypatch.setattr(particle_drift.Drift, "__call__", lambda self, points: factor * right(self, points))
+    right = drift.Drift.__call__
+    monkeypatch.setattr(drift.Drift, "__call__", lambda self, points: factor * right(self, points))
     verdict = compare(load(*SMOOTH[space])).verdict
     assert verdict.agree is agree, verdict.words()
     assert verdict.rows[0]["verdict"] == "agree"

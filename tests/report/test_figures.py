@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from problems import ProblemError
-from solver import figures
 from solver.commands.sweep import parse_over, split_values
+from solver.report import figures
 from solver.report.gallery import pick, place, trace
 from solver.runs.progress import describe
 

@@ -7,8 +7,9 @@ import pytest
 from mpi4py import MPI
 
 from problems import ProblemError
-from solver.runs.folder import CsvTable, RunFolder, clean_json, diagnostics_columns, flatten_row, read_columns, read_rows
+from solver.runs.folder import RunFolder, clean_json
 from solver.runs.history import HistoryStore
+from solver.runs.tables import CsvTable, diagnostics_columns, flatten_row, read_columns, read_rows
 from solver.wasserstein.measure import Measure
 
 

@@ -1,0 +1,24 @@
+"""Where a law ends: the dominant eigenspace E(V) of V, and how far points are from it (theory.md §4.7)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from problems import Problem
+from solver.projection.spectrum import analyse
+
+
+def dominant_directions(problem: Problem) -> np.ndarray | None:
+    """Orthonormal basis (d, k) of the dominant eigenspace E(V); None in flat spaces, for layers or several heads,
+    and when the leading eigenvalue is complex."""
+    layers = problem.attention.layers
+    if not problem.manifold.normalised or len(layers) > 1 or len(layers[0].weights.heads) > 1:
+        return None
+    analysis = analyse(layers[0].weights.heads[0].value)
+    return np.linalg.qr(analysis.basis)[0] if analysis.exists else None
+
+
+def arc_to_span(points: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """Angle (n,) between unit vectors (n, d) and the span of an orthonormal basis (d, k), in [0, pi/2]."""
+    inside = points @ basis
+    return np.arctan2(np.linalg.norm(points - inside @ basis.T, axis=1), np.linalg.norm(inside, axis=1))

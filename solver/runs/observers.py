@@ -1,0 +1,132 @@
+"""What watches a run: recorders, checkpoints, field files and progress, handed to a solver that knows none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from rich.console import Console
+
+from solver.runs.folder import RunFolder
+from solver.runs.progress import Ticker, ticker
+
+if TYPE_CHECKING:
+    from solver.density.output import DensityWriter
+    from solver.density.snapshot import DensitySnapshot
+
+
+class Snapshot(Protocol):
+    """A law at one output, of either solver: its depth, the steps taken, and its numbers by name."""
+
+    @property
+    def time(self) -> float: ...
+    @property
+    def step(self) -> int: ...
+    @property
+    def row(self) -> Mapping[str, Any]: ...
+
+
+class Step(Protocol):
+    """One accepted step, of either solver."""
+
+    @property
+    def time(self) -> float: ...
+    @property
+    def dt(self) -> float: ...
+
+
+class Solver(Protocol):
+    """What an observer may ask of the solver it watches: its depth, and all that a restart needs (collective)."""
+
+    time: float
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+
+class Observer:
+    """Is told of the begin, every output, every step and the end of a run, on every rank alike; does nothing with it."""
+
+    def begin(self, solver: Solver) -> None:
+        """The solver is ready, at its initial law or where it goes on from."""
+
+    def output(self, snapshot: Any) -> None:
+        """The law at an output depth."""
+
+    def step(self, info: Step) -> None:
+        """A step was accepted."""
+
+    def close(self) -> None:
+        """The run is over, or has failed."""
+
+
+class Checkpoints(Observer):
+    """Saves what a restart needs at every output.
+
+    Args:
+        folder: of the run. name: "density" or "particles".
+    """
+
+    def __init__(self, folder: RunFolder, name: str):
+        self.folder, self.name = folder, name
+        self.solver: Solver | None = None
+
+    def begin(self, solver: Solver) -> None:
+        self.solver = solver
+
+    def output(self, snapshot: Snapshot) -> None:
+        if self.solver is not None:
+            self.folder.checkpoint(self.name, **self.solver.state_dict())
+
+
+class FieldFiles(Observer):
+    """The density for ParaView, at every output.
+
+    Args:
+        folder: of the run. append: go on with the files of an earlier run.
+    """
+
+    def __init__(self, folder: Path, append: bool):
+        self.folder, self.append = folder, append
+        self.writer: DensityWriter | None = None
+
+    def begin(self, solver: Solver) -> None:
+        from solver.density.output import DensityWriter
+
+        self.writer = DensityWriter(self.folder, solver, append=self.append)
+
+    def output(self, snapshot: DensitySnapshot) -> None:
+        if self.writer is not None:
+            self.writer.write(snapshot)
+
+    def close(self) -> None:
+        if self.writer is not None:
+            self.writer.close()
+
+
+class ProgressLine(Observer):
+    """Depth, step, mass and distance to the target on the terminal.
+
+    Args:
+        console: of rank 0; None shows nothing. label: of the run. end: last depth, None if not known.
+        distance: W2 to the target at the newest output, None where there is none.
+    """
+
+    def __init__(self, console: Console | None, label: str, end: float | None, distance: Callable[[], float | None]):
+        self.shown = ticker(console, label, end)
+        self.distance = distance
+        self.ticker: Ticker = Ticker()
+
+    def begin(self, solver: Solver) -> None:
+        self.ticker = self.shown.__enter__()
+
+    def output(self, snapshot: Snapshot) -> None:
+        distance = self.distance()
+        self.ticker.update(snapshot.time, **({} if distance is None else {"W2": distance}))
+
+    def step(self, info: Step) -> None:
+        mass = getattr(info, "mass", None)
+        self.ticker.update(info.time, dt=info.dt, **({} if mass is None else {"mass": mass}))
+
+    def close(self) -> None:
+        self.shown.__exit__(None, None, None)

@@ -1,0 +1,110 @@
+"""The tables of a run folder: their columns, rows written as they come, and read again."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def axis_names(dimension: int) -> list[str]:
+    """Coordinate names used in column headers: x, y, z, and x1 .. xd in higher dimensions."""
+    return list("xyz"[:dimension]) if dimension <= 3 else [f"x{i + 1}" for i in range(dimension)]
+
+
+def diagnostics_columns(dimension: int, *, density: bool) -> list[str]:
+    """Header of diagnostics.csv (density) or particles.csv; moments as int x mu and int x x^T mu."""
+    axes = axis_names(dimension)
+    first = ["time", "step", "mass"] + (["minimum", "maximum"] if density else []) + ["energy"]
+    first += ["entropy"] if density else []
+    means = [f"mean_{a}" for a in axes]
+    seconds = [f"second_{a}{b}" for i, a in enumerate(axes) for b in axes[i:]]
+    return [*first, *means, *seconds, "w1_target", "w2_target"]
+
+
+COMPARISON_COLUMNS = ["time"] + [f"w{p}_{a}_{b}" for a, b in
+                                 (("density", "particles"), ("density", "target"), ("particles", "target"))
+                                 for p in (1, 2)]
+
+
+DISTANCES_COLUMNS = ["time", "between", "p", "value", "error", "lower", "upper", "method"]
+
+
+def flatten_row(row: Mapping[str, Any], dimension: int) -> dict[str, Any]:
+    """A diagnostics row with `mean` (d,) and `second` (d, d) spread over their columns; local."""
+    axes = axis_names(dimension)
+    flat = {key: value for key, value in row.items() if key not in ("mean", "second")}
+    flat.update({f"mean_{a}": row["mean"][i] for i, a in enumerate(axes)})
+    flat.update({f"second_{a}{b}": row["second"][i][i + j] for i, a in enumerate(axes)
+                 for j, b in enumerate(axes[i:])})
+    return flat
+
+
+def format_cell(value: Any) -> str:
+    """Full double precision; nothing where a quantity does not exist (None or NaN)."""
+    if value is None or (isinstance(value, float | np.floating) and math.isnan(value)):
+        return ""
+    if isinstance(value, float | np.floating):
+        return repr(float(value))
+    return str(value)
+
+
+class CsvTable:
+    """One CSV file with a fixed header, flushed after every row; a no-op away from rank 0.
+
+    Args:
+        path: file to write, or None on ranks that do not write.
+        columns: header; rows must have exactly these keys, missing ones are left empty.
+        keep_until: keep the rows of an existing file with time <= this (a resumed run); None starts anew.
+    """
+
+    def __init__(self, path: Path | None, columns: Sequence[str], keep_until: float | None = None):
+        self.path, self.columns = path, list(columns)
+        if path is None:
+            return
+        kept = read_rows(path) if keep_until is not None and path.exists() else []
+        temporary = path.with_suffix(".part")
+        with temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, self.columns)
+            writer.writeheader()
+            writer.writerows(row for row in kept if float(row["time"]) <= keep_until + 1e-12)
+        temporary.replace(path)
+        self.file = path.open("a", newline="")
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Append one row; unknown keys raise ValueError."""
+        if self.path is None:
+            return
+        unknown = set(row) - set(self.columns)
+        if unknown:
+            raise ValueError(f"{self.path.name} has no column {sorted(unknown)}")
+        csv.DictWriter(self.file, self.columns).writerow({c: format_cell(row.get(c)) for c in self.columns})
+        self.file.flush()
+
+    def write_all(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Append rows and close the file."""
+        for row in rows:
+            self.write(row)
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; later rows are an error."""
+        if self.path is not None and not self.file.closed:
+            self.file.close()
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """All rows of a CSV file as text, exactly as written."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def read_columns(path: Path) -> dict[str, np.ndarray]:
+    """The columns of a CSV file as float arrays, NaN where a cell is empty."""
+    rows = read_rows(path)
+    names = list(rows[0]) if rows else []
+    return {name: np.array([float(row[name]) if row[name] else np.nan for row in rows]) for name in names}
