@@ -27,3 +27,6 @@ void coldflow_weigh(int d, long leaves, const double *packed, double *node);
 long coldflow_pruned(int d, int sphere, int hard, long n, const double *z, const long *place, long leaves,
                      const double *packed, const double *node, double error, double radius, double budget, double tie,
                      double *num, double *den, double *shift, int threads);
+
+void coldflow_quadratic(int d, int bounded, long n, const double *z, const double *a, double *shift, long m, const double *packed,
+                        double *num, double *den, double *quad, int threads);
