@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from problems.checks import choice, joined, matrix, number, refuse_unknown, tables
 from problems.errors import MISSING, ProblemError
-from problems.fields import choice, joined, matrix, number, refuse_unknown, tables
 
 NORMALIZATIONS = {"softmax": "SA, divided by the partition function", "none": "USA, not divided"}
 MATRICES = ("query", "key", "value")

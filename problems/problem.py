@@ -12,8 +12,8 @@ import numpy as np
 
 from meshes.manifold import Manifold
 from problems.attention import LARGEST_EXPONENT, Attention, read_attention, tabulate_attention
+from problems.checks import refuse_unknown, table, text
 from problems.errors import MISSING, ProblemError
-from problems.fields import refuse_unknown, table, text
 from problems.laws import InitialLaw, read_law, tabulate_law
 from problems.schedule import Time, read_time, tabulate_time
 from problems.sections import Compare, Density, Noise, Particles, read, tabulate

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from problems.checks import boolean, is_number, number, refuse_unknown
 from problems.errors import ProblemError
-from problems.fields import boolean, is_number, number, refuse_unknown
 
 MAX_OUTPUTS = 10**6
 

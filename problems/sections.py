@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from problems.checks import Check, boolean, choice, integer, is_number, joined, number, optional, refuse_unknown
 from problems.errors import MISSING, ProblemError
-from problems.fields import Check, boolean, choice, integer, is_number, joined, number, optional, refuse_unknown
 
 S = TypeVar("S")
 

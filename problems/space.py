@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from meshes.manifold import Manifold, flat, sphere
+from problems.checks import choice, integer, matrix, number, refuse_unknown, table, text
 from problems.errors import MISSING, ProblemError
-from problems.fields import choice, integer, matrix, number, refuse_unknown, table, text
 
 # Each manifold with the keys it takes besides `manifold` and `grading`, and the number of its bounds.
 MANIFOLDS: dict[str, tuple[tuple[str, ...], int | None]] = {

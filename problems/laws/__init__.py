@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 from meshes.manifold import Manifold
 from meshes.simplicial import SimplicialManifold
+from problems.checks import choice, refuse_unknown
 from problems.errors import MISSING, ProblemError
-from problems.fields import choice, refuse_unknown
 from problems.laws.base import InitialLaw
 from problems.laws.mixture import Mixture
 from problems.laws.normal import Normal

@@ -10,8 +10,8 @@ import numpy as np
 from scipy.special import logsumexp
 
 from meshes.manifold import Manifold
+from problems.checks import number, refuse_unknown, tables, vector
 from problems.errors import MISSING, ProblemError
-from problems.fields import number, refuse_unknown, tables, vector
 from problems.laws.base import InitialLaw
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from scipy.special import log_ndtr, ndtr, ndtri
 
 from meshes.manifold import Flat, Manifold
+from problems.checks import is_number, matrix, number, vector
 from problems.errors import MISSING, ProblemError
-from problems.fields import is_number, matrix, number, vector
 from problems.laws.mixture import Component, positive_definite
 from problems.laws.nodes import hermite_nodes
 from problems.laws.transforms import InverseDistribution

@@ -13,8 +13,8 @@ from numpy.polynomial import legendre
 
 from meshes.manifold import Flat, Manifold
 from meshes.simplicial import SimplicialManifold
+from problems.checks import refuse_unknown, text, vector
 from problems.errors import MISSING, ProblemError
-from problems.fields import refuse_unknown, text, vector
 from problems.laws.base import InitialLaw
 from problems.laws.transforms import InverseDistribution, circle, rotation_to, sphere_uniforms, uniform_sphere
 

@@ -10,8 +10,8 @@ import numpy as np
 from scipy.special import gammaln, ive, ndtri
 
 from meshes.manifold import Manifold
+from problems.checks import matrix, number, vector
 from problems.errors import MISSING, ProblemError
-from problems.fields import matrix, number, vector
 from problems.laws.mixture import Component, direction, positive_definite
 from problems.laws.transforms import (
     InverseDistribution,
