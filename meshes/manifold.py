@@ -48,7 +48,7 @@ class Manifold:
 
 @dataclass(frozen=True)
 class Sphere(Manifold):
-    """The unit sphere S^{d-1}, with `project` the P_x of theory.md §1."""
+    """The unit sphere S^{d-1}, with `project` the P_x of docs/theory.md §1.2."""
 
     def project(self, points: np.ndarray, vectors: np.ndarray) -> np.ndarray:
         radial = np.einsum("...i,...i->...", points, vectors)

@@ -28,7 +28,7 @@ from problems.errors import MISSING, ProblemError
 NORMALIZATIONS = {"softmax": "SA, divided by the partition function", "none": "USA, not divided"}
 MATRICES = ("query", "key", "value")
 WEIGHT_KEYS = ("beta", *MATRICES, "normalization", "heads")
-# exp overflows beyond this exponent (theory.md §8).
+# exp overflows beyond this exponent (docs/theory.md §8.1).
 LARGEST_EXPONENT = 700.0
 
 
@@ -42,7 +42,7 @@ class Head:
 
     @property
     def score(self) -> np.ndarray:
-        """B = Q^T K, shape (d, d): <Qx, Ky> = <x, By> (theory.md §1)."""
+        """B = Q^T K, shape (d, d): <Qx, Ky> = <x, By> (docs/theory.md §1.1)."""
         return self.query.T @ self.key
 
 

@@ -49,7 +49,7 @@ class Problem:
 
     @property
     def noise_rate(self) -> float:
-        """Diffusivity per unit of the run's depth, which `time.rescaled` stretches by e^beta (theory.md §8)."""
+        """Diffusivity per unit of the run's depth, which `time.rescaled` stretches by e^beta (docs/theory.md §8.1)."""
         slow = math.exp(-self.attention.layers[0].weights.beta) if self.attention.rescaled_time else 1.0
         return self.noise.diffusivity * slow
 
@@ -113,7 +113,7 @@ def tabulate_problem(problem: Problem) -> dict[str, Any]:
 
 
 def _check_exponent(problem: Problem) -> None:
-    """Unnormalised attention in true time overflows where beta <x, By> is large (theory.md §8)."""
+    """Unnormalised attention in true time overflows where beta <x, By> is large (docs/theory.md §8.1)."""
     if problem.time.rescaled or not problem.manifold.normalised:
         return
     for layer in problem.attention.layers:

@@ -70,7 +70,7 @@ def _cfl(field: str, value: Any) -> float:
 
 @dataclass(frozen=True)
 class Noise:
-    """[noise]: the term D Laplace(mu), D = 1/kappa (theory.md §1).
+    """[noise]: the term D Laplace(mu), D = 1/kappa (docs/theory.md §1.5).
 
     diffusivity: D >= 0, squared length per unit depth.
     """

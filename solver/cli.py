@@ -156,7 +156,7 @@ def first_rank() -> bool:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point of the console script; ends the process with the exit codes 0, 1 and 2 of design.md §2."""
+    """Entry point of the console script; ends the process with the exit codes that the README lists."""
     own, petsc = split_petsc(sys.argv[1:] if arguments is None else arguments)
     import petsc4py
 

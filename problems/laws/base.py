@@ -49,7 +49,7 @@ class InitialLaw:
         return self.transform(sobol_points(n, self.uniforms, seed))
 
     def quadrature(self, n: int) -> tuple[np.ndarray, np.ndarray]:
-        """About n nodes (m, d) and masses (m,) that sum to one; spectrally accurate (theory.md §7)."""
+        """About n nodes (m, d) and masses (m,) that sum to one; spectrally accurate (docs/theory.md §7)."""
         nodes, volumes = manifold_nodes(self.manifold, n)
         masses = volumes * self.density(nodes)
         total = masses.sum()

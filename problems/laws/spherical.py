@@ -104,7 +104,7 @@ class WrappedNormal(Component):
 class AngularCentralGaussian(Component):
     """The law of z/|z|, z normal of covariance L (Tyler 1987): |L|^{-1/2} (x^T L^{-1} x)^{-d/2}/area.
 
-    A uniform law stays in this family at zero temperature (theory.md §3.3). Key: `matrix` = L.
+    A uniform law stays in this family at zero temperature (docs/theory.md §3.3). Key: `matrix` = L.
     """
 
     keys = ("matrix",)
@@ -126,7 +126,7 @@ class AngularCentralGaussian(Component):
 
 
 class PoissonKernel(Component):
-    """f_w = ((1 - |w|^2)/|x - w|^2)^{d-1}/area, invariant under attention at beta = 0 (theory.md §5.1).
+    """f_w = ((1 - |w|^2)/|x - w|^2)^{d-1}/area, invariant under attention at beta = 0 (docs/theory.md §5.1).
 
     The image of the uniform law under the Moebius map that takes 0 to w. Key: `mean` = w, |w| < 1; on the
     circle w is the mean.

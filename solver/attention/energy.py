@@ -1,4 +1,4 @@
-"""The energy of theory.md §1."""
+"""The energy of docs/theory.md §1.8."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ Array = np.ndarray
 
 
 class Attention:
-    """Attention with given weights: m_h(x) = int e^{beta <x,B_h y>} y dmu / int e^{beta <x,B_h y>} dmu (theory.md §1).
+    """Attention with given weights: m_h(x) = int e^{beta <x,B_h y>} y dmu / int e^{beta <x,B_h y>} dmu (docs/theory.md §1).
 
     Args:
         weights: `problems.attention.Weights`, or anything with beta (0 to infinity), heads (each with score = Q^T K
@@ -78,7 +78,7 @@ class Attention:
     def full_support_field(self, targets: Array) -> Array:
         """(n, d): the field at zero temperature if mu charges the whole unit sphere: sum_h V_h B_h^T x/|B_h^T x|.
 
-        Zero where B_h^T x = 0, the mean of the sphere (theory.md §1).
+        Zero where B_h^T x = 0, the mean of the sphere (docs/theory.md §1.4).
         """
         result = np.zeros(np.shape(targets))
         for score, value in zip(self.scores, self.values, strict=True):

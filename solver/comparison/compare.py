@@ -109,7 +109,7 @@ def compare(problem: Problem, *, comm: MPI.Comm | None = None, out: str | Path |
     Raises:
         ProblemError, RunError.
 
-    Source: design.md §2; theory.md §2, §4.8.
+    Source: docs/theory.md §2, §4.8.
     """
     if problem.time.stationary and problem.noise.diffusivity > 0.0:
         raise ProblemError("time.end", problem.time.end, "must be a depth to compare with noise, which never lets tokens rest")

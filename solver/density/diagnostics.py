@@ -13,7 +13,7 @@ from solver.attention import Attention, energy
 def diagnostics(operator: Any, state: np.ndarray, time: float) -> dict[str, Any]:
     """mass, minimum, maximum, energy, entropy, mean (d,), second (d, d) of the density; collective, the same on every rank.
 
-    Moments, entropy int rho log rho and energy (theory.md §1) use the density's own quadrature, its points moved onto the
+    Moments, entropy int rho log rho and energy (docs/theory.md §1.8) use the density's own quadrature, its points moved onto the
     manifold; sums run over all cells in canonical order on every rank, so that they do not depend on the number of ranks. The
     extremes are those at the limiter's points.
     """

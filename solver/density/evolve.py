@@ -36,7 +36,7 @@ class StepInfo:
 
 
 class DensitySolver:
-    """The density of the token law on its mesh (theory.md §1). Collective throughout.
+    """The density of the token law on its mesh (docs/theory.md §1). Collective throughout.
 
     Args:
         problem: the resolved problem, the same on every rank.

@@ -15,7 +15,7 @@ from solver.projection.target import target
 def density_mesh(problem: Any, comm: MPI.Comm, *, renumber_seed: int | None = None) -> TokenMesh:
     """The mesh that `problem.space` and `problem.density` describe; collective.
 
-    A graded mesh follows the leading eigenspace E of V K^T Q (theory.md §3.2), of every layer that has one.
+    A graded mesh follows the leading eigenspace E of V K^T Q (docs/theory.md §3.2), of every layer that has one.
 
     Args:
         renumber_seed: number cells and nodes at random, for tests of invariance.

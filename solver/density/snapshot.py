@@ -32,7 +32,7 @@ class DensitySnapshot:
 
     @cached_property
     def row(self) -> dict[str, Any]:
-        """mass, minimum, maximum, energy, entropy (floats), mean (d,), second (d, d): theory.md §1, design of diagnostics.csv."""
+        """mass, minimum, maximum, energy, entropy (floats), mean (d,), second (d, d): docs/theory.md §1.8, docs/run-folder.md."""
         with stage("output"):
             return diagnostics(self.operator, self.state, self.time)
 

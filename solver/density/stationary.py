@@ -1,7 +1,7 @@
 """Stationary states, `[time] end = "stationary"`: follow the flow until it slows down, then solve by Newton's method.
 
 Following the flow first picks the state that the start leads to, and leaves unstable ones; Newton's method then finds it
-to solver accuracy, however slow the last relaxation (theory.md §5.6). With N the transport, D L the noise, m the mass,
+to solver accuracy, however slow the last relaxation (docs/theory.md §5.6). With N the transport, D L the noise, m the mass,
 
     F(rho) = -N(rho) - D L rho + s (m(rho) - 1) 1 = 0.
 

@@ -29,7 +29,7 @@ class NotFiniteError(ArithmeticError):
 class Walls:
     """The tokens that start a step on a wall of a flat box, and how they move: never outwards.
 
-    No mass crosses a wall (theory.md §1), as in the density, whose flux through walls is zero. A token that reaches the
+    No mass crosses a wall (docs/theory.md §1.2), as in the density, whose flux through walls is zero. A token that reaches the
     wall within a step is put back onto it at the end; one that starts on it loses the outward part of its velocity for
     that step and so slides, and leaves as soon as the drift points inwards. Both are continuous in the state, which keeps
     the error estimate of adaptive steps meaningful.
@@ -52,7 +52,7 @@ class Walls:
 
 
 class Drift:
-    """X[mu](x) for mu = sum_i w_i delta_{x_i}, the self term included (theory.md §1).
+    """X[mu](x) for mu = sum_i w_i delta_{x_i}, the self term included (docs/theory.md §1.7).
 
     Attributes:
         calls: how often the field of all members was evaluated.

@@ -19,7 +19,7 @@ def flow(points: np.ndarray, score: np.ndarray, value: np.ndarray, times: np.nda
         times: (T,) ascending depths.
 
     Returns:
-        (T, n, d) unit vectors. Source: theory.md §3.1, where the orbit is e^{tau A} x normalised; the depth is kept
+        (T, n, d) unit vectors. Source: docs/theory.md §3.1, where the orbit is e^{tau A} x normalised; the depth is kept
         by integrating in t, to a relative tolerance of 1e-10.
     """
     count, dimension = points.shape

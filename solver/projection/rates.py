@@ -1,4 +1,4 @@
-"""Predicted rates, the time scale t*, and the terminal state (theory.md §3.4, §4.6, §4.7)."""
+"""Predicted rates, the time scale t*, and the terminal state (docs/theory.md §3.4, §4.6, §4.7)."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def predict(analysis: Analysis, value: Array, score: Array, beta: float, *, soft
             diffusivity: float = 0.0) -> Predictions:
     """Predictions for one head with value matrix V and score matrix B = Q^T K, both (d, d).
 
-    The decay exponents extend theory.md §3.4 to any B: tokens near E arrive at the rate g/|B^T e|, tokens that start
+    The decay exponents extend docs/theory.md §3.4 to any B: tokens near E arrive at the rate g/|B^T e|, tokens that start
     near the exceptional set ker Pi leave it at the rate g/|B^T e'|, e' in the next eigenspace inside ker Pi, and
     W_p^p is the sum of both contributions; B = I gives back e^{-g t min(1, k/p)}. On several-dimensional
     eigenspaces where |B^T e| varies the slowest rate is taken.
@@ -98,7 +98,7 @@ def _over(gap: float, score: Array, basis: Array) -> tuple[float, float]:
 
 
 def _terminal(analysis: Analysis, value: Array, score: Array, beta: float) -> tuple[Array | None, list[str]]:
-    """Where clusters drift once they are narrower than beta^{-1/2}: x' = P_x V x (theory.md §4.7)."""
+    """Where clusters drift once they are narrower than beta^{-1/2}: x' = P_x V x (docs/theory.md §4.7)."""
     if not analysis.exists:
         return None, []
     if not np.isfinite(beta):

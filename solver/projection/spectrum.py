@@ -1,6 +1,6 @@
 """Eigen-analysis of A = V K^T Q: which eigenspace takes the tokens, how fast, and when there is none.
 
-At zero temperature a token follows x = e^{tau A} x_0 / |e^{tau A} x_0| (theory.md §3.1), so the limit is ruled by the
+At zero temperature a token follows x = e^{tau A} x_0 / |e^{tau A} x_0| (docs/theory.md §3.1), so the limit is ruled by the
 eigenvalues of largest real part. In floating point "equal" and "defective" need a meaning: two eigenvalues count
 as one when a perturbation of A at rounding level can make them coalesce, that is when they lie in one component
 of the pseudospectrum of that level (Alam & Bora 2005). The same test then separates a Jordan block, whose
@@ -88,7 +88,7 @@ class Analysis:
 
 
 def analyse(matrix: Array) -> Analysis:
-    """Eigen-analysis of A, (d, d), d >= 1 (theory.md §3.2). Deterministic, local, the same on every rank.
+    """Eigen-analysis of A, (d, d), d >= 1 (docs/theory.md §3.2). Deterministic, local, the same on every rank.
 
     Raises ValueError if A is not a square matrix of finite numbers; every such matrix has an `Analysis`.
     """

@@ -33,7 +33,7 @@ __all__ = ["Analysis", "Predictions", "Target", "analyse", "combined_matrix", "t
 
 @dataclass(frozen=True)
 class Target:
-    """T_#mu_0 under the projection map of theory.md §3.2. Everything is local and the same on every rank.
+    """T_#mu_0 under the projection map of docs/theory.md §3.2. Everything is local and the same on every rank.
 
     Attributes:
         problem: the problem it belongs to.
@@ -172,7 +172,7 @@ class Target:
 
 
 def target(problem: Problem) -> Target:
-    """The target of a problem, or why it has none (theory.md §3.2). Cheap: integrals are done when asked for."""
+    """The target of a problem, or why it has none (docs/theory.md §3.2). Cheap: integrals are done when asked for."""
     if not problem.manifold.normalised:
         return Target(problem, (), "Without layer normalisation tokens are not confined to a sphere: T(x) = Pi x/|Pi x| means "
                       "nothing to them and there is no push-forward target.", None)

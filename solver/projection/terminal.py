@@ -1,4 +1,4 @@
-"""Where a law ends: the dominant eigenspace E(V) of V, and how far points are from it (theory.md §4.7)."""
+"""Where a law ends: the dominant eigenspace E(V) of V, and how far points are from it (docs/theory.md §4.7)."""
 
 from __future__ import annotations
 

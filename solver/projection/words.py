@@ -71,7 +71,7 @@ def spectrum_words(a: Analysis) -> list[str]:
 
 
 def prediction_words(p: Predictions) -> list[str]:
-    """Rates and the terminal state, in words (theory.md §3.4, §4.6, §4.7)."""
+    """Rates and the terminal state, in words (docs/theory.md §3.4, §4.6, §4.7)."""
     lines = list(p.notes)
     if p.g_slow is not None and p.g_fast is not None and np.isfinite(p.g_slow):
         span = number(p.g_slow) if p.g_fast - p.g_slow < 1e-9 * p.g_fast else f"{number(p.g_slow)} to {number(p.g_fast)}"

@@ -37,7 +37,7 @@ class TargetDistance:
     def terminal_distance(self, law: Measure) -> float | None:
         """Mean distance int d(x, E(V)) dlaw from the dominant eigenspace of V; None where V has no real one.
 
-        It is W1 to the nearest law on E(V). Source: theory.md §4.7.
+        It is W1 to the nearest law on E(V). Source: docs/theory.md §4.7.
         """
         if self.terminal is None:
             return None

@@ -1,6 +1,6 @@
 """Distances between points that the transport distances are built on: arc length on the sphere, or Euclidean.
 
-Two ground metrics cover every space of theory.md §1: "arc" (geodesic on the unit sphere of any dimension) and
+Two ground metrics cover every space of docs/theory.md §1.2: "arc" (geodesic on the unit sphere of any dimension) and
 "chord" (Euclidean: flat spaces, surfaces given as a file, and the chordal metric on the sphere).
 """
 

@@ -1,6 +1,6 @@
 """Exact transport to a measure of one or two atoms, in any space and for any number of sources.
 
-The target of a simple leading eigenvalue is such a measure, one antipodal pair (theory.md §3.2).
+The target of a simple leading eigenvalue is such a measure, one antipodal pair (docs/theory.md §3.2).
 """
 
 import numpy as np

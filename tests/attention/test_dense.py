@@ -66,7 +66,7 @@ def test_denominators_far_below_the_largest_possible_one(method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_uniform_law_on_the_circle(method):
-    """m(x) = I_1/I_0 (beta |B^T x|) in the direction of B^T x (theory.md §4.1), by a spectrally accurate rule."""
+    """m(x) = I_1/I_0 (beta |B^T x|) in the direction of B^T x (docs/theory.md §4.1), by a spectrally accurate rule."""
     from scipy.special import ive
 
     beta, score = 20.0, np.array([[0.5, 0.25], [0.5, 1.0]]).T
@@ -125,7 +125,7 @@ def test_masses_of_both_signs(method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_energy(method):
-    """theory.md §5.5, circle: E(0) = 2.873674377; and infinity or NaN where there is no number."""
+    """docs/theory.md §5.5, circle: E(0) = 2.873674377; and infinity or NaN where there is no number."""
     angle = 2 * np.pi * np.arange(400) / 400
     points = np.column_stack([np.cos(angle), np.sin(angle)])
     masses = (1 + 0.3 * np.cos(angle) + 0.2 * np.sin(2 * angle) + 0.1 * np.cos(3 * angle)) / 400

@@ -100,7 +100,7 @@ def test_two_far_clusters_with_a_mass_ratio_of_1e_30():
 
 @pytest.mark.parametrize(("d", "beta"), [(2, 10.0), (2, 1e4), (3, 1.0), (3, 100.0)])
 def test_uniform_law(d, beta):
-    """m = A_d(beta |B^T x|) B^T x/|B^T x| (theory.md §4.1) through the fast path, to near machine precision."""
+    """m = A_d(beta |B^T x|) B^T x/|B^T x| (docs/theory.md §4.1) through the fast path, to near machine precision."""
     from scipy.special import ive
 
     if d == 2:
@@ -163,7 +163,7 @@ def test_bound_attention_follows_masses_that_change():
 
 @pytest.mark.parametrize("method", ["dense", "pruned", "auto"])
 def test_rotations_and_scalings_of_the_weights(method):
-    """(Q, K) -> (Q R^T, K R^T) rotates the field; Q -> cQ, beta -> beta/c changes nothing (theory.md §6)."""
+    """(Q, K) -> (Q R^T, K R^T) rotates the field; Q -> cQ, beta -> beta/c changes nothing (docs/theory.md §6)."""
     from problems.attention import Head, Weights
 
     rng = np.random.default_rng(8)

@@ -45,7 +45,7 @@ def test_random_tokens_agree_within_their_noise():
 
 
 def test_distance_falls_with_the_mesh_down_to_a_thousandth():
-    """W2(density, particles) at t = 1 on the circle: first order or better in h, tokens refined alike (theory.md §7)."""
+    """W2(density, particles) at t = 1 on the circle: first order or better in h, tokens refined alike (docs/theory.md §7)."""
     name, settings = SMOOTH["circle"]
     cells = np.array([48, 96, 192])
     found = [compare(load(name, settings | {"density.cells": str(n), "particles.count": str(24 * n), "time.outputs": "2"}),

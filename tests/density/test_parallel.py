@@ -1,4 +1,4 @@
-"""The same density on any number of ranks and with cells numbered at random (theory.md §6)."""
+"""The same density on any number of ranks and with cells numbered at random (docs/theory.md §6)."""
 
 import json
 

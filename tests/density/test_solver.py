@@ -84,7 +84,7 @@ def test_heads_add_up():
 
 
 def test_scale_of_query_and_beta():
-    """Q -> cQ with beta -> beta/c changes nothing (theory.md §6)."""
+    """Q -> cQ with beta -> beta/c changes nothing (docs/theory.md §6)."""
     _, one, _ = run()
     _, two, _ = run({"beta": 2.0, "query": [[2.0, 0.0], [0.0, 2.0]]})
     assert np.allclose(one[-1].state, two[-1].state, atol=1e-11)
@@ -96,7 +96,7 @@ def test_even_laws_stay_even():
 
 
 def test_hemisphere_is_invariant():
-    """V = B = I: mass of an open half circle stays there (theory.md §6); no mass crosses its ends."""
+    """V = B = I: mass of an open half circle stays there (docs/theory.md §6); no mass crosses its ends."""
     law = {"law": "von-mises-fisher", "components": [{"weight": 1.0, "mean": [1.0, 0.0], "concentration": 20.0}]}
     _, found, _ = run({"value": [[1.0, 0.0], [0.0, 1.0]]}, law, {"end": 2.0, "outputs": 2}, degree=2, cells=64)
     outside = [float(m[x[:, 0] < 0].sum()) for x, m in (s.atoms(4) for s in found)]

@@ -1,4 +1,4 @@
-"""The density at finite temperature against theory.md §4.1, §4.3, §4.5, §5.5."""
+"""The density at finite temperature against docs/theory.md §4.1, §4.3, §4.5, §5.5."""
 
 import itertools
 
@@ -42,7 +42,7 @@ MOMENTS = {1.0: (0.1791563661 + 0.0000610765j, -0.0009219820 + 0.1659405933j),
 
 @pytest.mark.parametrize("degree", [1, 2, 3])
 def test_smooth_start_circle(degree, order_table):
-    """Moments of theory.md §5.5; moments converge faster than the density itself."""
+    """Moments of docs/theory.md §5.5; moments converge faster than the density itself."""
     errors, cells = [], (32, 64)
     for n in cells:
         snapshots = run("circle", {"beta": 5.0}, SMOOTH, (0.0, 1.0, 2.0), cells=n, degree=degree,
@@ -55,7 +55,7 @@ def test_smooth_start_circle(degree, order_table):
 
 
 def test_energy_of_smooth_start():
-    """E(0) of theory.md §5.5, and dE/dt = int Z |X|^2 >= 0 for V = B (theory.md §1)."""
+    """E(0) of docs/theory.md §5.5, and dE/dt = int Z |X|^2 >= 0 for V = B (docs/theory.md §1)."""
     snapshots = run("circle", {"beta": 5.0}, SMOOTH, (0.0, 0.5, 1.0, 2.0), cells=64, degree=3, geometry=3)
     energies = [s.row["energy"] for s in snapshots]
     assert energies[0] == pytest.approx(2.873674377, abs=1e-7)
@@ -71,7 +71,7 @@ def test_smooth_start_sphere():
 
 @pytest.mark.parametrize("k", [1, 2, 3, 4])
 def test_growth_rates_circle(k):
-    """Linear growth of mode k about the uniform law to 1 % (theory.md §4.5), beta = 5."""
+    """Linear growth of mode k about the uniform law to 1 % (docs/theory.md §4.5), beta = 5."""
     rate = k * k * iv(k, 5.0) / (5.0 * iv(0, 5.0))
     assert rate == pytest.approx([0.17868, 0.51412, 0.68268, 0.60009][k - 1], abs=1e-5)
     cos = [0.0] * (k - 1) + [1e-4]
@@ -89,7 +89,7 @@ def test_growth_rates_sphere(k):
 
 
 def test_unnormalised_growth_rate():
-    """USA: the rate is that of SA times a_0 (theory.md §4.5), and rescaled time divides it by e^beta."""
+    """USA: the rate is that of SA times a_0 (docs/theory.md §4.5), and rescaled time divides it by e^beta."""
     a0 = iv(0, 3.0)
     rate = 4 * iv(2, 3.0) / (3.0 * iv(0, 3.0)) * a0
     start, end = run("circle", {"beta": 3.0, "normalization": "none"}, {"law": "harmonics", "cos": [0.0, 1e-4]}, (0.0, 0.1),
@@ -105,7 +105,7 @@ def test_unnormalised_growth_rate():
 
 
 def test_forward_heat_limit_order(order_table):
-    """V = -I, t = beta s: the heat equation up to O(1/beta) (theory.md §4.3)."""
+    """V = -I, t = beta s: the heat equation up to O(1/beta) (docs/theory.md §4.3)."""
     s, errors, betas = 0.2, [], (20.0, 40.0, 80.0)
     for beta in betas:
         end = run("circle", {"beta": beta, "value": [[-1.0, 0.0], [0.0, -1.0]]}, {"law": "harmonics", "cos": [0.4, 0.3]},
@@ -118,7 +118,7 @@ def test_forward_heat_limit_order(order_table):
 
 @pytest.mark.parametrize(("space", "beta"), [("circle", 0.0), ("circle", 7.0), ("sphere", 7.0)])
 def test_uniform_is_stationary(space, beta):
-    """The uniform law stays when V B^T is a multiple of I (theory.md §6), here up to the quadrature of the mesh."""
+    """The uniform law stays when V B^T is a multiple of I (docs/theory.md §6), here up to the quadrature of the mesh."""
     end = run(space, {"beta": beta}, {"law": "uniform"}, (1.0,), cells=80, degree=2)[0]
     area = 2 * np.pi if space == "circle" else 4 * np.pi
     assert end.l2_distance(lambda x: np.full(len(x), 1 / area)) < (1e-6 if space == "circle" else 2e-3)
@@ -126,7 +126,7 @@ def test_uniform_is_stationary(space, beta):
 
 @pytest.mark.parametrize("space", ["circle", "sphere"])
 def test_uniform_drift_factor(space):
-    """X = A_d(beta |B^T x|) X_0(x) on the uniform law (theory.md §4.1)."""
+    """X = A_d(beta |B^T x|) X_0(x) on the uniform law (docs/theory.md §4.1)."""
     V = np.diag([1.0, 0.4, -0.2][: 2 if space == "circle" else 3])
     cells = 64 if space == "circle" else 500
     start = run(space, {"beta": 6.0, "value": V.tolist()}, {"law": "uniform"}, (0.0,), cells=cells, degree=3, geometry=3)[0]

@@ -1,4 +1,4 @@
-"""Observed orders of convergence of the density against theory.md §3.3, §5.1, §5.4; print them with `--order-table`."""
+"""Observed orders of convergence of the density against docs/theory.md §3.3, §5.1, §5.4; print them with `--order-table`."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def check_order(order_table, case, degree, cells, tdim, errors, least):
 
 
 def zero_temperature(V, t):
-    """theory.md §3.3: the uniform law under V, B = I, as a density on circle or sphere."""
+    """docs/theory.md §3.3: the uniform law under V, B = I, as a density on circle or sphere."""
     d, back = len(V), expm(-t * np.array(V))
     scale = np.exp(-t * np.trace(V)) / (2 * np.pi if d == 2 else 4 * np.pi)
     return lambda x: scale * np.linalg.norm(x @ back.T, axis=1) ** -d
@@ -64,12 +64,12 @@ def test_zero_temperature_sphere_other_geometry(geometry, order_table):
 
 
 def mean_length(r, d):
-    """theory.md §5.1: h_d, the length of the mean of f_w as a function of |w|."""
+    """docs/theory.md §5.1: h_d, the length of the mean of f_w as a function of |w|."""
     return r if d == 2 else (1 + r * r) / (2 * r) - ((1 - r * r) ** 2 / (4 * r * r)) * np.log((1 + r) / (1 - r))
 
 
 def kuramoto(V, w0, t):
-    """theory.md §5.1: w(t) of the family f_w at beta = 0."""
+    """docs/theory.md §5.1: w(t) of the family f_w at beta = 0."""
     V, d = np.array(V), len(w0)
 
     def rate(_, w):
@@ -86,7 +86,7 @@ def family(w):
 
 
 def test_kuramoto_reference_values():
-    """The family's own equation reproduces the numbers of theory.md §5.1."""
+    """The family's own equation reproduces the numbers of docs/theory.md §5.1."""
     assert np.linalg.norm(kuramoto(np.eye(2), [0.2, 0.0], 2.0)) == pytest.approx(0.4851827523, abs=1e-9)
     assert mean_length(np.linalg.norm(kuramoto(np.eye(3), [0.2, 0.0, 0.0], 1.0)), 3) == pytest.approx(0.4747500789, abs=1e-9)
 
@@ -117,7 +117,7 @@ def gaussian(mean, covariance):
 
 
 def gaussian_law(V, B, mean, covariance, beta, t):
-    """theory.md §5.4: mean and covariance at depth t."""
+    """docs/theory.md §5.4: mean and covariance at depth t."""
     V, B, d = np.array(V), np.array(B), len(mean)
 
     def rate(_, y):

@@ -1,4 +1,4 @@
-"""The table of theory.md §3.4: the zero-temperature density on graded meshes against the push-forward target.
+"""The table of docs/theory.md §3.4: the zero-temperature density on graded meshes against the push-forward target.
 
 On the circle V = diag(1, 0) the target is half a unit mass at 0 and 180 degrees; on the sphere V = diag(1, 1, 0) it is uniform
 on the equator. By symmetry the nearest-point map transports the law to the target, and no coupling is shorter, so that W_p is

@@ -66,7 +66,7 @@ def gaussian(mean, covariance):
 
 
 def noisy_gaussian(V, mean, covariance, D, t):
-    """theory.md §5.4 at beta = 1, B = I, with noise, which adds 2 D I to Sigma'."""
+    """docs/theory.md §5.4 at beta = 1, B = I, with noise, which adds 2 D I to Sigma'."""
     V, d = np.array(V), len(mean)
 
     def rate(_, y):

@@ -1,4 +1,4 @@
-"""Particles against the exact solutions of theory.md §3 to §5."""
+"""Particles against the exact solutions of docs/theory.md §3 to §5."""
 
 from itertools import pairwise
 

@@ -1,4 +1,4 @@
-"""Noise in a run whose depth is rescaled: density and tokens count the diffusivity alike (theory.md §8)."""
+"""Noise in a run whose depth is rescaled: density and tokens count the diffusivity alike (docs/theory.md §8.1)."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Stationary states and the critical noise of theory.md §5.6: V = B = I without normalisation."""
+"""Stationary states and the critical noise of docs/theory.md §5.6: V = B = I without normalisation."""
 
 import numpy as np
 import pytest

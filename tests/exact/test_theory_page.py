@@ -23,7 +23,7 @@ def shows(number, values, form):
     for value in np.ravel(values):
         shown = format(value, form)
         assert re.search(rf"(?<![\d.])-?0?{re.escape(re.sub('^-?0', '', shown))}(?!\d)", text), \
-            f"§{number} does not show {shown}"
+            f"item {number} does not show {shown}"
 
 
 def flow(drift, start, depths):

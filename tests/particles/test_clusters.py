@@ -60,7 +60,7 @@ def test_coincident_tokens():
 
 
 def test_merge_times():
-    """Two close Diracs and one far: the pair merges first, at the depth its closed form gives (theory.md §5.2)."""
+    """Two close Diracs and one far: the pair merges first, at the depth its closed form gives (docs/theory.md §5.2)."""
     beta, threshold = 6.0, 0.2
     p = problem(beta=beta, end=3.0, outputs=301, particles={"rtol": 1e-6})
     watch = MergeTimes(threshold)

@@ -1,4 +1,4 @@
-"""What theory.md §6 demands of every code path, here of particles."""
+"""What docs/theory.md §6 demands of every code path, here of particles."""
 
 import numpy as np
 import pytest
@@ -82,7 +82,7 @@ def test_order_of_tokens_does_not_matter():
 
 
 def test_energy_grows_at_the_rate_of_theory():
-    """V = B = I, SA: dE/dt = int Z |X|^2 dmu (theory.md §1), by a centred difference."""
+    """V = B = I, SA: dE/dt = int Z |X|^2 dmu (docs/theory.md §1), by a centred difference."""
     from mpi4py import MPI
 
     from solver.particles.solver import ParticleSolver

@@ -158,11 +158,11 @@ def test_densities_in_closed_form():
     kappa, z = 20.0, np.array([[0.6, 0.0, 0.8]])
     vmf = problem(SPHERE, '"von-mises-fisher"', ["mean = [0.0, 0.0, 2.0]\nconcentration = 20.0"]).initial.density(z)[0]
     assert vmf == pytest.approx(kappa * math.exp(0.8 * kappa) / (4 * math.pi * math.sinh(kappa)), rel=1e-12)
-    # theory.md §3.3: a uniform start under V = diag(1, 0), B = I.
+    # docs/theory.md §3.3: a uniform start under V = diag(1, 0), B = I.
     t = 1.3
     acg = problem(CIRCLE, '"angular-central-gaussian"', [f"matrix = [[{math.exp(2 * t)!r}, 0.0], [0.0, 1.0]]"]).initial
     assert acg.density(x)[0] == pytest.approx(1 / (2 * math.pi * (math.cosh(t) - math.sinh(t) * math.cos(1.4))), rel=1e-13)
-    # theory.md §5.1: on the circle f_w is the Poisson kernel, with mean w.
+    # docs/theory.md §5.1: on the circle f_w is the Poisson kernel, with mean w.
     points, masses = problem(CIRCLE, '"poisson-kernel"', ["mean = [0.2, -0.1]"]).initial.quadrature(400)
     assert masses @ points == pytest.approx([0.2, -0.1], abs=1e-14)
 

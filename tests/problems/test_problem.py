@@ -35,7 +35,7 @@ def test_noise_is_implicit_unless_asked_otherwise():
 def test_the_flagship():
     p = load("misaligned_circle")
     head = p.attention.at(0.0).heads[0]
-    # theory.md §4.8
+    # docs/theory.md §4.8
     assert (head.key.T @ head.query).tolist() == [[0.5, 0.25], [0.5, 1.0]]
     assert np.array_equal(head.score, head.query.T @ head.key)
     assert (head.value @ head.score.T).tolist() == [[1.0, 0.5], [0.5, 1.0]]
@@ -140,7 +140,7 @@ def test_round_trip_of_everything(tmp_path):
 
 
 def test_rotated_weights_give_rotated_scores():
-    """theory.md §6: (Q, K, V) -> (Q R^T, K R^T, R V R^T) rotates <Qx, Ky> and V with the tokens."""
+    """docs/theory.md §6: (Q, K, V) -> (Q R^T, K R^T, R V R^T) rotates <Qx, Ky> and V with the tokens."""
     rng = np.random.default_rng(0)
     rotation = np.linalg.qr(rng.normal(size=(3, 3)))[0]
     query, key, value = rng.normal(size=(3, 3, 3))

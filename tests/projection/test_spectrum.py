@@ -117,7 +117,7 @@ def test_bad_matrix(bad):
 
 
 def test_predictions_of_the_misaligned_circle():
-    """theory.md §4.8: 1/(2 g_E) = .593, the clusters end at 0 and 180 degrees."""
+    """docs/theory.md §4.8: 1/(2 g_E) = .593, the clusters end at 0 and 180 degrees."""
     value, transposed = np.diag([2.0, 1.0]), np.array([[0.5, 0.25], [0.5, 1.0]])
     found = predict(analyse(value @ transposed), value, transposed.T, 100.0)
     assert 1 / (2 * found.g_slow) == pytest.approx(0.593, abs=5e-4)
@@ -133,7 +133,7 @@ def test_predictions_of_the_misaligned_circle():
     (np.diag([3.0, 3.0, 3.0, 1.0]), (2.0, 0.0), (2.0, 0.0)),
 ])
 def test_decay_exponents_for_aligned_scores(value, w1, w2):
-    """theory.md §3.4: e^{-g t min(1, k/p)}, times t^{1/p} when p = k."""
+    """docs/theory.md §3.4: e^{-g t min(1, k/p)}, times t^{1/p} when p = k."""
     found = predict(analyse(value), value, np.eye(len(value)), 50.0)
     assert (found.decay[1].rate, found.decay[1].power) == pytest.approx(w1)
     assert (found.decay[2].rate, found.decay[2].power) == pytest.approx(w2)

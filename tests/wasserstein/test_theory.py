@@ -1,4 +1,4 @@
-"""The table of theory.md §3.4 from the exact densities of §3.3, and the coupling by the projection map T."""
+"""The table of docs/theory.md §3.4 from the exact densities of §3.3, and the coupling by the projection map T."""
 
 import numpy as np
 import pytest
