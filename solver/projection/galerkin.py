@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from solver.errors import RunError
-
-if TYPE_CHECKING:
-    from solver.projection.target import Target
+from solver.projection.target import Target
 
 Array = NDArray[np.float64]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from solver.projection.notation import space, vector
 from solver.projection.spectrum import Analysis, analyse
-from solver.projection.words import prediction_words, space, vector
 
 Array = NDArray[np.float64]
 
@@ -45,16 +45,12 @@ class Predictions:
     terminal_words: tuple[str, ...]
     notes: tuple[str, ...]
 
-    @property
-    def words(self) -> list[str]:
-        return prediction_words(self)
-
     def summary(self) -> dict:
-        """Plain numbers and words for run.json."""
+        """Plain numbers for run.json."""
         return {
             "g_E": self.g_slow, "g_E_fastest": self.g_fast, "t_star": self.t_star,
             "decay": {f"w{p}": {"rate": d.rate, "power": d.power} for p, d in self.decay.items()},
-            "terminal": None if self.terminal is None else self.terminal.tolist(), "words": self.words,
+            "terminal": None if self.terminal is None else self.terminal.tolist(),
         }
 
 

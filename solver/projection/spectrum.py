@@ -9,13 +9,11 @@ computed eigenvalues scatter by a root of the rounding unit, from a small but ho
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import qr, schur, solve_sylvester
-
-from solver.projection.words import spectrum_words
 
 Array = NDArray[np.float64]
 
@@ -47,7 +45,6 @@ class Analysis:
         normal: A commutes with its transpose.
         narrow: the gap is positive but below `NARROW_GAP` |A|.
         exists: a limit map T exists almost everywhere.
-        words: the findings, one sentence per line.
     """
 
     matrix: Array
@@ -65,7 +62,6 @@ class Analysis:
     conditioning: float
     normal: bool
     narrow: bool
-    words: tuple[str, ...] = field(default=())
 
     @property
     def exists(self) -> bool:
@@ -77,13 +73,13 @@ class Analysis:
         return self.basis.shape[1]
 
     def summary(self) -> dict:
-        """Plain numbers and words for run.json."""
+        """Plain numbers for run.json."""
         return {
             "kind": self.kind, "exists": self.exists, "leading": self.leading, "frequency": self.frequency,
             "index": self.index, "gap": self.gap if np.isfinite(self.gap) else None, "dimension": self.dimension,
             "conditioning": self.conditioning, "normal": self.normal, "narrow": self.narrow,
             "eigenvalues": [[float(z.real), float(z.imag)] for z in self.eigenvalues],
-            "basis": self.basis.tolist(), "words": list(self.words),
+            "basis": self.basis.tolist(),
         }
 
 
@@ -99,9 +95,9 @@ def analyse(matrix: Array) -> Analysis:
     scale = float(np.linalg.norm(a, 2))
     if scale == 0.0:
         eye = np.eye(d)
-        return _finish(Analysis(
+        return Analysis(
             a, np.zeros(d, complex), "zero", 0.0, 0.0, 1, np.inf, eye, None, eye, np.zeros((d, 0)), np.zeros((d, 0)),
-            1.0, True, False))
+            1.0, True, False)
     unit = a / scale
     eigenvalues = np.linalg.eigvals(unit).astype(complex)
     eigenvalues = eigenvalues[np.lexsort((-eigenvalues.imag, -eigenvalues.real))]
@@ -126,14 +122,9 @@ def analyse(matrix: Array) -> Analysis:
             kind = "defective"
             index, limit, basis = _defective(nilpotent, projector, q[:, :k], d)
     kernel = _null_space(projector if limit is None else limit, d - basis.shape[1])
-    return _finish(Analysis(
+    return Analysis(
         a, scale * eigenvalues, kind, scale * leading, scale * frequency, index, scale * gap, projector, limit,
-        _tidy(basis), kernel, _following(unit, projector, k), conditioning, normal, bool(gap < NARROW_GAP)))
-
-
-def _finish(analysis: Analysis) -> Analysis:
-    object.__setattr__(analysis, "words", tuple(spectrum_words(analysis)))
-    return analysis
+        _tidy(basis), kernel, _following(unit, projector, k), conditioning, normal, bool(gap < NARROW_GAP))
 
 
 def _groups(a: Array, eigenvalues: NDArray, level: float) -> list[list[int]]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +17,11 @@ from numpy.typing import NDArray
 from problems import Problem
 from problems.attention import Weights
 from problems.laws.nodes import LARGEST_DIMENSION, sphere_nodes
+from solver.projection.notation import number
 from solver.projection.pushforward import fibre_density, halfspace_mass
 from solver.projection.rates import Predictions, predict
 from solver.projection.spectrum import Analysis, analyse
-from solver.projection.words import number
-
-if TYPE_CHECKING:
-    from solver.projection.galerkin import TargetDensity
+from solver.projection.words import prediction_words, spectrum_words
 
 Array = NDArray[np.float64]
 
@@ -62,23 +59,24 @@ class Target:
         lines: list[str] = []
         for i, analysis in enumerate(self.analyses):
             prefix = f"Layer {i + 1}: " if len(self.analyses) > 1 else ""
-            lines += [prefix + line for line in analysis.words]
+            lines += [prefix + line for line in spectrum_words(analysis)]
         if self.reason:
             return lines if self.reason in lines else [*lines, self.reason]
         if self.analysis and self.analysis.dimension == 1:
             _, masses = self.atoms()  # type: ignore[misc]
             lines.append(f"Push-forward of the start: mass {number(masses[0])} and {number(masses[1])} at the two points"
                          + (f" (known to {self.atom_error:.1g})." if self.atom_error > 1e-9 else "."))
-        return lines + (self.predictions.words if self.predictions else [])
+        return lines + (prediction_words(self.predictions) if self.predictions else [])
 
     def summary(self) -> dict:
         """Plain numbers and words for run.json."""
         found: dict = {"exists": self.exists, "reason": self.reason, "words": self.words,
-                       "layers": [a.summary() for a in self.analyses]}
+                       "layers": [{**a.summary(), "words": spectrum_words(a)} for a in self.analyses]}
         if self.exists:
             atoms = self.atoms()
             found["atoms"] = None if atoms is None else {"points": atoms[0].tolist(), "masses": atoms[1].tolist()}
-            found["predictions"] = self.predictions.summary() if self.predictions else None
+            if self.predictions is not None:
+                found["predictions"] = {**self.predictions.summary(), "words": prediction_words(self.predictions)}
         return found
 
     def map(self, points: Array) -> Array:
@@ -144,15 +142,6 @@ class Target:
         kept = np.all(np.isfinite(image), axis=1)
         return image[kept], masses[kept] / masses[kept].sum()
 
-    def density_on_mesh(self, cells: int, *, degree: int = 1, geometry: int = 2, comm=None) -> TargetDensity:
-        """The target as a discontinuous density on a mesh of E's circle or sphere, by Galerkin projection (collective).
-
-        See `solver.projection.galerkin.TargetDensity`. Raises ValueError unless dim E is 2 or 3 and the law has a density.
-        """
-        from solver.projection.galerkin import project_density
-
-        return project_density(self, cells, degree=degree, geometry=geometry, comm=comm)
-
     def _required(self) -> Analysis:
         if not self.exists or self.analysis is None:
             raise ValueError(f"there is no target: {self.reason}")
@@ -191,7 +180,7 @@ def target(problem: Problem) -> Target:
         return Target(problem, tuple(analyses), "The weights change with depth: each layer pulls towards its own limit and "
                       "there is no single target.", None)
     if not analyses[0].exists:
-        return Target(problem, tuple(analyses), analyses[0].words[0], None)
+        return Target(problem, tuple(analyses), spectrum_words(analyses[0])[0], None)
     last = layers[-1].weights
     # Speeds are set by |B_1^T x|, to which the other heads are proportional; a Dirac moves by x' = P_x sum_h V_h x.
     value, score = np.sum([head.value for head in last.heads], axis=0), last.heads[0].score

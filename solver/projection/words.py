@@ -2,30 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-if TYPE_CHECKING:
-    from solver.projection.rates import Predictions
-    from solver.projection.spectrum import Analysis
-
-
-def number(value: float) -> str:
-    """A number as people write it: six digits, no noise below rounding."""
-    return f"{0.0 if abs(value) < 1e-13 else value:.6g}"
-
-
-def vector(values: np.ndarray) -> str:
-    return "(" + ", ".join(number(v) for v in values) + ")"
-
-
-def space(basis: np.ndarray) -> str:
-    """A linear space by its orthonormal basis, (d, k)."""
-    k = basis.shape[1]
-    if k > 3:
-        return f"a space of dimension {k}"
-    return "span{" + ", ".join(vector(basis[:, j]) for j in range(k)) + "}"
+from solver.projection.notation import number, space, vector
+from solver.projection.rates import Predictions
+from solver.projection.spectrum import Analysis
 
 
 def spectrum_words(a: Analysis) -> list[str]:

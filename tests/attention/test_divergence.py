@@ -40,7 +40,7 @@ def test_divergence_is_that_of_the_drift_on_the_sphere(d, normalization):
         # The frame vector carried along its own geodesic.
         moved_ahead, moved_back = np.cos(h) * e - np.sin(h) * targets, np.cos(h) * e + np.sin(h) * targets
         expected += (np.sum(drift(ahead) * moved_ahead, axis=1) - np.sum(drift(back) * moved_back, axis=1)) / (2 * h)
-    values, divergence, log_scale = field_with_divergence(attention, targets, sources, masses, sphere=True)
+    _, divergence, log_scale = field_with_divergence(attention, targets, sources, masses, sphere=True)
     assert divergence * np.exp(log_scale) == pytest.approx(expected, rel=1e-5, abs=1e-5 * np.abs(expected).max())
 
 

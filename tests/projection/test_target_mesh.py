@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
+from solver.projection.galerkin import project_density
 from solver.projection.target import target
 from tests.particles.support import problem
 
@@ -26,7 +27,7 @@ def test_order_on_the_great_circle(degree, order_table):
     """A von Mises-Fisher law pushed to a great circle: L2 error of order degree + 1, mass exact at any order of cells."""
     goal = target(problem("sphere", **CIRCLE))
     sizes = (16, 32, 64)
-    found = [goal.density_on_mesh(n, degree=degree, geometry=max(1, degree), comm=MPI.COMM_WORLD) for n in sizes]
+    found = [project_density(goal, n, degree=degree, geometry=max(1, degree), comm=MPI.COMM_WORLD) for n in sizes]
     errors = [f.error for f in found]
     orders = np.log2(np.divide(errors[:-1], errors[1:]))
     order_table.add("target density, great circle", degree, [2 * np.pi / n for n in sizes], errors, orders)
@@ -39,7 +40,7 @@ def test_order_on_the_great_circle(degree, order_table):
 @pytest.mark.parametrize("degree", [0, 1, 2])
 def test_order_on_the_great_sphere(degree, order_table):
     goal = target(problem("sphere", dimension=4, **SPHERE))
-    found = [goal.density_on_mesh(n, degree=degree, geometry=max(1, degree), comm=MPI.COMM_WORLD) for n in (80, 320, 1280)]
+    found = [project_density(goal, n, degree=degree, geometry=max(1, degree), comm=MPI.COMM_WORLD) for n in (80, 320, 1280)]
     errors = [f.error for f in found]
     orders = np.log2(np.divide(errors[:-1], errors[1:]))
     order_table.add("target density, great sphere", degree, [1, 0.5, 0.25], errors, orders)
@@ -49,24 +50,25 @@ def test_order_on_the_great_sphere(degree, order_table):
 
 def test_faceted_cells_keep_the_mass():
     goal = target(problem("sphere", **CIRCLE))
-    coarse = goal.density_on_mesh(7, degree=1, geometry=1, comm=MPI.COMM_WORLD)
+    coarse = project_density(goal, 7, degree=1, geometry=1, comm=MPI.COMM_WORLD)
     assert integral(coarse) == pytest.approx(1, abs=1e-13)
 
 
 def test_lines_have_no_density():
     goal = target(problem("sphere", attention={"value": np.diag([2.0, 1.0, 0.0]).tolist()}))
     with pytest.raises(ValueError, match="dim E"):
-        goal.density_on_mesh(10)
+        project_density(goal, 10)
 
 
 def test_two_ranks_agree_with_one(mpirun):
     code = """
 import numpy as np
 from mpi4py import MPI
+from solver.projection.galerkin import project_density
 from solver.projection.target import target
 from tests.particles.support import problem
 from tests.projection.test_target_mesh import CIRCLE
-found = target(problem("sphere", **CIRCLE)).density_on_mesh(32, degree=1, comm=MPI.COMM_WORLD)
+found = project_density(target(problem("sphere", **CIRCLE)), 32, degree=1, comm=MPI.COMM_WORLD)
 if MPI.COMM_WORLD.rank == 0:
     print(repr(found.error), repr(found.mass_defect))
 """
