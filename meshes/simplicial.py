@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from scipy.spatial import cKDTree
 from scipy.special import roots_jacobi
 
 from meshes.manifold import Manifold
@@ -102,6 +101,8 @@ class _Tree:
         self.corners = corners
         centres = corners.mean(axis=1)
         self.radius = float(np.linalg.norm(corners - centres[:, None], axis=2).max())
+        from scipy.spatial import cKDTree  # here, because the import is slow and most problems have no mesh file
+
         self.tree = cKDTree(centres)
 
     def nearest(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

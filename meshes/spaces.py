@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from meshes.cells import CellList, curved
 
@@ -63,6 +62,8 @@ def sphere(frequency: int, geometry: int) -> CellList:
 
 def merge_close(points: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
     """Points (m, d) left when those closer than `tolerance` are made one, and (n,) their new numbers."""
+    from scipy.spatial import cKDTree
+
     number = np.arange(len(points))
     pairs = cKDTree(points).query_pairs(tolerance, output_type="ndarray")
     np.minimum.at(number, pairs[:, 1], pairs[:, 0])  # query_pairs sorts each pair

@@ -2,19 +2,86 @@
 
 from __future__ import annotations
 
+import difflib
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import click
 import typer
+import typer.core
 
-from solver.ranks import INTERRUPTED, Termination, run_together
+from solver.errors import RunError
+from solver.ranks import INTERRUPTED, Termination, keep_pipes_harmless, run_together, world
 
-app = typer.Typer(add_completion=False, context_settings={"max_content_width": 110}, rich_markup_mode=None,
-                  pretty_exceptions_enable=False,
-                  help="The mean-field law of transformer tokens at low temperature: as a density on a mesh, as "
-                       "particles, and as a push-forward. What follows -- goes to PETSc's options database.")
+# Commands that need no PETSc: they start faster without, and work where it is not installed.
+LIGHT = {"animate", "check", "doctor", "new", "particles", "problems", "report", "target"}
+
+
+class PlainFormatter(click.HelpFormatter):
+    """Help without the backslash that typer puts before brackets for the sake of rich."""
+
+    def write_dl(self, rows: Sequence[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
+        """A list of names and texts."""
+        super().write_dl([(name, text.replace("\\[", "[")) for name, text in rows], col_max, col_spacing)
+
+
+class PlainContext(click.Context):
+    """A context with that help."""
+
+    formatter_class = PlainFormatter
+
+
+class Commands(typer.core.TyperGroup):
+    """The commands in the order of this file, with whole sentences in the help and a suggestion for a mistyped name."""
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """One row for each command: its first sentence in full."""
+        rows = [(name, " ".join((self.commands[name].help or "").partition("\n\n")[0].split()))
+                for name in self.list_commands(context)]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """A command by its name."""
+        found = super().get_command(context, name)
+        if found is not None:
+            found.context_class = PlainContext
+        return found
+
+    def resolve_command(self, context: click.Context, args: list[str]) -> Any:
+        """As click, but an unknown command is refused with the nearest name."""
+        name = args[0] if args else ""
+        if name and not name.startswith("-") and self.get_command(context, name) is None:
+            near = difflib.get_close_matches(name, self.commands, n=1, cutoff=0.5)
+            hint = f"did you mean '{near[0]}'?" if near else f"must be one of {', '.join(self.commands)}."
+            context.fail(f"No such command '{name}'; {hint}")
+        return super().resolve_command(context, args)
+
+
+app = typer.Typer(cls=Commands, context_settings={"max_content_width": 100, "help_option_names": ["-h", "--help"]},
+                  rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True,
+                  help="The mean-field law of transformer tokens at low temperature: as a density on a mesh, as particles, and "
+                       "as a push-forward. PROBLEM is a problem file or the name of a bundled problem. What follows -- goes "
+                       "to PETSc's options database.")
+
+
+def show_version(asked: bool) -> None:
+    """Print the version and end."""
+    if asked:
+        from solver.runs.provenance import VERSION
+
+        typer.echo(f"coldflow {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(version: Annotated[bool, typer.Option("--version", callback=show_version, is_eager=True,
+                                                  help="Show the version and exit.")] = False) -> None:
+    """What belongs to no command."""
+
 
 ProblemName = Annotated[str, typer.Argument(metavar="PROBLEM", help="A problem file, or the name of a bundled problem.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Run folder; default results/<problem>.")]
@@ -29,7 +96,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="Nothing on the terminal bu
 def compare(problem: ProblemName, out: Out = None, force: Force = False, resume: Resume = False, set_: Set = None,
             quiet: Quiet = False,
             verdict: Annotated[bool, typer.Option(help="Judge agreement with extra, coarser runs.")] = True) -> int:
-    """Density, particles and target, with the Wasserstein distances between all three, and figures."""
+    """Solve for density and particles, and compare both with each other and with the target."""
     from solver.commands.run import run_compare
 
     return run_compare(problem, set_, out, force, resume, quiet, verdict)
@@ -38,7 +105,7 @@ def compare(problem: ProblemName, out: Out = None, force: Force = False, resume:
 @app.command()
 def solve(problem: ProblemName, out: Out = None, force: Force = False, resume: Resume = False, set_: Set = None,
           quiet: Quiet = False) -> int:
-    """The density on its mesh."""
+    """Solve for the density on its mesh."""
     from solver.commands.run import run_side
 
     return run_side("density", problem, set_, out, force, resume, quiet)
@@ -47,7 +114,7 @@ def solve(problem: ProblemName, out: Out = None, force: Force = False, resume: R
 @app.command()
 def particles(problem: ProblemName, out: Out = None, force: Force = False, resume: Resume = False, set_: Set = None,
               quiet: Quiet = False) -> int:
-    """The token system."""
+    """Follow the token system, in any dimension."""
     from solver.commands.run import run_side
 
     return run_side("particles", problem, set_, out, force, resume, quiet)
@@ -55,7 +122,7 @@ def particles(problem: ProblemName, out: Out = None, force: Force = False, resum
 
 @app.command()
 def target(problem: ProblemName, out: Out = None, force: Force = False, set_: Set = None, quiet: Quiet = False) -> int:
-    """Eigen-analysis of V K^T Q, the projection map and the push-forward measure."""
+    """Show the eigen-analysis of V K^T Q, the projection map and the push-forward measure."""
     from solver.commands.inspect import show_target
 
     return show_target(problem, set_, out, force, quiet)
@@ -66,7 +133,7 @@ def sweep(problem: ProblemName,
           over: Annotated[list[str], typer.Option("--over", metavar="KEY=V1,V2,..",
                                                   help="Values of one key; repeat for a product of several.")],
           out: Out = None, force: Force = False, resume: Resume = False, set_: Set = None, quiet: Quiet = False) -> int:
-    """The same comparison for several values of a key, in one table and figure."""
+    """Run the same comparison for several values of a key, in one table and figure."""
     from solver.commands.sweep import run_sweep
 
     return run_sweep(problem, over, set_, out, force, resume, quiet)
@@ -74,7 +141,7 @@ def sweep(problem: ProblemName,
 
 @app.command()
 def report(run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run folder.")]) -> int:
-    """Write report.html for a run folder."""
+    """Write report.html, a run as one page to send or to keep."""
     from solver.commands.inspect import write_run_report
 
     return write_run_report(run_dir)
@@ -82,7 +149,7 @@ def report(run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A ru
 
 @app.command()
 def check(problem: ProblemName, set_: Set = None) -> int:
-    """Validate a problem and print the plan: unknowns, memory, time."""
+    """Validate a problem and print what a run of it would cost."""
     from solver.commands.inspect import show_plan
 
     return show_plan(problem, set_)
@@ -106,7 +173,7 @@ def problems() -> int:
 
 @app.command()
 def doctor() -> int:
-    """Versions, MPI, PETSc, compilers, threads: is this install sound?"""
+    """Examine this installation: versions, MPI, PETSc, compilers, threads."""
     from solver.commands.doctor import examine
 
     return examine()
@@ -116,7 +183,7 @@ def doctor() -> int:
 def bench(what: Annotated[str, typer.Argument(metavar="[attention|density|transport|all]")] = "all",
           out: Annotated[Path | None, typer.Option("--out", help="Folder; default results/bench.")] = None,
           quick: Annotated[bool, typer.Option("--quick", help="Small sizes only.")] = False) -> int:
-    """Throughput of kernels and solvers on this machine, beside the alternatives that are installed."""
+    """Measure the throughput of kernels and solvers on this machine, beside the alternatives that are installed."""
     from solver.commands.bench import run_bench
 
     return run_bench(what, out, quick)
@@ -150,20 +217,44 @@ def dispatch(arguments: list[str]) -> int:
 
 def first_rank() -> bool:
     """Whether this process is rank 0 of its job."""
-    from mpi4py import MPI
+    return world().rank == 0
 
-    return MPI.COMM_WORLD.rank == 0
+
+def start_petsc(arguments: list[str]) -> None:
+    """Start PETSc with the user's options.
+
+    Raises:
+        RunError: it is not installed.
+    """
+    try:
+        import petsc4py
+    except ImportError:
+        raise RunError("the density needs dolfinx and petsc4py, which are not installed; "
+                       f"{', '.join(sorted(LIGHT))} work without") from None
+    petsc4py.init(["coldflow", *arguments])
+    keep_pipes_harmless()
+
+
+def is_light(arguments: list[str]) -> bool:
+    """Whether these arguments lead to no use of PETSc: help, completion, or one of the `LIGHT` commands."""
+    return not arguments or arguments[0].startswith("-") or arguments[0] in LIGHT or not {"-h", "--help"}.isdisjoint(arguments)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the console script; ends the process with the exit codes that the README lists."""
     own, petsc = split_petsc(sys.argv[1:] if arguments is None else arguments)
-    import petsc4py
-
-    petsc4py.init(["coldflow", *petsc])
-    from mpi4py import MPI
-
+    if "_COLDFLOW_COMPLETE" in os.environ:  # the shell asks for completions
+        app(args=own, prog_name="coldflow")
+    comm = world()
+    if comm.rank > 0 and is_light(own):
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (the help and the version are printed by click, on every rank)
     Termination.listen()
-    code = run_together(lambda: dispatch(own), MPI.COMM_WORLD)
+
+    def work() -> int:
+        if petsc or not is_light(own):
+            start_petsc(petsc)
+        return dispatch(own)
+
+    code = run_together(work, comm)
     sys.stdout.flush()
     sys.exit(code)

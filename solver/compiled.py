@@ -164,4 +164,9 @@ def threads() -> int:
             return 1
     if (wanted := os.environ.get("OMP_NUM_THREADS", "")).isdigit() and int(wanted) > 1:
         return int(wanted)
+    return usable_cores()
+
+
+def usable_cores() -> int:
+    """Processors this process may run on; all of the machine's where the system does not say (macOS)."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -16,6 +16,53 @@ FAILED, BAD_INPUT, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 GRACE_SECONDS = 5.0
 
 
+class Serial:
+    """One process where mpi4py is not installed: the calls of a communicator that commands without a mesh make."""
+
+    rank, size = 0, 1
+
+    def bcast(self, value: Any, root: int = 0) -> Any:
+        """The value itself."""
+        return value
+
+    def gather(self, value: Any, root: int = 0) -> list[Any]:
+        """The value of the only rank."""
+        return [value]
+
+    def allgather(self, value: Any) -> list[Any]:
+        """The value of the only rank."""
+        return [value]
+
+    def allreduce(self, value: Any, op: Any = None) -> Any:
+        """The value itself, whatever the operation."""
+        return value
+
+    def barrier(self) -> None:
+        """Nobody to wait for."""
+
+    def Dup(self) -> Serial:  # noqa: N802  (mpi4py's name)
+        """The same."""
+        return self
+
+    def Free(self) -> None:  # noqa: N802
+        """Nothing to free."""
+
+
+def world() -> Any:
+    """The communicator of all ranks; one process alone where mpi4py is not installed."""
+    try:
+        from mpi4py import MPI
+    except ImportError:
+        return Serial()
+    return MPI.COMM_WORLD
+
+
+def keep_pipes_harmless() -> None:
+    """Undo PETSc's handler of SIGPIPE: a reader that has gone is an error of one print, not the end of the job."""
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+
+
 class Termination:
     """Whether the job was told to end: by Ctrl-C, or by SIGTERM, which batch systems send when its time is up.
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from scipy.stats import qmc
 
 from meshes.manifold import Manifold
 from problems.errors import ProblemError
@@ -77,6 +76,8 @@ class InitialLaw:
 
 def sobol_points(n: int, dimension: int, seed: int) -> np.ndarray:
     """The first n points (n, dimension) of a scrambled Sobol sequence, in the open unit cube."""
+    from scipy.stats import qmc  # here, because the import takes a third of a second
+
     engine = qmc.Sobol(dimension, scramble=True, bits=53, seed=np.random.default_rng(seed))
     # Drawn in a full power of two, the only lengths at which the sequence is balanced (and scipy does not warn).
     return _open(engine.random_base2(max(n - 1, 0).bit_length())[:n])

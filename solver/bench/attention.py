@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 from mpi4py import MPI
-from rich.console import Console
-from rich.table import Table
 
 from problems.attention import Head, Weights
 from solver.attention import Attention
 from solver.attention.kernels import library
+from solver.runs.console import TerminalTable, make_console
 
 Array = np.ndarray
 KERNEL_COLUMNS = ("dimension", "kernel", "tokens", "ns/pair", "Mpairs/s", "dense is faster by")
@@ -166,12 +165,10 @@ def plot(path: Path, curves: dict[str, tuple[Array, Array]]) -> None:
 
 
 def show(title: str, columns: Sequence[str], rows: list[dict[str, Any]]) -> None:
-    table = Table(title=title, title_justify="left", box=None)
-    for name in columns:
-        table.add_column(name, justify="right")
+    table = TerminalTable(title, columns, keys=3)
     for row in rows:
-        table.add_row(*(f"{row[name]:.3g}" if isinstance(row[name], float) else str(row[name]) for name in columns))
-    Console(width=max(Console().width, 130)).print(table)
+        table.add(*(f"{row[name]:.3g}" if isinstance(row[name], float) else str(row[name]) for name in columns))
+    table.print(make_console())
 
 
 def write(path: Path, columns: Sequence[str], rows: list[dict[str, Any]]) -> None:

@@ -13,11 +13,10 @@ import dolfinx.fem.petsc
 import numpy as np
 import ufl
 from mpi4py import MPI
-from rich.table import Table
 
 from problems.problem import read_problem
 from solver.density.operator import DensityOperator
-from solver.runs.progress import rank_console
+from solver.runs.console import TerminalTable, make_console
 
 CELLS = 20_000
 SHORT = ("mesh", "p", "unknowns", "rhs", "frozen", "limiter", "bytes", "GB/s", "copy", "UFL")  # for the terminal
@@ -48,12 +47,10 @@ def run(out: Path, quick: bool = False, *, cells: int | None = None, comm: MPI.C
     if comm.rank == 0:
         title = f"Transport on the sphere, {cells} cells, {comm.size} rank{'s' * (comm.size > 1)}\n" \
                 "rhs, frozen, limiter, UFL: million unknowns/s and core; GB/s: of the right-hand side; copy: of memory"
-        table = Table(title=title, title_justify="left", title_style="dim", box=None)
-        for name in SHORT:
-            table.add_column(name, justify="right", no_wrap=True)
+        table = TerminalTable(title, SHORT, keys=2)
         for row in rows:
-            table.add_row(*(f"{row[name]:.1f}" if isinstance(row[name], float) else str(row[name]) for name in COLUMNS))
-        rank_console(comm).print(table)
+            table.add(*(f"{row[name]:.1f}" if isinstance(row[name], float) else str(row[name]) for name in COLUMNS))
+        table.print(make_console())
         with (Path(out) / "density.csv").open("w", newline="") as stream:
             writer = csv.DictWriter(stream, COLUMNS)
             writer.writeheader()

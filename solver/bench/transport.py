@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 from mpi4py import MPI
-from rich.table import Table
 
 from meshes.manifold import sphere
-from solver.runs.progress import rank_console
+from solver.runs.console import TerminalTable, make_console
 from solver.wasserstein.distance import distance
 from solver.wasserstein.measure import Measure
 
@@ -38,12 +37,10 @@ def run(out: Path, quick: bool = False) -> list[dict[str, Any]]:
         return []
     cases = QUICK if quick else CASES
     rows = [measure(d, p, count) for d, counts in cases for count in counts for p in (1, 2)]
-    table = Table(title="Transport distances between random measures", title_justify="left", box=None)
-    for name in COLUMNS:
-        table.add_column(name, justify="right", no_wrap=True)
+    table = TerminalTable("Transport distances between random measures", COLUMNS, keys=3)
     for row in rows:
-        table.add_row(*(f"{row[name]:.3g}" if isinstance(row[name], float) else str(row[name]) for name in COLUMNS))
-    rank_console(MPI.COMM_WORLD).print(table)
+        table.add(*(f"{row[name]:.3g}" if isinstance(row[name], float) else str(row[name]) for name in COLUMNS))
+    table.print(make_console())
     with (Path(out) / "transport.csv").open("w", newline="") as stream:
         writer = csv.DictWriter(stream, COLUMNS)
         writer.writeheader()

@@ -6,7 +6,7 @@ import importlib
 from pathlib import Path
 
 from problems import ProblemError
-from solver.commands.common import world
+from solver.ranks import world
 
 PARTS = {"attention": "solver.bench.attention", "density": "solver.bench.density", "transport": "solver.bench.transport"}
 

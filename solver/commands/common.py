@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from problems import Problem, ProblemError, load
-
-
-def world() -> Any:
-    """The communicator of all ranks."""
-    from mpi4py import MPI
-
-    return MPI.COMM_WORLD
+from solver.ranks import world
 
 
 def parse_set(settings: Sequence[str] | None) -> dict[str, str]:
@@ -56,24 +47,6 @@ def load_shared(name: str, settings: Sequence[str] | None, extra: dict[str, str]
 def run_path(problem: Problem, out: Path | None) -> Path:
     """The run folder: `--out`, or results/<problem>."""
     return out if out is not None else Path("results") / problem.name
-
-
-def table(title: str, columns: Iterable[str]) -> Table:
-    """An empty table in the style of all commands; numbers are right-aligned."""
-    made = Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=None, pad_edge=False)
-    for i, name in enumerate(columns):
-        made.add_column(name, justify="left" if i == 0 and name == "" else "right", no_wrap=True)
-    return made
-
-
-def lines(console: Console | None, pairs: Iterable[tuple[str, str]]) -> None:
-    """`label  text` lines with aligned texts."""
-    if console is None:
-        return
-    pairs = list(pairs)
-    width = max((len(label) for label, _ in pairs), default=0)
-    for label, text in pairs:
-        console.print(f"[dim]{label:{width}s}[/dim]  {text}", highlight=False, soft_wrap=True)
 
 
 def number_text(value: Any) -> str:

@@ -8,8 +8,11 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+from rich.markup import escape
 
-from solver.commands.common import table, world
+from solver.compiled import usable_cores
+from solver.ranks import keep_pipes_harmless, world
+from solver.runs.console import TerminalTable, print_pairs
 from solver.runs.progress import rank_console
 from solver.runs.provenance import package_versions
 
@@ -17,9 +20,8 @@ from solver.runs.provenance import package_versions
 def check_dolfinx() -> str:
     """A mesh on all ranks, with ghosts."""
     import dolfinx
-    from packaging.version import Version
 
-    if Version(dolfinx.__version__) < Version("0.9"):
+    if tuple(map(int, dolfinx.__version__.split(".")[:2])) < (0, 9):
         raise RuntimeError(f"dolfinx {dolfinx.__version__} is too old, 0.9 or later is needed")
     mesh = dolfinx.mesh.create_unit_square(world(), 4, 4)
     return f"{dolfinx.__version__}, {mesh.topology.index_map(2).size_global} cells over {world().size} ranks"
@@ -31,6 +33,7 @@ def check_petsc() -> str:
 
     if PETSc.ScalarType != np.float64:
         raise RuntimeError(f"PETSc's scalar is {PETSc.ScalarType.__name__}, real float64 is needed")
+    keep_pipes_harmless()  # PETSc has been started just now
     vector = PETSc.Vec().createMPI(8 * world().size)
     vector.set(1.0)
     if abs(vector.norm() ** 2 - 8 * world().size) > 1e-12:
@@ -82,7 +85,7 @@ def check_forms() -> str:
 def check_threads() -> str:
     """Threads per rank against the cores this job may use."""
     threads = os.environ.get("OMP_NUM_THREADS", "unset")
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     if world().size > 1 and threads != "1":
         raise RuntimeError(f"OMP_NUM_THREADS is {threads}; set it to 1 when running under mpirun")
     return f"{cores} cores, {world().size} ranks, OMP_NUM_THREADS {threads}"
@@ -99,26 +102,32 @@ CHECKS: dict[str, Callable[[], str]] = {
     "MPI": check_mpi, "PETSc": check_petsc, "dolfinx": check_dolfinx, "form compiler": check_forms,
     "kernels": check_kernels, "threads": check_threads, "ADIOS2": check_adios2,
 }
+MARKS = {"ok": "[green]ok[/green]", "missing": "[yellow]missing[/yellow]", "FAILED": "[red]FAILED[/red]"}
 
 
 def examine() -> int:
-    """Run every check on all ranks; exit code 1 when one fails."""
-    comm, console = world(), rank_console(world())
-    made = table("coldflow doctor", ["", "state"])
-    made.add_column("", justify="left", overflow="fold", no_wrap=False)
-    sound = True
+    """Run every check on all ranks; exit code 1 when one fails. What is not installed is said, and is no failure: tokens and
+    the target need no MPI, PETSc or dolfinx."""
+    comm = world()
+    made = TerminalTable("coldflow doctor", ["", "state", " "], sentences=[" "], keys=2)
+    states = []
     for name, test in CHECKS.items():
         try:
-            state, words = True, test()
+            found = "ok", test()
+        except ImportError as error:
+            found = "missing", f"{error.name or error} is not installed"
         except Exception as error:
-            state, words = False, f"{type(error).__name__}: {error}"
-        states = comm.allgather((state, words))
-        failed = next((f"rank {rank}: {text}" for rank, (ok, text) in enumerate(states) if not ok), None)
-        sound = sound and failed is None
-        made.add_row(name, "[green]ok[/green]" if failed is None else "[red]FAILED[/red]", failed or words)
+            found = "FAILED", f"{type(error).__name__}: {error}"
+        everywhere = comm.allgather(found)
+        state, words = next(((s, f"rank {rank}: {text}") for rank, (s, text) in enumerate(everywhere) if s != "ok"), found)
+        states.append(state)
+        made.add(name, MARKS[state], escape(words.removeprefix("rank 0: ") if comm.size == 1 else words))
+    console = rank_console(comm)
     if console:
-        console.print(made)
-        versions = package_versions()
-        console.print("[dim]" + ", ".join(f"{name} {value}" for name, value in versions.items()) + "[/dim]",
-                      soft_wrap=True)
-    return 0 if sound else 1
+        made.print(console)
+        versions = [("versions", ", ".join(f"{name} {value}" for name, value in package_versions().items()))]
+        if "missing" in states:
+            versions.insert(0, ("without them", "the density cannot be solved for: compare, solve, mesh and bench need them; "
+                                                "particles, target and check do not"))
+        print_pairs(console, versions)
+    return 1 if "FAILED" in states else 0

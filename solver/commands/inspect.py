@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from rich.markup import escape
 
 from problems import ProblemError, bundled, dumps
-from solver.commands.common import lines, load_shared, run_path, table, world
+from solver.commands.common import load_shared, run_path
+from solver.ranks import world
+from solver.runs.console import TerminalTable, print_pairs
 from solver.runs.progress import rank_console
 
 
@@ -15,11 +18,10 @@ def list_problems() -> int:
     """The bundled problems with their titles."""
     console = rank_console(world())
     if console:
-        made = table("Bundled problems", [""])
-        made.add_column("title", justify="left")
+        made = TerminalTable("Bundled problems", ["name", "title"], sentences=["title"])
         for name, title in bundled():
-            made.add_row(name, title)
-        console.print(made)
+            made.add(name, escape(title))
+        made.print(console)
         console.print("[dim]coldflow compare NAME runs one; coldflow check NAME shows it in full[/dim]")
     return 0
 
@@ -30,7 +32,7 @@ def show_plan(name: str, settings: list[str] | None) -> int:
     from solver.commands.plan import plan
 
     problem = load_shared(name, settings)
-    lines(rank_console(world()), [*describe(problem), *plan(problem)])
+    print_pairs(rank_console(world()), [*describe(problem), *plan(problem)])
     return 0
 
 
@@ -48,7 +50,7 @@ def show_mesh(name: str, settings: list[str] | None, out: Path | None, force: bo
     if comm.rank == 0:
         folder.mkdir(parents=True, exist_ok=True)
     comm.barrier()
-    lines(rank_console(comm, quiet), mesh_report(density_mesh(problem, comm), folder))
+    print_pairs(rank_console(comm, quiet), mesh_report(density_mesh(problem, comm), folder))
     return 0
 
 
@@ -63,7 +65,7 @@ def show_target(name: str, settings: list[str] | None, out: Path | None, force: 
     console = rank_console(comm, quiet)
     found = target(problem)
     if console:
-        console.print(f"[bold]{problem.title}[/bold]", highlight=False)
+        console.print(f"[bold]{escape(problem.title)}[/bold]", highlight=False)
         for line in found.words:
             console.print(line, highlight=False, soft_wrap=True)
     path = run_path(problem, out)

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.markup import escape
 
-from solver.commands.common import lines, load_shared, run_path, table, world
+from solver.commands.common import load_shared, run_path
+from solver.ranks import world
+from solver.runs.console import TerminalTable, print_pairs
 from solver.runs.history import History
 from solver.runs.progress import rank_console
 
@@ -24,7 +27,7 @@ def run_compare(name: str, settings: list[str] | None, out: Path | None, force: 
     folder = run_path(problem, out)
     console = rank_console(world(), quiet)
     if console:
-        console.print(f"[bold]{problem.title}[/bold]", highlight=False)
+        console.print(f"[bold]{escape(problem.title)}[/bold]", highlight=False)
     found = compare(problem, out=folder, force=force, resume=resume, quiet=quiet, verdict=verdict)
     if console:
         show_comparison(console, found, folder)
@@ -37,8 +40,9 @@ def run_compare(name: str, settings: list[str] | None, out: Path | None, force: 
 
 
 def chosen_outputs(count: int, marked: set[int]) -> list[int]:
-    """Indices of the outputs shown on the terminal: evenly spread, and the marked ones."""
-    return sorted({round(i) for i in np.linspace(0, count - 1, min(count, SHOWN))} | marked)
+    """Indices of the outputs shown on the terminal: every k-th, the last, and the marked ones."""
+    stride = max(1, -(-(count - 1) // (SHOWN - 1)))
+    return sorted({*range(0, count, stride), count - 1} | marked)
 
 
 def number(value: float | None) -> str:
@@ -51,7 +55,7 @@ def show_comparison(console: Any, found: Any, folder: Path) -> None:
     rows, verdicts = found.rows, found.verdict.rows
     has_target = any("w2_density_target" in row for row in rows)
     to_target = ["W1 density\nto target", "W2 density\nto target", "W2 particles\nto target"] if has_target else []
-    made = table("Distances", ["t", *to_target, "W2 density\nto particles", "noise\nfloor", "verdict"])
+    made = TerminalTable("Distances", ["t", *to_target, "W2 density\nto particles", "noise\nfloor", "verdict"])
     best = {int(np.nanargmin(found.column(f"w{p}_density_target"))) for p in (1, 2)} if has_target else set()
     for i in chosen_outputs(len(rows), best):
         row, judged = rows[i], verdicts[i]
@@ -60,9 +64,9 @@ def show_comparison(console: Any, found: Any, folder: Path) -> None:
             cells += [number(row.get(key)) for key in ("w1_density_target", "w2_density_target",
                                                        "w2_particles_target")]
         floor = number(judged.get("noise_floor"))
-        made.add_row(*cells, number(row["w2_density_particles"]), floor, judged["verdict"],
+        made.add(*cells, number(row["w2_density_particles"]), floor, judged["verdict"],
                      style="bold" if i in best else "")
-    console.print(made)
+    made.print(console)
     facts = []
     for p in (1, 2):
         closest = found.summary.get(f"closest_w{p}_density")
@@ -76,18 +80,18 @@ def show_comparison(console: Any, found: Any, folder: Path) -> None:
     facts.append(("mass", f"1 to {np.abs(mass - 1).max():.1e}; minimum {found.density.column('minimum').min():.3g}"))
     facts.append(("verdict", f"{'agree' if found.verdict.agree else 'DISAGREE'} ({found.verdict.reason})"))
     facts.append(("results", f"{folder}/comparison.csv, {folder}/figures/"))
-    lines(console, facts)
+    print_pairs(console, facts)
 
 
 def show_history(console: Any, title: str, history: History, names: list[str], folder: Path) -> None:
     """Table of chosen diagnostics at chosen outputs."""
     names = [n for n in names if np.isfinite(history.column(n)).any()]
-    made = table(title, ["t", "step", *names])
+    made = TerminalTable(title, ["t", "step", *names])
     for i in chosen_outputs(len(history.times), set()):
         row = history.rows[i]
-        made.add_row(f"{row['time']:.4g}", str(row["step"]), *(f"{row[n]:.6g}" for n in names))
-    console.print(made)
-    lines(console, [("results", str(folder))])
+        made.add(f"{row['time']:.4g}", str(row["step"]), *(f"{row[n]:.6g}" for n in names))
+    made.print(console)
+    print_pairs(console, [("results", str(folder))])
 
 
 def run_side(side: str, name: str, settings: list[str] | None, out: Path | None, force: bool, resume: bool,
@@ -103,7 +107,7 @@ def run_side(side: str, name: str, settings: list[str] | None, out: Path | None,
     context = open_run(problem, out=folder, force=force, resume=resume, quiet=quiet,
                        command="solve" if is_density else "particles")
     if context.console:
-        context.console.print(f"[bold]{problem.title}[/bold]", highlight=False)
+        context.console.print(f"[bold]{escape(problem.title)}[/bold]", highlight=False)
     history = run_alone(context, side)
     if is_density and context.folder.writes:
         draw_density(context.folder.path / "figures", problem, history)

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from problems import ProblemError
-from solver.commands.common import lines, load_shared, number_text, table, world
+from solver.commands.common import load_shared, number_text
+from solver.ranks import world
+from solver.runs.console import TerminalTable, print_pairs
 from solver.runs.progress import rank_console
 
 COLUMNS = ["closest_w1", "closest_w1_time", "closest_w2", "closest_w2_time", "w2_density_particles_max", "verdict"]
@@ -66,11 +68,11 @@ def run_sweep(name: str, over: list[str], settings: list[str] | None, out: Path 
         curves[label] = (np.array([row["time"] for row in found.rows]), found.column("w2_density_target"))
     write_sweep(base, list(values), rows, curves, problems[0].title)
     if console:
-        made = table("Sweep", [*values, *COLUMNS])
+        made = TerminalTable("Sweep", [*values, *COLUMNS])
         for row in rows:
-            made.add_row(*(number_text(row[key]) for key in [*values, *COLUMNS]))
-        console.print(made)
-        lines(console, [("results", f"{base}/sweep.csv, {base}/figures/sweep.png")])
+            made.add(*(number_text(row[key]) for key in [*values, *COLUMNS]))
+        made.print(console)
+        print_pairs(console, [("results", f"{base}/sweep.csv, {base}/figures/sweep.png")])
     return code
 
 

@@ -25,6 +25,7 @@ from solver.particles.layout import Layout
 from solver.particles.noise import standard_normal
 from solver.particles.sampling import initial_tokens
 from solver.particles.snapshot import ParticleSnapshot, ParticleStatistics, ParticleStep
+from solver.ranks import world
 
 Array = NDArray[np.float64]
 
@@ -51,9 +52,7 @@ class ParticleSolver:
 
     def __init__(self, problem: Problem, comm: Any = None, *, tokens: tuple[Array, Array] | None = None):
         if comm is None:
-            from mpi4py import MPI
-
-            comm = MPI.COMM_WORLD
+            comm = world()
         self.problem, self.comm, settings = problem, comm, problem.particles
         points, masses = initial_tokens(problem) if tokens is None else tokens
         points = np.array(points, float, ndmin=3)

@@ -5,7 +5,6 @@ Only rank 0 speaks. The bar is closed in every case, since an open one aborts an
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,8 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from solver.runs.console import make_console
 
 PLAIN_LINE_SECONDS = 10.0
 
@@ -92,4 +93,4 @@ def rank_console(comm: Any, quiet: bool = False) -> Console | None:
     """
     if comm.rank != 0 or quiet:
         return None
-    return Console(file=sys.stdout, highlight=False, force_terminal=False if comm.size > 1 else None)
+    return make_console(terminal=False if comm.size > 1 else None)

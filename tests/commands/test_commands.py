@@ -126,6 +126,7 @@ def test_report_refuses_other_folders(tmp_path):
     (["solve", "misaligned_circle", "--set", "beta"], "--set"),
     (["compare"], "PROBLEM"),
     (["frobnicate"], "frobnicate"),
+    (["compar", "misaligned_circle"], "did you mean 'compare'?"),
     (["solve", "misaligned_circle", "--frob"], "--frob"),
     (["sweep", "misaligned_circle", "--over", "attention.beta"], "--over"),
     (["bench", "everything"], "attention"),
@@ -226,3 +227,56 @@ def test_petsc_options_follow_two_dashes(tmp_path):
     done = coldflow("solve", "misaligned_circle", *SMALL, "--out", tmp_path / "p", "--", "-density_ts_type", "nonsense")
     assert done.returncode == 2, (done.stdout, done.stderr)
     assert "nonsense" in done.stderr and done.stderr.strip().count("\n") == 0
+
+
+def test_version_and_help_in_whole_sentences():
+    assert coldflow("--version").stdout.startswith("coldflow ")
+    short, long = coldflow("-h"), coldflow("--help")
+    assert short.returncode == 0 and short.stdout == long.stdout
+    assert long.stdout.count("...") == 1 and "--install-completion" in long.stdout
+    assert "[required]" in coldflow("compare", "-h").stdout and "\\[" not in coldflow("compare", "-h").stdout
+
+
+WITHOUT = """
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("petsc4py", "mpi4py", "dolfinx", "basix", "ufl", "ffcx"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+from solver.cli import main
+main(sys.argv[1:])
+"""
+
+
+def without_petsc(*arguments):
+    return subprocess.run([sys.executable, "-c", WITHOUT, *map(str, arguments)], capture_output=True, text=True, cwd=ROOT,
+                          env=environment(), timeout=240, stdin=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    (["check", "misaligned_circle"], "6144 tokens"),
+    (["problems"], "misaligned_circle"),
+    (["doctor"], "missing"),
+    (["target", "misaligned_circle", "--out", "FOLDER"], "0.500000"),
+    (["particles", "misaligned_circle", *SMALL, "--out", "FOLDER"], "energy"),
+    (["report", "FOLDER"], "RUN_DIR"),
+    (["compare", "misaligned_circle", "--out", "FOLDER"], "dolfinx"),
+])
+def test_commands_without_a_mesh_need_no_petsc(arguments, said, tmp_path):
+    done = without_petsc(*(str(tmp_path / "run") if a == "FOLDER" else a for a in arguments))
+    assert done.returncode == {"report": 2, "compare": 1}.get(arguments[0], 0), done.stderr
+    assert said in done.stdout + done.stderr and "Traceback" not in done.stderr
+    if arguments[0] == "particles":
+        assert len(rows(tmp_path / "run" / "particles.csv")) == 3
+
+
+@pytest.mark.parametrize("command", ["problems", "doctor"])
+def test_a_reader_that_leaves_early_is_no_error(command):
+    process = subprocess.Popen([sys.executable, "-u", "-m", "solver", command], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               cwd=ROOT, env=environment(), text=True)
+    process.stdout.close()
+    message = process.stderr.read()
+    assert process.wait(timeout=60) == 0 and message == ""
