@@ -88,8 +88,8 @@ class TerminalTable:
             too_wide = sum(self.width(i) + GAP for i in block) - GAP > console.width  # then letters go to the next line
             for i in block:
                 text = self.columns[i] in self.sentences
-                made.add_column(self.columns[i], justify="left" if text or self.left(i) else "right", no_wrap=not (text or too_wide),
-                                overflow="fold")
+                made.add_column(self.columns[i], justify="left" if text or self.left(i) else "right",
+                                no_wrap=not (text or too_wide), overflow="fold")
             for cells, style in self.rows:
                 made.add_row(*(cells[i] for i in block), style=style)
             console.print(made)

@@ -12,7 +12,7 @@ import numpy as np
 from rich.console import Console
 
 from problems import Problem, dumps
-from solver.ranks import Termination
+from solver.ranks import Termination, world
 from solver.runs.distances import TargetDistance
 from solver.runs.folder import RunFolder
 from solver.runs.history import History
@@ -55,9 +55,7 @@ def open_run(problem: Problem, *, comm: MPI.Comm | None = None, out: str | Path 
         ProblemError: the folder cannot be used.
     """
     if comm is None:
-        from mpi4py import MPI
-
-        comm = MPI.COMM_WORLD
+        comm = world()
     folder = None
     if out is not None:
         folder = RunFolder(out, comm, dumps(problem), force=force, resume=resume)

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import datetime
-import importlib
+import importlib.metadata
 import os
 import platform
 import socket
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 VERSION = "0.1.0"
-PACKAGES = ("dolfinx", "basix", "ufl", "ffcx", "petsc4py", "mpi4py", "numpy", "scipy", "cffi", "meshio", "ot", "h5py",
-            "matplotlib")
+# Module -> name under which it is installed.
+PACKAGES = {"dolfinx": "fenics-dolfinx", "basix": "fenics-basix", "ufl": "fenics-ufl", "ffcx": "fenics-ffcx",
+            "petsc4py": "petsc4py", "mpi4py": "mpi4py", "numpy": "numpy", "scipy": "scipy", "cffi": "cffi", "meshio": "meshio",
+            "ot": "POT", "h5py": "h5py", "matplotlib": "matplotlib"}
 
 
 def package_versions() -> dict[str, str]:
-    """Version of every package a result depends on; 'missing' where one cannot be imported."""
+    """Version of every package a result depends on, 'missing' where one is not installed; none is imported for it."""
     versions = {"coldflow": VERSION, "python": platform.python_version()}
-    for name in PACKAGES:
+    for module, name in PACKAGES.items():
         try:
-            versions[name] = str(getattr(importlib.import_module(name), "__version__", "unknown"))
-        except ImportError:
-            versions[name] = "missing"
+            versions[module] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[module] = str(getattr(sys.modules.get(module), "__version__", "missing"))
     return versions
 
 
