@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# sbatch docker/slurm.sh PROBLEM [OPTIONS]    a comparison on one node, which goes on by itself after each time limit
+#
+# Change the lines below to your site's partitions and limits. COLDFLOW is how your site starts the command on many ranks: by
+# Open MPI of an installation, or from the image of docker/coldflow.def.
+#SBATCH --job-name=coldflow
+#SBATCH --nodes=1
+#SBATCH --ntasks=16
+#SBATCH --cpus-per-task=1
+#SBATCH --time=12:00:00
+#SBATCH --signal=B:TERM@300
+#SBATCH --requeue
+#SBATCH --open-mode=append
+set -uo pipefail
+
+problem=$1
+shift
+# A file's own name, without folder and ending, is the name of its run.
+name=$(basename "$problem" .toml)
+out=${COLDFLOW_OUT:-results/$name}
+command=${COLDFLOW:-mpirun -n ${SLURM_NTASKS:-1} coldflow}
+export OMP_NUM_THREADS=1
+
+# Slurm signals this script alone: pass it on, and wait until the run has written its checkpoint.
+$command compare "$problem" --out "$out" --resume "$@" &
+run=$!
+stopped=
+trap 'stopped=1; kill -TERM "$run" 2> /dev/null' TERM
+wait "$run"
+code=$?
+while kill -0 "$run" 2> /dev/null; do wait "$run"; code=$?; done
+
+echo "coldflow ended with exit code $code"
+# 143: stopped by the signal; 3: by coldflow's own time limit. Anything else is the end, well or not.
+if { [ -n "$stopped" ] && [ "$code" = 143 ]; } || [ "$code" = 3 ]; then
+    [ -z "${SLURM_JOB_ID:-}" ] || scontrol requeue "$SLURM_JOB_ID"
+fi
+exit "$code"
