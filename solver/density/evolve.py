@@ -10,7 +10,7 @@ import numpy as np
 from mpi4py import MPI
 from petsc4py import PETSc
 
-from solver.density.implicit import attach, linear_solver
+from solver.density.implicit import ImplicitTerms, attach, linear_solver
 from solver.density.operator import DensityOperator
 from solver.density.schemes import ADAPTIVE, configure, options_of, step_bounds
 from solver.density.snapshot import DensitySnapshot
@@ -21,6 +21,9 @@ SAFETY = 0.9  # of the positivity and stability bounds, if the problem does not 
 ACCURATE = 0.1  # a step is at most this over the strength of attention, also where tokens hardly move
 SMALLEST = 1e-10  # of the time to the next output: steps below it mean that the run cannot go on
 DRIFT = 2e-13  # largest relative change of mass in one step that is rounding: Runge-Kutta weights, averages of -1e-17 set to 0
+# Types that estimate their error from earlier states: limiting the state between two steps would look like an error to them, and
+# their steps would never grow again. They carry the density as the scheme leaves it; what is handed out is limited.
+REMEMBERING = ("bdf", "theta")
 ROUNDING = 1e-13  # averages this far below zero, relative to the largest density, are rounding
 
 
@@ -58,6 +61,8 @@ class DensitySolver:
         self.problem, self.comm, self.options_prefix = problem, comm, options_prefix
         self.operator = operator if operator is not None else DensityOperator(problem, comm)
         self.time, self.step, self.rejected = 0.0, 0, 0
+        self.remembers = False
+        self.implicit: ImplicitTerms | None = None
         self.state = self.operator.create_vector()
         self.state.array[:] = self.operator.initial()
         self.total_mass = self.operator.mass(self.state.array)
@@ -70,6 +75,7 @@ class DensitySolver:
         options = options_of(options_prefix, problem.density.integrator)
         configure(self.ts, problem.density.integrator, options_prefix, linear_solver(self.state.getSize(), options))
         self.implicit = attach(self.ts, self.operator, lambda: self.time)
+        self.remembers = self.ts.getType() in REMEMBERING
         self.radius, self.nu = step_bounds(self.ts, options, self.operator.geometry.reference)
         self.chooses = options.get("ts_adapt_type", "basic" if self.ts.getType() in ADAPTIVE else "none") != "none"
         self.ts.setSolution(self.state)
@@ -118,7 +124,15 @@ class DensitySolver:
 
     def snapshot(self) -> DensitySnapshot:
         """The present density, copied."""
-        return DensitySnapshot(self.operator, self.state.array.copy(), self.time, self.step)
+        return DensitySnapshot(self.operator, self.admissible(), self.time, self.step)
+
+    def admissible(self) -> np.ndarray:
+        """A copy of the unknowns, non-negative and of the mass of the start; collective."""
+        state = self.state.array.copy()
+        if self.remembers and self.implicit is not None:
+            self.implicit.repair(state, self.total_mass)
+            self.operator.limit_state(state)
+        return state
 
     def state_dict(self) -> dict[str, Any]:
         """All a restart needs, on any number of ranks: coefficients (cells, n) in canonical order, the same on every rank."""
@@ -153,6 +167,9 @@ class DensitySolver:
         The scheme conserves mass but for the last digit of the Runge-Kutta weights, which do not add up to one exactly: that
         drift, 1e-16 a step and always the same way, is taken out. Anything larger than rounding stays to be seen.
         """
+        if self.remembers:
+            _, self.minimum, mass, self._top = self.operator.limit_state(self.admissible())
+            return mass, self.minimum
         _, minimum, mass, self._top = self.operator.limit_state(self.state.array)
         self.minimum = minimum
         if 0.0 < abs(mass / self.total_mass - 1.0) <= DRIFT:
@@ -192,6 +209,8 @@ class DensitySolver:
                 raise RunError(f"PETSc's {self.ts.getType()} step failed: {str(error).splitlines()[-1].strip()}", step=self.step,
                                time=start) from None
             done = self.ts.getTime() - start
+            if self.remembers:
+                break
             if self.implicit is not None:
                 self.implicit.repair(self.state.array, self.total_mass)
             lowest = self.operator.lowest_average(self._lowest, self.state.array)

@@ -1,0 +1,112 @@
+"""What must hold of every path: exit codes, mass, sign, complete tables, a quiet terminal, and a `check` that told the truth."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from solver.runs.tables import read_columns
+from tests.paths.table import SPACES, has_density
+
+NOISE = re.compile(r"Warning|Traceback|PETSC ERROR|\bnan\b")
+SIDES = {"solve": "diagnostics.csv", "particles": "particles.csv"}
+OUTPUTS = 4
+IMPLICIT_MASS, ROUND_OFF = 1e-10, 1e-12
+
+
+def expected(path: Mapping[str, str], command: str) -> int:
+    """The exit code of a command: bad input where a path has no density."""
+    dense = {"mesh": SPACES[path["space"]][1], "solve": has_density(path), "compare": has_density(path)}
+    if command == "stop":
+        return 130
+    return 0 if dense.get(command, True) else 2
+
+
+def findings(result: Mapping[str, Any]) -> Iterator[str]:
+    """Everything wrong with one walked path, in words."""
+    path, folder, commands = result["path"], Path(result["folder"]), result["commands"]
+    for command, found in commands.items():
+        code = expected(path, command)
+        allowed = (0, 1) if command == "compare" and code == 0 else (code,)  # a verdict on so small meshes may be open
+        if found["exit"] not in allowed:
+            yield f"{command} ended with {found['exit']} instead of {code}: {found['err'].strip()[-300:]}"
+            continue
+        if found["exit"] == 1 and "not resolved" not in found["err"] + found["out"]:
+            yield f"{command} disagrees: {found['err'].strip()[-300:]}"
+        if found["exit"] == 0 and found["err"].strip():
+            yield f"{command} wrote to stderr: {found['err'].strip()[:300]}"
+        if found["exit"] == 2 and len(found["err"].strip().splitlines()) != 1:
+            yield f"{command} refused in {len(found['err'].strip().splitlines())} lines: {found['err'].strip()[:300]}"
+        if found["exit"] == 2 and (folder / command).exists():
+            yield f"{command} refused and left a folder"
+        if found["others"].strip():
+            yield f"{command}: other ranks spoke: {found['others'].strip()[:200]}"
+        if found["exit"] in (0, 1) and NOISE.search(found["out"]):
+            yield f"{command} printed {NOISE.search(found['out']).group()!r}: {found['out'].strip()[:300]}"
+    for run in ("particles", "solve", "compare", "resumed"):
+        if (folder / run).exists():
+            yield from run_findings(path, folder / run)
+    if "resume" in commands and (folder / "resumed").exists():
+        alone = "compare" if has_density(path) else "particles"
+        yield from differences(folder / alone, folder / "resumed", 1e-12)
+    if "solve" in commands and "check" in commands and commands["solve"]["exit"] == 0:
+        yield from plan_findings(commands["check"]["out"], folder / "solve")
+
+
+def run_findings(path: Mapping[str, str], folder: Path) -> Iterator[str]:
+    """Mass, sign, finiteness and completeness of a run folder's tables."""
+    for name in SIDES.values():
+        if not (folder / name).exists():
+            continue
+        columns = read_columns(folder / name)
+        if len(columns.get("time", ())) != OUTPUTS:
+            yield f"{folder.name}/{name} has {len(columns.get('time', ()))} rows"
+            continue
+        implicit = name == "diagnostics.csv" and path["scheme"] in ("arkimex", "bdf", "theta")
+        loss = np.abs(columns["mass"] - 1).max()
+        if not loss <= (IMPLICIT_MASS if implicit else ROUND_OFF):
+            yield f"{folder.name}/{name}: mass 1 {loss:+.1e}"
+        if "minimum" in columns and not columns["minimum"].min() >= -1e-13 * columns["maximum"].max():
+            yield f"{folder.name}/{name}: minimum {columns['minimum'].min():.2e}"
+        for column, values in columns.items():
+            if column.startswith(("mean", "second")) and not np.isfinite(values).all():
+                yield f"{folder.name}/{name}: {column} is not finite"
+
+
+def differences(a: Path, b: Path, tolerance: float) -> Iterator[str]:
+    """Where the tables of two runs differ by more than a tolerance, relative to the size of their columns."""
+    for name in ("diagnostics.csv", "particles.csv", "comparison.csv"):
+        if not (a / name).exists() or not (b / name).exists():
+            if (a / name).exists() != (b / name).exists():
+                yield f"{name} only in one of {a.name}, {b.name}"
+            continue
+        one, two = read_columns(a / name), read_columns(b / name)
+        if list(one) != list(two):
+            yield f"{name}: columns {sorted(set(one) ^ set(two))} only in one of {a.name}, {b.name}"
+            continue
+        for column in one:
+            if column == "step":
+                continue
+            x, y = one[column], two[column]
+            if len(x) != len(y) or (np.isfinite(x) != np.isfinite(y)).any():
+                yield f"{name}: {column} has other rows in {b.name} than in {a.name}"
+            elif np.isfinite(x).any():
+                size = max(1.0, float(np.nanmax(np.abs(x))))
+                gap = float(np.nanmax(np.abs(x - y))) / size
+                # A distance is a square root: rounding of its square is seen at 1e-8.
+                if gap > (max(tolerance, 3e-8) if column.startswith("w") else tolerance):
+                    yield f"{name}: {column} differs by {gap:.1e} between {a.name} and {b.name}"
+
+
+def plan_findings(words: str, folder: Path) -> Iterator[str]:
+    """Whether the steps that `check` announced are those that were taken, within a factor 3."""
+    told = re.search(r"about (\d+) steps", words)
+    taken = read_columns(folder / "diagnostics.csv")["step"][-1]
+    if told is None:
+        yield "check says nothing of the steps of the density"
+    elif not taken / 3 - 3 <= int(told.group(1)) <= 3 * taken + 3:
+        yield f"check announced {told.group(1)} steps, {taken:g} were taken"

@@ -1,0 +1,172 @@
+"""Walks paths through the command line, all in one process for each rank, and writes down what happened.
+
+    docker/run python3 tests/paths/walk.py OUT                      the whole table, one rank
+    docker/run mpirun -n 2 python3 tests/paths/walk.py OUT          the same on two
+    docker/run python3 tests/paths/walk.py OUT --random 60 --seed 7  sixty paths that are not in the table
+    ... --only torus,cube --commands check,solve                     some of them
+
+Each path gets a folder OUT/<number>-<name>/, and OUT/walk.json a list of
+{"path", "name", "commands": {command: {"exit", "out", "err"}}, "seconds"}. With `--judge` every finding is printed,
+and the exit code is 1 if there is any.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import petsc4py
+
+petsc4py.init(["coldflow"])
+
+from mpi4py import MPI  # noqa: E402
+
+from solver.cli import dispatch  # noqa: E402
+from solver.ranks import run_together  # noqa: E402
+from solver.runs.recorders import Recorder  # noqa: E402
+from tests.paths.table import has_density, name_of, path_table, problem_of, random_paths  # noqa: E402
+
+COMMANDS = ("check", "mesh", "target", "particles", "solve", "compare", "report", "stop", "resume")
+COMM = MPI.COMM_WORLD
+
+
+@contextmanager
+def captured(folder: Path) -> Iterator[Callable[[], tuple[str, str]]]:
+    """What this rank prints, PETSc and compiled code included, goes to files; the value gives both as text."""
+    saved = os.dup(1), os.dup(2)
+    paths = folder / f"out-{COMM.rank}", folder / f"err-{COMM.rank}"
+    sys.stdout.flush()
+    sys.stderr.flush()
+    for number, path in enumerate(paths, start=1):
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(handle, number)
+        os.close(handle)
+
+    def text() -> tuple[str, str]:
+        return paths[0].read_text(errors="replace"), paths[1].read_text(errors="replace")
+
+    try:
+        yield text
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, handle in enumerate(saved, start=1):
+            os.dup2(handle, number)
+            os.close(handle)
+
+
+@contextmanager
+def stopped_after(outputs: int) -> Iterator[None]:
+    """Ends a run as Ctrl-C does, on every rank, once this many outputs of a solver are recorded."""
+    original, seen = Recorder.keep, {}
+
+    def keep(self, snapshot, *arguments):
+        found = original(self, snapshot, *arguments)
+        seen[self] = seen.get(self, 0) + 1
+        if seen[self] >= outputs + 1:
+            raise KeyboardInterrupt
+        return found
+
+    Recorder.keep = keep
+    try:
+        yield
+    finally:
+        Recorder.keep = original
+
+
+def call(arguments: list[str], scratch: Path) -> dict[str, object]:
+    """One command line on all ranks: exit code, and what rank 0 and the others printed."""
+    with captured(scratch) as text:
+        code = run_together(lambda: dispatch(arguments), COMM)
+    out, err = text()
+    codes, others = COMM.gather(code), COMM.gather(("", "") if COMM.rank == 0 else text())
+    if COMM.rank != 0:
+        return {}
+    return {"exit": code if len(set(codes)) == 1 else codes, "out": out, "err": err,
+            "others": "".join(a + b for a, b in others)}
+
+
+def walk(problem: str, alone: str, folder: Path, commands: tuple[str, ...], scratch: Path,
+         settings: tuple[str, ...] = ()) -> dict[str, dict[str, object]]:
+    """Every command on one problem, in run folders inside `folder`; `alone` is "compare", or "particles" where there is no density."""
+    changed = [word for setting in settings for word in ("--set", setting)]
+    unjudged = ["--no-verdict"] if alone == "compare" else []
+    lines = {
+        "check": ["check", problem, *changed],
+        "mesh": ["mesh", problem, *changed, "--out", str(folder / "mesh")],
+        "target": ["target", problem, *changed, "--out", str(folder / "target")],
+        "particles": ["particles", problem, *changed, "--out", str(folder / "particles")],
+        "solve": ["solve", problem, *changed, "--out", str(folder / "solve")],
+        "compare": ["compare", problem, *changed, "--out", str(folder / "compare")],
+        "report": ["report", str(folder / alone)],
+        "stop": [alone, problem, *changed, "--out", str(folder / "resumed"), *unjudged],
+        "resume": [alone, problem, *changed, "--out", str(folder / "resumed"), "--resume", *unjudged],
+    }
+    found = {}
+    for command in commands:
+        if command == "stop":
+            with stopped_after(2):
+                found[command] = call(lines[command], scratch)
+        else:
+            found[command] = call(lines[command], scratch)
+    return found
+
+
+def fresh(folder: Path) -> None:
+    """An empty folder, made by rank 0 (collective)."""
+    if COMM.rank == 0:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    COMM.barrier()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--random", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--part", default="0/1", help="every n-th path, from the k-th: k/n")
+    parser.add_argument("--only", default="", help="parts of the names, by commas")
+    parser.add_argument("--commands", default=",".join(COMMANDS))
+    parser.add_argument("--judge", action="store_true")
+    options = parser.parse_args()
+    first, every = map(int, options.part.split("/"))
+    table = random_paths(options.random, options.seed) if options.random else path_table()
+    chosen = [(i, path) for i, path in enumerate(table) if i % every == first
+              and (not options.only or any(word in name_of(path) for word in options.only.split(",")))]
+    scratch = Path(tempfile.mkdtemp())
+    results = []
+    for i, path in chosen:
+        folder, began = options.out / f"{i:03d}-{name_of(path)}", time.perf_counter()
+        fresh(folder)
+        problem = problem_of(path, folder, "problem") if COMM.rank == 0 else folder / "problem.toml"
+        COMM.barrier()
+        found = walk(str(problem), "compare" if has_density(path) else "particles", folder, tuple(options.commands.split(",")),
+                     scratch)
+        results.append({"path": path, "name": name_of(path), "folder": str(folder), "commands": found,
+                        "seconds": round(time.perf_counter() - began, 2)})
+    if COMM.rank != 0:
+        return 0
+    (options.out / "walk.json").write_text(json.dumps(results, indent=1))
+    if not options.judge:
+        return 0
+    from tests.paths.judge import findings
+
+    told = [f"{result['name']}: {finding}" for result in results for finding in findings(result)]
+    print("\n".join(told))
+    print(f"{len(results)} paths, {len(told)} findings, {sum(r['seconds'] for r in results):.0f} s")
+    return 1 if told else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
