@@ -15,6 +15,7 @@ from meshes import dolfinx_compat, file, grading, spaces
 from meshes.cells import CellList
 from meshes.errors import ProblemError
 from meshes.manifold import Manifold, flat, sphere
+from meshes.subdivide import refined
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,8 @@ def build_mesh(space: Any, cells: int, geometry: int, comm: MPI.Comm, *, renumbe
 
     Args:
         space: has `manifold` ("circle", "sphere", "interval", "rectangle", "box", "file"), and where they
-            apply `bounds` (d, 2), `path`, and `grading`, None or (half-width, ratio).
+            apply `bounds` (d, 2), `path`, `grading`, None or (half-width, ratio), and `refine`, how many times the
+            cells of a file are cut into halves.
         cells: about how many cells to make, over all ranks (not for "file").
         geometry: degree of the cells, 1 to 3; nodes lie on the manifold. Built-in flat spaces need, and get,
             degree 1; a file brings its own.
@@ -135,7 +137,10 @@ def _cell_list(space: Any, cells: int, geometry: int,
     name = space.manifold
     if name == "file":
         found = file.read(space.path)
-        return found.cells, found.manifold
+        finer = found.cells
+        for _ in range(getattr(space, "refine", 0)):
+            finer = refined(finer)
+        return finer, found.manifold
     if name in ("interval", "rectangle", "box") and len(space.bounds) <= 3:
         if getattr(space, "grading", None) is not None:
             grading.check(space.grading, name)

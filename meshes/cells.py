@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import basix
 import numpy as np
 
 CELL_NAMES = {1: "interval", 2: "triangle", 3: "tetrahedron"}
@@ -48,6 +47,8 @@ class CellList:
 
 def lagrange_nodes(dimension: int, degree: int) -> np.ndarray:
     """(k, dimension + 1) barycentric coordinates of the equispaced Lagrange nodes, in basix's order."""
+    import basix  # not needed, hence not imported, where there is no mesh
+
     cell = {1: basix.CellType.interval, 2: basix.CellType.triangle, 3: basix.CellType.tetrahedron}[dimension]
     element = basix.create_element(basix.ElementFamily.P, cell, degree, basix.LagrangeVariant.equispaced)
     points = np.asarray(element.points)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import io
 from dataclasses import dataclass
+from functools import cached_property
 from math import comb
 from pathlib import Path
 
 import meshio
 import numpy as np
 
-from meshes import file_checks, geometry
+from meshes import file_checks
 from meshes.cells import CellList, lagrange_nodes
 from meshes.errors import ProblemError
-from meshes.manifold import Manifold
+from meshes.simplicial import SimplicialManifold, simplicial
 
 # Name in meshio: dimension and degree of the cells that can be used.
 SUPPORTED = {"line": (1, 1), "line3": (1, 2), "line4": (1, 3), "triangle": (2, 1), "triangle6": (2, 2),
@@ -42,13 +43,10 @@ class FileMesh:
     file_index: np.ndarray
     unused_nodes: int
 
-    @property
-    def manifold(self) -> Manifold:
+    @cached_property
+    def manifold(self) -> SimplicialManifold:
         """The space the cells cover, with their own total length, area or volume."""
-        gdim, tdim = self.cells.points.shape[1], self.cells.dimension
-        nodes = self.cells.points[self.cells.cells]
-        volume = float(geometry.measures(nodes, tdim, self.cells.geometry).sum())
-        return Manifold("file", gdim, tdim, self.closed, False, volume)
+        return simplicial("file", self.cells)
 
 
 def read(path: str | Path) -> FileMesh:

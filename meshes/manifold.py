@@ -8,9 +8,12 @@ surface or domain read from a file.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+
+TangentMap = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -37,9 +40,21 @@ class Manifold:
         """Tangent parts (n, d) of `vectors` (n, d) at `points` (n, d); the identity in flat space."""
         return np.array(vectors, dtype=float)
 
+    def tangents(self, points: np.ndarray) -> TangentMap:
+        """`project` at fixed points (n, d): what does not depend on the vectors is worked out once."""
+        return lambda vectors: self.project(points, vectors)
+
+    def spread(self, points: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+        """Steps (n, d) at `points` (n, d) that move isotropic random `vectors` (n, d) along the manifold."""
+        return self.project(points, vectors)
+
     def retract(self, points: np.ndarray) -> np.ndarray:
         """The points (n, d) brought back to the manifold."""
         return np.array(points, dtype=float)
+
+    def reflect(self, points: np.ndarray) -> np.ndarray:
+        """As `retract`, but what is beyond a wall is mirrored at it: the walls of a noisy law let no mass through."""
+        return self.retract(points)
 
     def distance(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Distances (n,) of the rows of x and y (n, d), which broadcast; geodesic on the sphere."""
@@ -78,6 +93,14 @@ class Flat(Manifold):
             return np.array(points, dtype=float)
         low, high = np.array(self.bounds).T
         return np.clip(points, low, high)
+
+    def reflect(self, points: np.ndarray) -> np.ndarray:
+        if self.bounds is None:
+            return np.array(points, dtype=float)
+        low, high = np.array(self.bounds).T
+        side = high - low
+        folded = np.mod(points - low, 2 * side)
+        return low + np.where(folded > side, 2 * side - folded, folded)
 
 
 def sphere(dimension: int) -> Sphere:

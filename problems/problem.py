@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from meshes.manifold import Manifold
+from meshes.simplicial import SimplicialManifold
 from problems.attention import LARGEST_EXPONENT, Attention, read_attention, tabulate_attention
 from problems.checks import refuse_unknown, table, text
 from problems.errors import MISSING, ProblemError
@@ -21,6 +22,7 @@ from problems.space import Space, read_space, tabulate_space
 
 SECTIONS = ("space", "attention", "noise", "initial", "time", "density", "particles", "compare")
 REQUIRED = ("space", "attention", "initial")
+FROM_FILE = ("cells", "geometry")  # settings of [density] that a mesh file leaves no room for
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +81,7 @@ def read_problem(values: Mapping[str, Any], *, name: str = "problem", path: Path
     if noise.diffusivity > 0.0:
         # Noise is stiff: implicit unless asked otherwise.
         sections["density"].setdefault("integrator", "arkimex")
+    density = read_density(sections["density"], space, manifold)
     problem = Problem(
         name=name,
         title=text("title", values.get("title", name.replace("_", " "))),
@@ -87,7 +90,7 @@ def read_problem(values: Mapping[str, Any], *, name: str = "problem", path: Path
         noise=noise,
         initial=read_law(sections["initial"], manifold, folder),
         time=time,
-        density=read(Density, "density", sections["density"]),
+        density=density,
         particles=read(Particles, "particles", sections["particles"]),
         compare=read(Compare, "compare", sections["compare"]),
         manifold=manifold,
@@ -106,10 +109,27 @@ def tabulate_problem(problem: Problem) -> dict[str, Any]:
         "noise": tabulate(problem.noise),
         "initial": tabulate_law(problem.initial),
         "time": tabulate_time(problem.time),
-        "density": tabulate(problem.density),
+        "density": tabulate_density(problem.density, problem.space),
         "particles": tabulate(problem.particles),
         "compare": tabulate(problem.compare),
     }
+
+
+def read_density(values: Mapping[str, Any], space: Space, manifold: Manifold) -> Density:
+    """[density]; of a mesh file the number of cells and the degree of their geometry are the file's own, and known."""
+    if not isinstance(manifold, SimplicialManifold):
+        return read(Density, "density", values)
+    for key in FROM_FILE:
+        if key in values:
+            more = "; space.refine cuts its cells" if key == "cells" else ""
+            raise ProblemError(f"density.{key}", values[key], f'not for manifold = "file", whose mesh brings its own{more}')
+    cells = len(manifold.cells.cells) * 2 ** (manifold.intrinsic * space.refine)
+    return read(Density, "density", {**values, "cells": cells, "geometry": manifold.cells.geometry})
+
+
+def tabulate_density(density: Density, space: Space) -> dict[str, Any]:
+    """The TOML table of [density], without what a mesh file brings."""
+    return {key: value for key, value in tabulate(density).items() if space.manifold != "file" or key not in FROM_FILE}
 
 
 def _check_exponent(problem: Problem) -> None:

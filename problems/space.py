@@ -5,6 +5,7 @@
     dimension = 3                 # of "sphere" (beyond 3 for particles only) and "euclidean" (particles only)
     bounds = [[a, b], ..]         # of the flat boxes, a pair per coordinate; beyond three for particles only
     path = "surface.msh"          # of "file", beside the problem file
+    refine = 1                    # of "file": how often its cells are cut into halves for the density
     grading = { half_width = 0.2, ratio = 10.0 }   # see `Grading`
 
 The circle and the sphere have radius one; a "euclidean" space is all of R^d.
@@ -29,9 +30,10 @@ MANIFOLDS: dict[str, tuple[tuple[str, ...], int | None]] = {
     "rectangle": (("bounds",), 2),
     "box": (("bounds",), None),
     "euclidean": (("dimension",), None),
-    "file": (("path",), None),
+    "file": (("path", "refine"), None),
 }
-KEYS = ("manifold", "dimension", "bounds", "path", "grading")
+KEYS = ("manifold", "dimension", "bounds", "path", "refine", "grading")
+MOST_REFINED = 6
 
 
 class Grading(NamedTuple):
@@ -51,6 +53,7 @@ class Space:
         bounds: d pairs (a, b) of a flat box, else None.
         path: absolute path of the mesh file, else None.
         grading: None for even cells.
+        refine: how many times the cells of the mesh file are cut into halves in every direction; its geometry stays.
     """
 
     manifold: str
@@ -58,6 +61,7 @@ class Space:
     bounds: tuple[tuple[float, float], ...] | None = None
     path: str | None = None
     grading: Grading | None = None
+    refine: int = 0
 
     @property
     def meshable(self) -> bool:
@@ -71,11 +75,11 @@ def read_space(values: Mapping[str, Any], folder: Path) -> tuple[Space, Manifold
     name = choice(*MANIFOLDS)("space.manifold", values.get("manifold", MISSING))
     keys, sides = MANIFOLDS[name]
     for key in values:
-        if key not in ("manifold", "grading", *keys):
+        if key not in ("manifold", *(() if name == "file" else ("grading",)), *keys):
             raise ProblemError(f"space.{key}", values[key], f'not for manifold = "{name}", which takes {", ".join(keys)}')
     grading = _grading(values["grading"]) if "grading" in values else None
     if name == "file":
-        return _file_space(values, folder, grading)
+        return _file_space(values, folder)
     if "bounds" in keys:
         bounds = _bounds(values.get("bounds", MISSING), sides)
         return Space(name, len(bounds), bounds, None, grading), flat(bounds)
@@ -97,6 +101,8 @@ def tabulate_space(space: Space) -> dict[str, Any]:
         result["bounds"] = [list(side) for side in space.bounds]
     if space.path is not None:
         result["path"] = space.path
+    if space.refine:
+        result["refine"] = space.refine
     if space.grading is not None:
         result["grading"] = space.grading._asdict()
     return result
@@ -134,13 +140,11 @@ def _grading(value: Any) -> Grading:
     return Grading(half_width, ratio)
 
 
-def _file_space(values: Mapping[str, Any], folder: Path, grading: Grading | None) -> tuple[Space, Manifold]:
+def _file_space(values: Mapping[str, Any], folder: Path) -> tuple[Space, Manifold]:
     # Only here are mesh formats needed, and their library is slow to import.
     from meshes import file
-    from meshes.simplicial import SimplicialManifold
 
     path = Path(folder, text("space.path", values.get("path", MISSING))).resolve()
-    found = file.read(path)
-    of, cells = found.manifold, found.cells
-    manifold = SimplicialManifold("file", of.dimension, of.intrinsic, of.closed, False, of.volume, cells.points, cells.vertices)
-    return Space("file", manifold.dimension, None, str(path), grading), manifold
+    manifold = file.read(path).manifold
+    refine = integer(0, MOST_REFINED)("space.refine", values.get("refine", 0))
+    return Space("file", manifold.dimension, None, str(path), None, refine), manifold

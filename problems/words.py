@@ -22,7 +22,8 @@ def describe(problem: Problem) -> list[tuple[str, str]]:
     if space.meshable:
         density = problem.density
         scheme = f"degree {density.degree}, geometry order {density.geometry}, {density.integrator}"
-        lines.append(("density", f"about {density.cells} cells, {scheme}"))
+        about = "" if space.manifold == "file" else "about "
+        lines.append(("density", f"{about}{density.cells} cells, {scheme}"))
     else:
         lines.append(("density", f"none: {space.dimension} coordinates have no mesh, particles only"))
     particles = problem.particles

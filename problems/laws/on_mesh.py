@@ -8,13 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from meshes.simplicial import SimplicialManifold, closest_on_simplices
+from meshes.cells import lagrange_nodes
+from meshes.closest import closest_on_simplices
+from meshes.simplicial import SimplicialManifold
 from problems.errors import ProblemError
 from problems.laws.mixture import Mixture
 from problems.laws.normal import Normal
 
 # Gauss nodes per cell and direction for the scaling.
 ORDER = 6
+LEBESGUE = 3.0  # bounds the sum of |Lagrange basis functions| up to degree 3
 VANISHING = 1e-200
 
 
@@ -27,7 +30,7 @@ class NormalOnMesh(Mixture):
     def __init__(self, manifold: SimplicialManifold, options: Mapping[str, Any]):
         super().__init__("normal", Normal, manifold, options)
         self.mesh = manifold
-        points, volumes = manifold.nodes(len(manifold.simplices) * ORDER**manifold.intrinsic)
+        points, volumes = manifold.nodes(len(manifold.cells.cells) * ORDER**manifold.intrinsic)
         self.parts = [part for part in self.components if isinstance(part, Normal)]
         self.peaks = []
         for i, part in enumerate(self.parts):
@@ -39,12 +42,17 @@ class NormalOnMesh(Mixture):
             self.peaks.append(self._peaks(part))
 
     def _peaks(self, part: Normal) -> np.ndarray:
-        """log of the largest density (c,) on each cell: at its point closest to the mean, in deviations."""
-        corners = self.mesh.vertices[self.mesh.simplices]
-        count, size, d = corners.shape
-        white = np.linalg.solve(part.factor, (corners.reshape(-1, d) - part.mean).T).T.reshape(count, size, d)
-        squared = closest_on_simplices(np.zeros((count, d)), white)[1]
-        return -0.5 * squared - part.log_norm
+        """log of the largest density (c,) on each cell, or more: at its point closest to the mean, in deviations."""
+        cells = self.mesh.cells
+        nodes = cells.points[cells.cells]
+        count, size, d = nodes.shape
+        white = np.linalg.solve(part.factor, (nodes.reshape(-1, d) - part.mean).T).T.reshape(count, size, d)
+        corners = white[:, : cells.dimension + 1]
+        distance = np.sqrt(closest_on_simplices(np.zeros((count, d)), corners)[1])
+        # A curved cell is off its straight one by no more than its nodes are, times the sum of |basis functions|.
+        straight = np.einsum("kv,cvd->ckd", lagrange_nodes(cells.dimension, cells.geometry), corners)
+        bulge = LEBESGUE * np.linalg.norm(white - straight, axis=2).max(axis=1)
+        return -0.5 * np.maximum(distance - bulge, 0.0) ** 2 - part.log_norm
 
     def sample(self, n: int, seed: int) -> np.ndarray:
         rng = np.random.default_rng(seed)

@@ -50,6 +50,7 @@ class Velocity:
         rows = facets.cells[:, 0, None], r.facet_nodes[facets.local[:, 0]]
         self.facet_nodes = number[nodes[rows]]
         self.nodes = self.manifold.retract(np.asarray(space.tabulate_dof_coordinates())[used, :g.mesh.gdim])
+        self._tangents = self.manifold.tangents(self.nodes)
         self.gather = Gather(g.mesh.comm, g.order[:g.owned], len(r.weights))
         local = self.manifold.retract(g.points.reshape(-1, g.mesh.gdim)).reshape(g.points.shape)
         wide = Gather(g.mesh.comm, g.order[:g.owned], local.shape[1] * local.shape[2])
@@ -106,4 +107,4 @@ class Velocity:
     def tangent(self, values: np.ndarray) -> np.ndarray:
         """The tangent part of values (k, d) at the nodes."""
         self.strength = float(np.sqrt(np.max(np.einsum("ki,ki->k", values, values), initial=0.0)))
-        return np.ascontiguousarray(self.manifold.project(self.nodes, values))
+        return np.ascontiguousarray(self._tangents(values))

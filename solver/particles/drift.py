@@ -105,10 +105,8 @@ class Drift:
         return self.manifold.retract(points.reshape(-1, shape[-1])).reshape(shape)
 
     def reflect(self, points: Array) -> Array:
-        """As `retract`, but what crossed a wall of a box is mirrored: the walls of a noisy law let no mass through."""
-        if not (isinstance(self.manifold, Flat) and self.manifold.bounds is not None):
+        """As `retract`, but what crossed a wall is mirrored: the walls of a noisy law let no mass through."""
+        if self.manifold.normalised:
             return self.retract(points)
-        low, high = np.array(self.manifold.bounds).T
-        side = high - low
-        folded = np.mod(points - low, 2 * side)
-        return low + np.where(folded > side, 2 * side - folded, folded)
+        shape = points.shape
+        return self.manifold.reflect(points.reshape(-1, shape[-1])).reshape(shape)

@@ -111,12 +111,13 @@ def step_runge_kutta(table: Table, drift: Drift, points: Array, first: Array | N
 def step_euler_maruyama(drift: Drift, points: Array, noise: Array, dt: float) -> Array:
     """x <- retract(x + X dt + P_x noise), noise (M, n, d) with variance 2 D dt: weak order 1; collective.
 
-    The normalisation of a tangent Gaussian step supplies the curvature term of the Laplace-Beltrami operator. In a box the
-    end point is mirrored at the walls (Bossy, Gobet & Talay 2004).
+    The normalisation of a tangent Gaussian step supplies the curvature term of the Laplace-Beltrami operator. At the
+    walls of boxes and domains the end point is mirrored (Bossy, Gobet & Talay 2004).
     """
     velocity = drift(points)
-    if drift.manifold.normalised:
-        noise = noise - np.sum(noise * points, axis=-1, keepdims=True) * points
+    if drift.manifold.closed:
+        flat = (-1, points.shape[-1])
+        noise = drift.manifold.spread(points.reshape(flat), noise.reshape(flat)).reshape(points.shape)
     return drift.reflect(points + dt * velocity + noise)
 
 
