@@ -16,6 +16,7 @@ from meshes.cells import CellList, lagrange_nodes
 NEWTON = 12
 HOPS = 40
 INSIDE = 1e-12
+CONVERGED = 1e-8  # the step after one of this size is below rounding
 
 
 def nodal_directions(cells: CellList) -> np.ndarray:
@@ -56,11 +57,15 @@ class SmoothProjection:
         self.directions = CellMaps(nodal_directions(cells)[cells.cells], cells.dimension, cells.geometry)
         self.neighbours = neighbours(cells.vertices)
 
-    def __call__(self, points: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """From cells `start` (n,), which should be near: cell (n,), reference coordinates (n, dimension), found (n,) or not."""
+    def __call__(self, points: np.ndarray, start: np.ndarray,
+                 at: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """From cells `start` (n,), at reference coordinates `at` (n, dimension) in them, which should be near.
+
+        Returns the cells (n,), reference coordinates (n, dimension), and whether there was a projection (n,).
+        """
         cell, found = np.array(start), np.zeros(len(points), dtype=bool)
         dimension = self.positions.dimension
-        xi = np.full((len(points), dimension), 1.0 / (dimension + 1))
+        xi = np.full((len(points), dimension), 1.0 / (dimension + 1)) if at is None else at.copy()
         active = np.arange(len(points))
         for _ in range(HOPS):
             xi[active] = self._solve(points[active], cell[active], xi[active])
@@ -95,17 +100,17 @@ class SmoothProjection:
                     value = np.einsum("ni,ni->n", gap, direction)
                     rate = np.einsum("ni,ni->n", slope[..., 0], direction) - np.einsum("ni,ni->n", gap, turn[..., 0])
                     step = (value / rate)[:, None]
-                else:  # gap = height * normal
-                    h = height[active]
-                    matrix = np.concatenate([slope + h[:, None, None] * turn, direction[..., None]], axis=2)
-                    singular = ~(np.abs(np.linalg.det(matrix)) > 0.0)
-                    matrix[singular] = np.eye(3)
-                    step = np.linalg.solve(matrix, (gap - h[:, None] * direction)[..., None])[..., 0]
-                    step[singular] = np.nan
-                    height[active] += step[:, 2]
-                    step = step[:, :2]
+                else:  # gap = height * normal, by Cramer's rule
+                    h = height[active, None]
+                    a, b = (slope[..., i] + h * turn[..., i] for i in (0, 1))
+                    rest = gap - h * direction
+                    across = np.cross(a, b)
+                    rate = np.einsum("ni,ni->n", across, direction)
+                    step = np.stack([np.einsum("ni,ni->n", np.cross(rest, b), direction),
+                                     np.einsum("ni,ni->n", np.cross(a, rest), direction)], axis=1) / rate[:, None]
+                    height[active] += np.einsum("ni,ni->n", across, rest) / rate
                 xi[active] = np.clip(at + step, -2.0, 3.0)  # NaN stays
-                active = active[np.abs(step).max(axis=1) > 1e-14]
+                active = active[~(np.abs(step).max(axis=1) < CONVERGED)]
                 if not len(active):
                     break
         return xi

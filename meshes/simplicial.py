@@ -73,9 +73,15 @@ class SimplicialManifold(Manifold):
 
         Along smooth normals where that leads to a place near the closest one, else to the closest point itself.
         """
-        if np.array_equal(points, self._latest["points"]):
-            return self._latest["cell"], self._latest["xi"]
-        cell, xi, found = self.smooth(points, self._nearest.guess(points))
+        latest = self._latest
+        if len(points) == len(latest["points"]):
+            if np.array_equal(points, latest["points"]):
+                return latest["cell"], latest["xi"]
+            # The same points a little later, most likely; that the place found is near is checked in any case.
+            start, at = latest["cell"], latest["xi"]
+        else:
+            start, at = self._nearest.guess(points), None
+        cell, xi, found = self.smooth(points, start, at)
         near = 0.5 * self._nearest.radius
         away = np.where(found, np.linalg.norm(points - self.maps.value(cell, xi), axis=1), np.inf)
         doubtful = np.flatnonzero(~(away <= near))
@@ -239,7 +245,10 @@ def _outward(slope: np.ndarray) -> np.ndarray:
     """(n, d) a unit normal of hypersurfaces with Jacobians (n, d, d - 1); its side depends on the order of vertices."""
     if slope.shape[2] == 0:
         return np.ones(slope.shape[:2])
-    normal = np.cross(slope[..., 0], slope[..., 1]) if slope.shape[2] == 2 else slope[..., 0] @ np.array([[0.0, -1.0], [1.0, 0.0]])
+    if slope.shape[2] == 2:
+        normal = np.cross(slope[..., 0], slope[..., 1])
+    else:
+        normal = slope[..., 0] @ np.array([[0.0, -1.0], [1.0, 0.0]])
     return normal / np.linalg.norm(normal, axis=1, keepdims=True)
 
 
