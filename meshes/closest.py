@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from meshes.cell_maps import CellMaps
 from meshes.subdivide import subdivision
@@ -67,6 +66,8 @@ class Closest:
         self.corners = corners.reshape(-1, *corners.shape[2:])
         centres = self.corners.mean(axis=1)
         self.radius = float(np.linalg.norm(self.corners - centres[:, None], axis=2).max())
+        from scipy.spatial import cKDTree  # here, because the import is slow and most problems have no mesh file
+
         self.tree = cKDTree(centres)
 
     def guess(self, points: np.ndarray) -> np.ndarray:
