@@ -5,46 +5,85 @@ from __future__ import annotations
 import numpy as np
 from scipy.integrate import solve_ivp
 
-from problems import Problem
+from problems import Problem, ProblemError
+from problems.attention import Weights
 
-POINTS = 2048
+# Points that stand for a law: on the circle, where distances cost little, and elsewhere.
+POINTS_ON_CIRCLE, MOST_ON_CIRCLE = 2**13, 2**15
+POINTS = 2**11
 
 
-def flow(points: np.ndarray, score: np.ndarray, value: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Tokens at the given depths under x' = P_x V B^T x / |B^T x|.
+def flow(points: np.ndarray, weights: Weights, times: np.ndarray) -> np.ndarray:
+    """Tokens at the given depths under x' = P_x sum_h V_h B_h^T x / |B_h^T x|.
 
     Args:
-        points: (n, d) unit vectors at depth 0.
-        score: (d, d) matrix B of <x, B y>; value: (d, d) matrix V.
-        times: (T,) ascending depths.
+        points: (n, d) unit vectors at depth times[0].
+        weights: matrices of the heads.
+        times: (T,) ascending depths, T >= 2.
 
     Returns:
-        (T, n, d) unit vectors. Source: docs/theory.md §3.1, where the orbit is e^{tau A} x normalised; the depth is kept
-        by integrating in t, to a relative tolerance of 1e-10.
+        (T, n, d) unit vectors. Source: docs/theory.md §3.1, where the orbit of one head is e^{tau A} x normalised; the depth
+        is kept by integrating in t, to a relative tolerance of 1e-10.
     """
     count, dimension = points.shape
 
     def drift(_: float, flat: np.ndarray) -> np.ndarray:
-        x = flat.reshape(count, dimension)
-        attended = x @ score
-        field = (attended @ value.T) / np.linalg.norm(attended, axis=1, keepdims=True)
+        x = unit(flat.reshape(count, dimension))  # or else a negative V pulls rounding errors off the sphere
+        field = sum(unit(x @ head.score) @ head.value.T for head in weights.heads)
         return (field - x * np.sum(field * x, axis=1, keepdims=True)).ravel()
 
-    solved = solve_ivp(drift, (0.0, float(times[-1])), points.ravel(), method="DOP853", t_eval=times, rtol=1e-10,
+    solved = solve_ivp(drift, (float(times[0]), float(times[-1])), points.ravel(), method="DOP853", t_eval=times, rtol=1e-10,
                        atol=1e-12)
-    found = solved.y.T.reshape(len(times), count, dimension)
-    return found / np.linalg.norm(found, axis=2, keepdims=True)
+    return unit(solved.y.T.reshape(len(times), count, dimension))
 
 
-def cold_flow(problem: Problem, times: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """The zero-temperature flow of the initial law: points (T, n, d) at the given depths and masses (n,).
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Vectors (.., d) scaled to length one; zero stays zero."""
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return vectors / np.where(length > 0.0, length, 1.0)
 
-    None where the law at zero temperature is not this flow: with noise, layers or several heads. Local.
+
+def cold_flow(problem: Problem, times: np.ndarray, coarser: int = 1) -> tuple[np.ndarray, np.ndarray] | None:
+    """The zero-temperature flow of the initial law: points (T, n, d) at the given ascending depths from 0 on, masses (n,).
+
+    `coarser` divides the number of points, for an estimate of the error. None where the law at zero temperature is not this flow: without layer normalisation, with noise, for unnormalised
+    attention, and for laws of atoms, which attend to each other alone. Local.
     """
-    weights = problem.attention.at(0.0)
-    several = len(problem.attention.layers) > 1 or len(weights.heads) > 1
-    if several or problem.noise.diffusivity > 0 or len(times) < 2:
+    attention = problem.attention
+    softmax = all(layer.weights.normalization == "softmax" for layer in attention.layers)
+    if not (problem.manifold.normalised and softmax) or problem.initial.is_atomic or problem.noise.diffusivity > 0:
         return None
-    points, masses = problem.initial.quadrature(POINTS)
-    head = weights.heads[0]
-    return flow(points, head.score, head.value, np.asarray(times, float)), masses
+    times = np.asarray(times, float)
+    if len(times) < 2 or times[-1] <= 0.0:
+        return None
+    points, masses = resolved(problem, coarser)
+    found, start, x = [], 0.0, points
+    for layer in attention.layers:
+        inside = times[(times >= start) & (times < layer.until)]
+        end = min(float(layer.until), float(times[-1]))
+        marks = np.unique(np.concatenate([[start], inside, [end]]))
+        if len(marks) > 1:
+            path = flow(x, layer.weights, marks)
+            found += [path[np.searchsorted(marks, t)] for t in inside]
+            x = path[-1]
+        elif len(inside):
+            found += [x] * len(inside)
+        start = end
+        if end >= times[-1]:
+            found += [x] * (len(times) - len(found))
+            break
+    return np.array(found), masses
+
+
+def resolved(problem: Problem, coarser: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points (n, d) and masses (n,) that stand for the initial law: quadrature nodes, as many as a narrow law needs, else a Sobol
+    sample."""
+    circle = problem.manifold.dimension == 2
+    count, most = (POINTS_ON_CIRCLE, MOST_ON_CIRCLE) if circle else (POINTS, POINTS)
+    few = count // coarser
+    while count <= most:
+        try:
+            return problem.initial.quadrature(count // coarser)
+        except ProblemError:
+            count *= 4
+    return problem.initial.sobol(few, 0), np.full(few, 1.0 / few)

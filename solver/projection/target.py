@@ -49,6 +49,14 @@ class Target:
         return not self.reason
 
     @property
+    def unmeasured(self) -> str:
+        """Why no distance to the target is worth measuring, in words; empty where it is."""
+        if self.exists and self.analysis is not None and self.analysis.dimension == len(self.analysis.matrix):
+            return ("V K^T Q is a multiple of the identity, so that the target is the start itself: the distance to it would only "
+                    "say how far tokens have moved, and is left out.")
+        return self.reason
+
+    @property
     def analysis(self) -> Analysis | None:
         """The eigen-analysis that rules the whole run; None where layers differ or in flat space."""
         return self.analyses[0] if len(self.analyses) == 1 else None
@@ -66,6 +74,8 @@ class Target:
             _, masses = self.atoms()  # type: ignore[misc]
             lines.append(f"Push-forward of the start: mass {number(masses[0])} and {number(masses[1])} at the two points"
                          + (f" (known to {self.atom_error:.1g})." if self.atom_error > 1e-9 else "."))
+        if self.unmeasured:
+            lines.append(self.unmeasured)
         return lines + (prediction_words(self.predictions) if self.predictions else [])
 
     def summary(self) -> dict:

@@ -9,13 +9,20 @@ from solver.projection.spectrum import analyse
 
 
 def dominant_directions(problem: Problem) -> np.ndarray | None:
-    """Orthonormal basis (d, k) of the dominant eigenspace E(V); None in flat spaces, for layers or several heads,
-    and when the leading eigenvalue is complex."""
+    """Orthonormal basis (d, k) of the dominant eigenspace E(V) that clusters drift to.
+
+    None where there is no such drift: in flat spaces, at zero temperature, for layers or several heads, when the leading
+    eigenvalue is complex, and when V is a multiple of the identity, so that E(V) is everything.
+    """
     layers = problem.attention.layers
     if not problem.manifold.normalised or len(layers) > 1 or len(layers[0].weights.heads) > 1:
         return None
+    if not np.isfinite(layers[0].weights.beta):
+        return None
     analysis = analyse(layers[0].weights.heads[0].value)
-    return np.linalg.qr(analysis.basis)[0] if analysis.exists else None
+    if not analysis.exists or analysis.dimension == len(analysis.matrix):
+        return None
+    return np.linalg.qr(analysis.basis)[0]
 
 
 def arc_to_span(points: np.ndarray, basis: np.ndarray) -> np.ndarray:

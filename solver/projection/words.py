@@ -58,8 +58,9 @@ def prediction_words(p: Predictions) -> list[str]:
         span = number(p.g_slow) if p.g_fast - p.g_slow < 1e-9 * p.g_fast else f"{number(p.g_slow)} to {number(p.g_fast)}"
         lines.append(f"Tokens approach E at the rate g_E = {span} per unit of depth.")
         if p.t_star is not None and np.isfinite(p.t_star):
-            lines.append(f"At beta = {number(p.beta)} the distance to the target is smallest near t = log(beta)/(2 g_E) "
-                         f"= {number(p.t_star)} up to a constant.")
+            lines.append(f"At beta = {number(p.beta)} the law is as narrow as the kernel not before t = log(beta)/(2 g_E) = "
+                         f"{number(p.t_star)}, up to a constant: tokens leave the target not before that, and the mean field, "
+                         "held by what it leaves behind, later still (no law of the time is known).")
         for order, decay in sorted(p.decay.items()):
             power = "" if decay.power == 0 else (" t" if decay.power == 1 else f" t^(1/{order})")
             lines.append(f"W{order} to the target decays like{power} e^(-{number(decay.rate)} t) at zero temperature.")

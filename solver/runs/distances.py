@@ -20,7 +20,7 @@ Coupling = Callable[[np.ndarray], np.ndarray]
 
 
 class TargetDistance:
-    """W1 and W2 of a law to the push-forward target; nothing where the problem has no target.
+    """W1 and W2 of a law to the push-forward target; nothing where the problem has none, or has its start for a target.
 
     Args:
         problem: the problem; its target is worked out once.
@@ -31,7 +31,7 @@ class TargetDistance:
     def __init__(self, problem: Problem, comm: MPI.Comm, points: int = 4096):
         self.problem, self.comm = problem, comm
         self.target = target(problem)
-        self.measure = Measure(*self.target.measure(points)) if self.target.exists else None
+        self.measure = None if self.target.unmeasured else Measure(*self.target.measure(points))
         self.terminal = dominant_directions(problem)
 
     def terminal_distance(self, law: Measure) -> float | None:
