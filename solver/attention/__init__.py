@@ -15,9 +15,9 @@ Where the bounds are proven: `solver.attention.pruned`, `solver.attention.expans
 Threads: `$COLDFLOW_THREADS`, else one per rank under `mpirun`, else the processors at hand (`solver.compiled.threads`).
 """
 
-from solver.attention.energy import energy
+from solver.attention.energy import energy, energy_columns, log_energy
 from solver.attention.field import Attention, BoundAttention
 from solver.attention.head import Report
 from solver.attention.parallel import gather_sources, ring_field
 
-__all__ = ["Attention", "BoundAttention", "Report", "energy", "gather_sources", "ring_field"]
+__all__ = ["Attention", "BoundAttention", "Report", "energy", "energy_columns", "gather_sources", "log_energy", "ring_field"]

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from solver.attention import Attention, energy
+from solver.attention import Attention, energy_columns
 
 
 def diagnostics(operator: Any, state: np.ndarray, time: float) -> dict[str, Any]:
-    """mass, minimum, maximum, energy, entropy, mean (d,), second (d, d) of the density; collective, the same on every rank.
+    """mass, minimum, maximum, energy, log_energy, entropy, mean (d,), second (d, d) of the density; collective, the same on
+    every rank.
 
     Moments, entropy int rho log rho and energy (docs/theory.md §1.8) use the density's own quadrature, its points moved onto the
     manifold; sums run over all cells in canonical order on every rank, so that they do not depend on the number of ranks. The
@@ -29,7 +30,7 @@ def diagnostics(operator: Any, state: np.ndarray, time: float) -> dict[str, Any]
         "mass": math.fsum(masses),
         "minimum": low,
         "maximum": high,
-        "energy": energy(attention, points[share], masses[share], points, masses, operator.comm),
+        **energy_columns(attention, points[share], masses[share], points, masses, operator.comm),
         "entropy": float(np.sum(masses[positive] * np.log(density[positive]))),
         "mean": masses @ points,
         "second": np.einsum("m,mi,mj->ij", masses, points, points, optimize=True),

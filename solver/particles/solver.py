@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from problems import Problem
-from solver.attention import energy
+from solver.attention import energy_columns
 from solver.errors import RunError
 from solver.particles.drift import Drift, NotFiniteError
 from solver.particles.integrators import TABLES, Controller, step_euler_maruyama, step_runge_kutta
@@ -125,7 +125,7 @@ class ParticleSolver:
         for points, local in zip(members, self.points, strict=True):
             rows.append({
                 "mass": float(self.masses.sum()),
-                "energy": self._energy(points, local),
+                **self._energies(points, local),
                 "mean": self.masses @ points,
                 "second": (self.masses[:, None] * points).T @ points,
             })
@@ -149,9 +149,9 @@ class ParticleSolver:
         self.controller = Controller(float(state["next_step"]), float(state["previous_error"]), self.step, int(state["rejected"]))
         self._slope, self._resumed = None, True
 
-    def _energy(self, points: Array, local: Array) -> float:
+    def _energies(self, points: Array, local: Array) -> dict[str, float]:
         share = self.masses[self.layout.start : self.layout.stop]
-        return float(energy(self.drift.attention, local, share, points, self.masses, self.comm))
+        return energy_columns(self.drift.attention, local, share, points, self.masses, self.comm)
 
     def _advance(self, stop: float, on_step: Callable[[ParticleStep], None] | None) -> None:
         """Integrate up to the depth `stop`, exactly."""

@@ -19,7 +19,7 @@ def axis_names(dimension: int) -> list[str]:
 def diagnostics_columns(dimension: int, *, density: bool) -> list[str]:
     """Header of diagnostics.csv (density) or particles.csv; moments as int x mu and int x x^T mu."""
     axes = axis_names(dimension)
-    first = ["time", "step", "mass"] + (["minimum", "maximum"] if density else []) + ["energy"]
+    first = ["time", "step", "mass"] + (["minimum", "maximum"] if density else []) + ["energy", "log_energy"]
     first += ["entropy"] if density else []
     means = [f"mean_{a}" for a in axes]
     seconds = [f"second_{a}{b}" for i, a in enumerate(axes) for b in axes[i:]]

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy.special import ive
 
 from problems.attention import Head, Weights
-from solver.attention import Attention, energy
+from solver.attention import Attention, energy, energy_columns, log_energy
 from solver.errors import RunError
 from tests.attention.support import on_sphere, weights
 
@@ -133,6 +134,19 @@ def test_energy(method):
     assert np.isnan(energy(Attention(weights(0.0, 2), method=method), points, masses))
     assert np.isnan(energy(Attention(weights(np.inf, 2), method=method), points, masses))
     assert np.isinf(energy(Attention(weights(1e4, 2), method=method), points, masses))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_logarithm_of_the_energy_does_not_overflow(method):
+    """Uniform law on the circle: E = I_0(beta)/(2 beta), here for betas on both sides of the largest double."""
+    angle = 2 * np.pi * np.arange(2000) / 2000
+    points, masses = np.column_stack([np.cos(angle), np.sin(angle)]), np.full(2000, 1 / 2000)
+    for beta in (5.0, 300.0, 1e4):
+        columns = energy_columns(Attention(weights(beta, 2), method=method), points, masses)
+        exact = np.log(ive(0, beta)) + beta - np.log(2 * beta)
+        assert columns["log_energy"] == pytest.approx(exact, rel=1e-9)
+        assert np.isnan(columns["energy"]) if beta > 700 else columns["energy"] == pytest.approx(np.exp(exact), rel=1e-8)
+    assert np.isnan(log_energy(Attention(weights(np.inf, 2), method=method), points, masses))
 
 
 def test_what_is_not_finite_or_has_no_mass_is_refused():

@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["--set", "density.cells=48", "--set", "density.degree=1", "--set", "particles.count=256", "--set",
          "time.end=1.0", "--set", "time.outputs=3", "--set", "attention.beta=20"]
-DIAGNOSTICS = ("time,step,mass,minimum,maximum,energy,entropy,mean_x,mean_y,second_xx,second_xy,second_yy,"
+DIAGNOSTICS = ("time,step,mass,minimum,maximum,energy,log_energy,entropy,mean_x,mean_y,second_xx,second_xy,second_yy,"
                "w1_target,w2_target").split(",")
 COMPARISON = ("time,w1_density_particles,w2_density_particles,w1_density_target,w2_density_target,"
               "w1_particles_target,w2_particles_target").split(",")
