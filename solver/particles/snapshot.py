@@ -22,8 +22,8 @@ class ParticleSnapshot:
         time: depth t. step: steps taken so far.
         members: (M, N, d) tokens of every member of the ensemble, in the order of the initial law.
         masses: (N,) their masses, with sum one.
-        rows: for each member {"mass", "energy", "log_energy", "mean" (d,), "second" (d, d)} (docs/theory.md §1.8; energy is NaN where beta is 0
-            or infinite).
+        rows: for each member {"mass", "energy", "log_energy", "mean" (d,), "second" (d, d)} (docs/theory.md §1.8; both energies
+            are NaN where beta is 0 or infinite).
     """
 
     time: float

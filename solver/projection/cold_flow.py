@@ -46,8 +46,9 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 def cold_flow(problem: Problem, times: np.ndarray, coarser: int = 1) -> tuple[np.ndarray, np.ndarray] | None:
     """The zero-temperature flow of the initial law: points (T, n, d) at the given ascending depths from 0 on, masses (n,).
 
-    `coarser` divides the number of points, for an estimate of the error. None where the law at zero temperature is not this flow: without layer normalisation, with noise, for unnormalised
-    attention, and for laws of atoms, which attend to each other alone. Local.
+    `coarser` divides the number of points, for an estimate of the error. None where the law at zero temperature is not this
+    flow: without layer normalisation, with noise, for unnormalised attention, and for laws of atoms, which attend to each other
+    alone. Local.
     """
     attention = problem.attention
     softmax = all(layer.weights.normalization == "softmax" for layer in attention.layers)

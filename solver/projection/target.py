@@ -52,8 +52,8 @@ class Target:
     def unmeasured(self) -> str:
         """Why no distance to the target is worth measuring, in words; empty where it is."""
         if self.exists and self.analysis is not None and self.analysis.dimension == len(self.analysis.matrix):
-            return ("V K^T Q is a multiple of the identity, so that the target is the start itself: the distance to it would only "
-                    "say how far tokens have moved, and is left out.")
+            return ("V K^T Q is a multiple of the identity, so that the target is the start itself: the distance to it would "
+                    "only say how far tokens have moved, and is left out.")
         return self.reason
 
     @property
