@@ -107,7 +107,10 @@ def sphere(dimension: int) -> Sphere:
     """The unit sphere in R^d, d = `dimension` >= 2; named "circle" for d = 2."""
     if dimension < 2:
         raise ValueError(f"a sphere needs dimension >= 2, got {dimension}")
-    area = 2.0 * math.pi ** (dimension / 2) / math.gamma(dimension / 2)
+    if dimension < 300:
+        area = 2.0 * math.pi ** (dimension / 2) / math.gamma(dimension / 2)
+    else:  # the gamma function overflows from 344 on, and from about 650 on the area itself is below all doubles
+        area = math.exp(math.log(2.0) + dimension / 2 * math.log(math.pi) - math.lgamma(dimension / 2))
     return Sphere("circle" if dimension == 2 else "sphere", dimension, dimension - 1, True, True, area)
 
 

@@ -22,14 +22,39 @@ from typing import Any
 
 import numpy as np
 
-from problems.checks import choice, joined, matrix, number, refuse_unknown, tables
-from problems.errors import MISSING, ProblemError
+from problems.checks import MATRIX, Check, choice, joined, matrix, number, refuse_unknown, tables
+from problems.errors import MISSING, Mistakes, ProblemError
+from problems.fields import Field, object_schema, read_fields
 
 NORMALIZATIONS = {"softmax": "SA, divided by the partition function", "none": "USA, not divided"}
 MATRICES = ("query", "key", "value")
 WEIGHT_KEYS = ("beta", *MATRICES, "normalization", "heads")
 # exp overflows beyond this exponent (docs/theory.md §8.1).
 LARGEST_EXPONENT = 700.0
+# Beyond this beta |B| the exponents, known to 16 digits, no longer tell one maximiser from the next.
+LARGEST_SHARPNESS = 1e14
+
+
+def _as_given(field: str, value: Any) -> Any:
+    """What is checked once the space, the section and the layer are known."""
+    return value
+
+
+BETA = Field("beta", number(0.0, infinite=True), "inverse temperature", MISSING)
+QUERY = Field("query", Check(_as_given, MATRIX), "matrix of d columns, default the identity")
+KEY = Field("key", Check(_as_given, MATRIX), "matrix of d columns and as many rows as query, default the identity")
+VALUE = Field("value", Check(_as_given, MATRIX), "d x d matrix, default the identity")
+NORMALIZATION = Field("normalization", choice(*NORMALIZATIONS), "divided by the partition function, or not", "softmax")
+HEADS = Field("heads", Check(_as_given, {"type": "array", "minItems": 1, "items": object_schema((QUERY, KEY, VALUE))}),
+              "one table for each head, with its own query, key, value; outputs add up")
+UNTIL = Field("until", number(0.0, open_low=True, infinite=True), "last depth of the layer; only the last layer may go without")
+WEIGHTS = (BETA, QUERY, KEY, VALUE, NORMALIZATION, HEADS)
+LAYERS = Field("layers", Check(_as_given, {
+    "type": "array", "minItems": 1, "items": object_schema((UNTIL, *(field._replace(default=None) for field in WEIGHTS)))}),
+    "one table for each stretch of depth, with until and any of the keys of weights")
+ACCURACY = Field("accuracy", number(1e-16, 0.1), "largest relative error of the fast kernels", 1e-10)
+SUPPORT = Field("support", number(0.0, 1.0), "density, in units of the uniform law's, that counts as empty", 0.0)
+FIELDS = (*WEIGHTS, LAYERS, ACCURACY, SUPPORT)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +68,8 @@ class Head:
     @property
     def score(self) -> np.ndarray:
         """B = Q^T K, shape (d, d): <Qx, Ky> = <x, By> (docs/theory.md §1.1)."""
+        if self.query is self.key and np.array_equal(self.query, np.eye(len(self.query))):
+            return self.query  # shared, and at d = 10^4 a matrix product of a minute
         return self.query.T @ self.key
 
 
@@ -100,18 +127,30 @@ class Attention:
         return tuple(layer.until for layer in self.layers[:-1])
 
 
-def read_attention(table: Mapping[str, Any], dimension: int, end: float | str, rescaled: bool = False) -> Attention:
-    """[attention] from its TOML table, for tokens in R^d, d = `dimension`, and a run to depth `end`."""
-    refuse_unknown("attention", table, (*WEIGHT_KEYS, "layers", "accuracy", "support"))
-    support = number(0.0, 1.0)("attention.support", table.get("support", 0.0))
-    accuracy = number(0.0, 0.1, open_low=True)("attention.accuracy", table.get("accuracy", 1e-10))
+def read_attention(table: Mapping[str, Any], dimension: int | None, end: float | str | None, rescaled: bool = False) -> Attention:
+    """[attention] from its TOML table, for tokens in R^d, d = `dimension`, and a run to depth `end`.
+
+    Where `dimension` or `end` are None, not known because of mistakes elsewhere, only the rest is checked.
+
+    Raises:
+        ProblemError: with every mistake of the section.
+    """
+    wrong = Mistakes()
+    wrong.check(refuse_unknown, "attention", table, [field.key for field in FIELDS])
+    own = read_fields("attention", {key: table[key] for key in ("support", "accuracy") if key in table},
+                      (SUPPORT, ACCURACY), wrong)
     base = {key: table[key] for key in WEIGHT_KEYS if key in table}
+    identity = np.eye(dimension) if dimension is not None else np.eye(1)
     if "layers" in table:
-        layers = _layers(base, table["layers"], dimension, end)
+        layers = wrong.check(_layers, base, table["layers"], dimension, end, identity)
     else:
-        layers = (Layer(math.inf, _weights("attention", base, dimension)),)
-    _check_normalization(layers, rescaled)
-    return Attention(layers, accuracy, support, rescaled)
+        weights = wrong.check(_weights, "attention", base, dimension, identity)
+        layers = (Layer(math.inf, weights),) if weights is not None else None
+    if layers is not None:
+        wrong.check(_check_normalization, layers, rescaled)
+        wrong.check(_check_sharpness, layers, "layers" in table)
+    wrong.stop()
+    return Attention(layers, own["accuracy"], own["support"], rescaled)
 
 
 def tabulate_attention(attention: Attention) -> dict[str, Any]:
@@ -130,56 +169,81 @@ def tabulate_attention(attention: Attention) -> dict[str, Any]:
     return shared | result | {"layers": layers}
 
 
-def _layers(base: Mapping[str, Any], entries: Any, dimension: int, end: float | str) -> tuple[Layer, ...]:
-    layers: list[Layer] = []
+def _layers(base: Mapping[str, Any], entries: Any, dimension: int | None, end: float | str | None,
+            identity: np.ndarray) -> tuple[Layer, ...]:
+    wrong, layers = Mistakes(), []
     rows = tables("attention.layers", entries)
+    previous = 0.0
     for i, entry in enumerate(rows):
         prefix = f"attention.layers[{i}]"
-        refuse_unknown(prefix, entry, ("until", *WEIGHT_KEYS))
-        until = entry.get("until", math.inf if i == len(rows) - 1 else MISSING)
-        if until is MISSING:
-            raise ProblemError(f"{prefix}.until", until, "only the last layer may go without")
-        until = number(0.0, open_low=True, infinite=True)(f"{prefix}.until", until)
-        if layers and not until > layers[-1].until:
-            allowed = f"must increase from layer to layer, here beyond {layers[-1].until:g}"
-            raise ProblemError(f"{prefix}.until", until, allowed)
+        wrong.check(refuse_unknown, prefix, entry, ("until", *WEIGHT_KEYS))
+        given = entry.get("until", math.inf if i == len(rows) - 1 else MISSING)
+        if given is MISSING:
+            wrong.note(f"{prefix}.until", given, "only the last layer may go without")
+            until = None
+        else:
+            until = wrong.check(UNTIL.check, f"{prefix}.until", given)
+        if until is not None:
+            if not until > previous:
+                wrong.note(f"{prefix}.until", until, f"must increase from layer to layer, here beyond {previous:g}")
+            previous = until
         own = {key: value for key, value in entry.items() if key != "until"}
         # Matrices a layer gives for itself replace the heads of the section, which would hide them.
         inherited = {k: v for k, v in base.items() if not (k == "heads" and any(m in own for m in MATRICES))}
-        layers.append(Layer(until, _weights(prefix, inherited | own, dimension)))
+        weights = wrong.check(_weights, prefix, inherited | own, dimension, identity)
+        layers.append(Layer(until, weights))
     last = layers[-1].until
-    if (isinstance(end, str) or last < end) and math.isfinite(last):
+    if end is not None and last is not None and not any(error.field.endswith(".until") for error in wrong.errors) and (isinstance(end, str) or last < end) and math.isfinite(last):
         allowed = f"the last layer must reach time.end = {end}, or go without until"
-        raise ProblemError(f"attention.layers[{len(layers) - 1}].until", last, allowed)
+        wrong.note(f"attention.layers[{len(layers) - 1}].until", last, allowed)
+    wrong.stop()
     return tuple(layers)
 
 
-def _weights(prefix: str, table: Mapping[str, Any], dimension: int) -> Weights:
-    beta = number(0.0, infinite=True)(joined(prefix, "beta"), table.get("beta", MISSING))
-    normalization = choice(*NORMALIZATIONS)(f"{prefix}.normalization", table.get("normalization", "softmax"))
+def _weights(prefix: str, table: Mapping[str, Any], dimension: int | None, identity: np.ndarray) -> Weights:
+    wrong = Mistakes()
+    beta = wrong.check(BETA.check, joined(prefix, "beta"), table.get("beta", MISSING))
+    normalization = wrong.check(NORMALIZATION.check, f"{prefix}.normalization", table.get("normalization", "softmax"))
     own = {key: table[key] for key in MATRICES if key in table}
     if "heads" not in table:
-        return Weights(beta, (_head(prefix, own, dimension),), normalization)
-    heads = []
-    for i, entry in enumerate(tables(f"{prefix}.heads", table["heads"])):
-        name = f"{prefix}.heads[{i}]"
-        refuse_unknown(name, entry, MATRICES)
-        heads.append(_head(name, own | entry, dimension))
+        heads = [wrong.check(_head, prefix, own, dimension, identity)]
+    else:
+        heads = []
+        for i, entry in enumerate(wrong.check(tables, f"{prefix}.heads", table["heads"], 1000) or ()):
+            name = f"{prefix}.heads[{i}]"
+            wrong.check(refuse_unknown, name, entry, MATRICES)
+            heads.append(wrong.check(_head, name, own | {k: v for k, v in entry.items() if k in MATRICES}, dimension, identity))
+    wrong.stop()
     return Weights(beta, tuple(heads), normalization)
 
 
-def _head(prefix: str, table: Mapping[str, Any], dimension: int) -> Head:
-    identity = np.eye(dimension)
-    rows = {"query": None, "key": None, "value": dimension}
-    given = {
-        name: matrix(f"{prefix}.{name}", table[name], rows[name], dimension) if name in table else identity for name in MATRICES
-    }
-    if given["query"].shape != given["key"].shape:
+def _head(prefix: str, table: Mapping[str, Any], dimension: int | None, identity: np.ndarray) -> Head:
+    rows, wrong = {"query": None, "key": None, "value": dimension}, Mistakes()
+    given = {name: wrong.check(matrix, f"{prefix}.{name}", table[name], rows[name], dimension) if name in table else identity
+             for name in MATRICES}
+    wrong.stop()
+    if dimension is not None and given["query"].shape != given["key"].shape:
         name = "key" if "key" in table else "query"
         other = "query" if name == "key" else "key"
         allowed = f"must have as many rows as {prefix}.{other}, {len(given[other])}, not {len(given[name])}"
         raise ProblemError(f"{prefix}.{name}", table[name], allowed)
     return Head(given["query"], given["key"], given["value"])
+
+
+def _check_sharpness(layers: tuple[Layer, ...], layered: bool) -> None:
+    wrong = Mistakes()
+    for i, layer in enumerate(layers):
+        beta = layer.weights.beta
+        if not math.isfinite(beta):
+            continue
+        largest = beta * max(float(np.linalg.norm(head.query) * np.linalg.norm(head.key) / math.sqrt(head.query.shape[1]))
+                             for head in layer.weights.heads if head.query.shape == head.key.shape)
+        if largest > LARGEST_SHARPNESS:
+            name = f"attention.layers[{i}].beta" if layered else "attention.beta"
+            allowed = (f"times |query| |key| is {largest:.3g}, must be at most {LARGEST_SHARPNESS:g}, beyond which rounding decides; "
+                       'take "inf"')
+            wrong.note(name, beta, allowed)
+    wrong.stop()
 
 
 def _check_normalization(layers: tuple[Layer, ...], rescaled: bool) -> None:

@@ -1,5 +1,44 @@
-"""The error of bad input, for everything above the meshes."""
+"""The error of bad input, for everything above the meshes, and what gathers the mistakes of one file."""
 
-from meshes.errors import MISSING, ProblemError
+from __future__ import annotations
 
-__all__ = ["MISSING", "ProblemError"]
+from collections.abc import Callable
+from typing import TypeVar
+
+from meshes.errors import MISSING, ProblemError, ProblemErrors, refusal
+
+__all__ = ["MISSING", "Mistakes", "ProblemError", "ProblemErrors", "refusal"]
+
+T = TypeVar("T")
+
+
+class Mistakes:
+    """Gathers mistakes, so that all those of a file are told at once.
+
+    Attributes:
+        errors: those found so far.
+    """
+
+    def __init__(self) -> None:
+        self.errors: list[ProblemError] = []
+
+    def check(self, function: Callable[..., T], *arguments: object) -> T | None:
+        """The result of `function(*arguments)`, or None where that raises ProblemError, which is noted."""
+        try:
+            return function(*arguments)
+        except ProblemError as error:
+            self.errors.append(error)
+            return None
+
+    def note(self, field: str, value: object, allowed: str) -> None:
+        """Note a mistake; the arguments are those of ProblemError."""
+        self.errors.append(ProblemError(field, value, allowed))
+
+    def stop(self) -> None:
+        """Raise what was found.
+
+        Raises:
+            ProblemError: with every mistake noted so far, if there is one.
+        """
+        if self.errors:
+            raise refusal(self.errors)

@@ -12,17 +12,19 @@ import numpy as np
 
 from meshes.manifold import Manifold
 from meshes.simplicial import SimplicialManifold
-from problems.attention import LARGEST_EXPONENT, Attention, read_attention, tabulate_attention
-from problems.checks import refuse_unknown, table, text
-from problems.errors import MISSING, ProblemError
+from problems.attention import Attention, read_attention, tabulate_attention
+from problems.checks import Check, refuse_unknown, table, text
+from problems.errors import MISSING, Mistakes, ProblemError
+from problems.fields import Field
+from problems.files import Files
 from problems.laws import InitialLaw, read_law, tabulate_law
 from problems.schedule import Time, read_time, tabulate_time
 from problems.sections import Compare, Density, Noise, Particles, read, tabulate
+from problems.together import check_together
 from problems.space import Space, read_space, tabulate_space
 
 SECTIONS = ("space", "attention", "noise", "initial", "time", "density", "particles", "compare")
 REQUIRED = ("space", "attention", "initial")
-FROM_FILE = ("cells", "geometry")  # settings of [density] that a mesh file leaves no room for
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,48 +58,65 @@ class Problem:
         return self.noise.diffusivity * slow
 
 
-def read_problem(values: Mapping[str, Any], *, name: str = "problem", path: Path | None = None) -> Problem:
+def read_problem(values: Mapping[str, Any], *, name: str = "problem", path: Path | None = None,
+                 files: Files | None = None) -> Problem:
     """The problem of a parsed TOML file.
 
     Args:
         values: the whole file as nested tables.
         name: of the problem.
         path: the file, to which relative paths in it refer.
+        files: what was read from the files it names, by another rank; what is not in it is read and added.
 
     Raises:
-        ProblemError: for whatever is not allowed.
+        ProblemError: for whatever is not allowed, with every mistake of the file.
     """
-    refuse_unknown("", values, ("title", *SECTIONS))
-    sections = {}
+    wrong, files = Mistakes(), files if files is not None else Files()
+    wrong.check(refuse_unknown, "", values, ("title", *SECTIONS))
+    title = wrong.check(_title, "title", values["title"]) if "title" in values else _untitled(name)
+    sections: dict[str, dict[str, Any]] = {}
     for section in SECTIONS:
         if section not in values and section in REQUIRED:
-            raise ProblemError(section, MISSING, f"must be given as a table, [{section}]")
-        sections[section] = table(section, values.get(section, {}))
+            wrong.note(section, MISSING, f"must be given as a table, [{section}]")
+        else:
+            sections[section] = wrong.check(table, section, values.get(section, {}))
+    given = {section: found for section, found in sections.items() if found is not None}
     folder = path.parent if path else Path()
-    space, manifold = read_space(sections["space"], folder)
-    time = read_time(sections["time"])
-    attention = read_attention(sections["attention"], space.dimension, time.end, time.rescaled)
-    noise = read(Noise, "noise", sections["noise"])
-    if noise.diffusivity > 0.0:
+    space, manifold = (wrong.check(read_space, given["space"], folder, files) if "space" in given else None) or (None, None)
+    time = wrong.check(read_time, given["time"]) if "time" in given else None
+    attention = None
+    if "attention" in given:
+        attention = wrong.check(read_attention, given["attention"], space.dimension if space else None,
+                                time.end if time else None, bool(time and time.rescaled))
+    noise = wrong.check(read, Noise, "noise", given["noise"]) if "noise" in given else None
+    if noise is not None and noise.diffusivity > 0.0 and "density" in given:
         # Noise is stiff: implicit unless asked otherwise.
-        sections["density"].setdefault("integrator", "arkimex")
-    density = read_density(sections["density"], space, manifold)
-    problem = Problem(
-        name=name,
-        title=text("title", values.get("title", name.replace("_", " "))),
-        space=space,
-        attention=attention,
-        noise=noise,
-        initial=read_law(sections["initial"], manifold, folder),
-        time=time,
-        density=density,
-        particles=read(Particles, "particles", sections["particles"]),
-        compare=read(Compare, "compare", sections["compare"]),
-        manifold=manifold,
-        path=path,
-    )
-    _check_exponent(problem)
-    return problem
+        given["density"].setdefault("integrator", "arkimex")
+    initial = wrong.check(read_law, given["initial"], manifold, folder, files) if "initial" in given else None
+    density = wrong.check(read_density, given["density"], space, manifold) if "density" in given else None
+    particles, compare = (wrong.check(read, kind, section, given[section]) if section in given else None
+                          for section, kind in (("particles", Particles), ("compare", Compare)))
+    wrong.check(check_together, manifold, attention, noise, time, density, particles, compare)
+    wrong.stop()
+    return Problem(name, title, space, attention, noise, initial, time, density, particles, compare, manifold, path)
+
+
+def _title(field: str, value: Any) -> str:
+    title = " ".join(text(field, value).split())
+    if len(title) > LONGEST_TITLE:
+        raise ProblemError(field, value, f"must be one line of at most {LONGEST_TITLE} letters, not {len(title)}")
+    if not title.isprintable():
+        raise ProblemError(field, value, "must not hold control characters")
+    return title
+
+
+def _untitled(name: str) -> str:
+    """A title from the name of the file."""
+    return "".join(c if c.isprintable() else "?" for c in name.replace("_", " "))[:LONGEST_TITLE] or "untitled"
+
+
+LONGEST_TITLE = 200
+TITLE = Field("title", Check(_title, text.schema | {"maxLength": LONGEST_TITLE}), "of figures and reports, one line of prose")
 
 
 def tabulate_problem(problem: Problem) -> dict[str, Any]:
@@ -115,34 +134,24 @@ def tabulate_problem(problem: Problem) -> dict[str, Any]:
     }
 
 
-def read_density(values: Mapping[str, Any], space: Space, manifold: Manifold) -> Density:
+FROM_FILE = ("cells", "geometry")  # settings of [density] that a mesh file leaves no room for
+
+
+def read_density(values: Mapping[str, Any], space: Space | None, manifold: Manifold | None) -> Density:
     """[density]; of a mesh file the number of cells and the degree of their geometry are the file's own, and known."""
-    if not isinstance(manifold, SimplicialManifold):
+    if space is None or not isinstance(manifold, SimplicialManifold):
         return read(Density, "density", values)
+    wrong = Mistakes()
     for key in FROM_FILE:
         if key in values:
             more = "; space.refine cuts its cells" if key == "cells" else ""
-            raise ProblemError(f"density.{key}", values[key], f'not for manifold = "file", whose mesh brings its own{more}')
+            wrong.note(f"density.{key}", values[key], f'not for manifold = "file", whose mesh brings its own{more}')
     cells = len(manifold.cells.cells) * 2 ** (manifold.intrinsic * space.refine)
-    return read(Density, "density", {**values, "cells": cells, "geometry": manifold.cells.geometry})
+    density = wrong.check(read, Density, "density", {**values, "cells": cells, "geometry": manifold.cells.geometry})
+    wrong.stop()
+    return density
 
 
 def tabulate_density(density: Density, space: Space) -> dict[str, Any]:
     """The TOML table of [density], without what a mesh file brings."""
     return {key: value for key, value in tabulate(density).items() if space.manifold != "file" or key not in FROM_FILE}
-
-
-def _check_exponent(problem: Problem) -> None:
-    """Unnormalised attention in true time overflows where beta <x, By> is large (docs/theory.md §8.1)."""
-    if problem.time.rescaled or not problem.manifold.normalised:
-        return
-    for layer in problem.attention.layers:
-        weights = layer.weights
-        if weights.normalization == "none":
-            largest = weights.beta * max(float(np.linalg.norm(head.score, 2)) for head in weights.heads)
-            if not largest < LARGEST_EXPONENT or math.isnan(largest):
-                allowed = (
-                    f'must be true where normalization = "none" and beta |B| = {largest:.4g} is at least '
-                    f"{LARGEST_EXPONENT:g}: exp would overflow"
-                )
-                raise ProblemError("time.rescaled", False, allowed)

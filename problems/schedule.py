@@ -8,10 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from problems.checks import boolean, is_number, number, refuse_unknown
-from problems.errors import ProblemError
+from problems.checks import Check, boolean, integer, is_number, number
+from problems.errors import Mistakes, ProblemError
+from problems.fields import Field, read_fields
 
 MAX_OUTPUTS = 10**6
+# Depths closer than this, relative to the last one, are told apart by rounding alone.
+NEAREST = 1e-12
 
 
 @dataclass(frozen=True)
@@ -35,17 +38,38 @@ class Time:
         return self.end == "stationary"
 
 
+def _end(field: str, value: Any) -> float | str:
+    if isinstance(value, str):
+        if value != "stationary":
+            raise ProblemError(field, value, 'must be a number at least 0, or "stationary"')
+        return value
+    return DEPTH(field, value)
+
+
+DEPTH = number(0.0)
+COUNT = integer(2, MAX_OUTPUTS)
+FIELDS = (
+    Field("end", Check(_end, {"anyOf": [DEPTH.schema, {"const": "stationary"}]}, f'{DEPTH.words}, or `"stationary"`'),
+          "last depth, or until the law stands still", 8.0),
+    Field("outputs", Check(lambda field, value: value, {"anyOf": [
+        COUNT.schema, {"type": "array", "minItems": 1, "maxItems": MAX_OUTPUTS, "items": DEPTH.schema}]}),
+          "how many equally spaced depths are written down, 0 and end among them; or an increasing list of depths", 33),
+    Field("rescaled", boolean, 'for normalization = "none": depth s with dt = e^(-beta) ds, which keeps the drift finite', False),
+)
+
+
 def read_time(table: Mapping[str, Any]) -> Time:
-    """The section [time] from its TOML table."""
-    refuse_unknown("time", table, ("end", "outputs", "rescaled"))
-    end = table.get("end", 8.0)
-    if isinstance(end, str):
-        if end != "stationary":
-            raise ProblemError("time.end", end, 'must be a number at least 0, or "stationary"')
-    else:
-        end = number(0.0)("time.end", end)
-    rescaled = boolean("time.rescaled", table.get("rescaled", False))
-    return Time(end, _outputs(table.get("outputs", 33), end), rescaled)
+    """The section [time] from its TOML table.
+
+    Raises:
+        ProblemError: with every mistake of the section.
+    """
+    wrong = Mistakes()
+    values = read_fields("time", table, FIELDS, wrong)
+    end = values.get("end", math.inf)
+    outputs = wrong.check(_outputs, values["outputs"], end)
+    wrong.stop()
+    return Time(end, outputs, values["rescaled"])
 
 
 def equally_spaced(end: float, count: int) -> tuple[float, ...]:
@@ -70,14 +94,19 @@ def _outputs(value: Any, end: float | str) -> tuple[float, ...]:
     if is_number(value):
         if not 2 <= value <= MAX_OUTPUTS or value != int(value):
             raise ProblemError(field, value, allowed)
-        return (0.0,) if end == "stationary" else equally_spaced(float(end), int(value))
+        return (0.0,) if not math.isfinite(last) else equally_spaced(last, int(value))
     if not isinstance(value, (list, tuple)) or not value or not all(map(is_number, value)):
         raise ProblemError(field, value, allowed)
+    if len(value) > MAX_OUTPUTS:
+        raise ProblemError(field, f"{len(value)} times", allowed)
     times = tuple(float(t) for t in value)
     for t in times:
         if not 0.0 <= t <= last or math.isinf(t):
             raise ProblemError(field, t, allowed)
+    shortest = NEAREST * times[-1]
     for earlier, later in itertools.pairwise(times):
         if not earlier < later:
             raise ProblemError(field, [earlier, later], allowed)
+        if not later - earlier > shortest:
+            raise ProblemError(field, [earlier, later], f"must be further apart than rounding, {shortest:.3g}")
     return times

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from problems.checks import Check, boolean, choice, integer, is_number, joined, number, optional, refuse_unknown
-from problems.errors import MISSING, ProblemError
+from problems.checks import Check, boolean, choice, integer, is_number, number, optional
+from problems.errors import Mistakes, ProblemError
+from problems.fields import Field, read_fields
 
 S = TypeVar("S")
 
@@ -40,19 +41,26 @@ SAMPLINGS = {
 METRICS = {"geodesic": "length of the shortest arc", "chordal": "straight distance in R^d"}
 
 
-def setting(check: Check, default: Any = MISSING) -> Any:
-    """A dataclass field read from the key of its own name."""
-    return dataclasses.field(default=default, metadata={"check": check})
+def setting(check: Check, default: Any, meaning: str) -> Any:
+    """A dataclass field read from the key of its own name; see `problems.fields.Field`."""
+    return dataclasses.field(default=default, metadata={"check": check, "meaning": meaning})
+
+
+def fields_of(cls: type) -> tuple[Field, ...]:
+    """The keys of a section."""
+    return tuple(Field(f.name, f.metadata["check"], f.metadata["meaning"], f.default)
+                 for f in dataclasses.fields(cls) if f.metadata.get("check"))
 
 
 def read(cls: type[S], prefix: str, table: Mapping[str, Any]) -> S:
-    """The section `cls` from its TOML `table`; unknown keys are refused, missing ones take their default."""
-    settings = {f.name: f for f in dataclasses.fields(cls) if f.metadata.get("check")}  # type: ignore[arg-type]
-    refuse_unknown(prefix, table, settings)
-    values = {}
-    for name, field in settings.items():
-        if name in table or field.default is MISSING:
-            values[name] = field.metadata["check"](joined(prefix, name), table.get(name, MISSING))
+    """The section `cls` from its TOML `table`; unknown keys are refused, missing ones take their default.
+
+    Raises:
+        ProblemError: with every mistake of the section.
+    """
+    wrong = Mistakes()
+    values = read_fields(prefix, table, fields_of(cls), wrong)
+    wrong.stop()
     return cls(**values)
 
 
@@ -65,74 +73,56 @@ def tabulate(section: Any) -> dict[str, Any]:
 def _cfl(field: str, value: Any) -> float:
     if is_number(value) and value > 1.0:
         raise ProblemError(field, value, "a CFL number that breaks the positivity bound; must be greater than 0 and at most 1")
-    return number(0.0, 1.0, open_low=True)(field, value)
+    return FRACTION(field, value)
+
+
+FRACTION = number(0.0, 1.0, open_low=True)
+POSITIVE = number(0.0, open_low=True)
 
 
 @dataclass(frozen=True)
 class Noise:
-    """[noise]: the term D Laplace(mu), D = 1/kappa (docs/theory.md §1.5).
+    """[noise]: the term D Laplace(mu), D = 1/kappa (docs/theory.md §1.5)."""
 
-    diffusivity: D >= 0, squared length per unit depth.
-    """
-
-    diffusivity: float = setting(number(0.0), 0.0)
+    diffusivity: float = setting(number(0.0), 0.0, "D in the term D Laplace(mu), squared length per unit of depth")
 
 
 @dataclass(frozen=True)
 class Density:
-    """[density]: the mesh and the scheme of the density.
+    """[density]: the mesh and the scheme of the density. `cfl` None: the solver's choice; `step` None: by the CFL condition."""
 
-    cells: about this many cells in all. degree: of the polynomials, 0 to 3. geometry: order of the curved
-        cells, 1 to 3.
-    limiter: Zhang-Shu scaling, which keeps the polynomials non-negative.
-    cfl: the step as a fraction, in (0, 1], of the largest one that provably keeps cell averages positive;
-        None: the solver's choice.
-    integrator: a name of `DENSITY_INTEGRATORS`; by default "ssprk33", with noise "arkimex".
-    step: fixed step in depth instead of the CFL condition. rtol, atol: tolerances of the schemes that choose
-        their own step.
-    """
-
-    cells: int = setting(integer(1, 10**9), 256)
-    degree: int = setting(integer(0, 3), 1)
-    geometry: int = setting(integer(1, 3), 2)
-    limiter: bool = setting(boolean, True)
-    cfl: float | None = setting(optional(_cfl), None)
-    integrator: str = setting(choice(*DENSITY_INTEGRATORS), "ssprk33")
-    step: float | None = setting(optional(number(0.0, open_low=True)), None)
-    rtol: float = setting(number(0.0, 1.0, open_low=True), 1e-6)
-    atol: float = setting(number(0.0, open_low=True), 1e-9)
+    cells: int = setting(integer(1, 10**9), 256, "about this many cells in all")
+    degree: int = setting(integer(0, 3), 1, "degree of the polynomials")
+    geometry: int = setting(integer(1, 3), 2, "order of the curved cells")
+    limiter: bool = setting(boolean, True, "keep the polynomials non-negative (Zhang-Shu scaling)")
+    cfl: float | None = setting(optional(Check(_cfl, FRACTION.schema, FRACTION.words)), None,
+                                "step as a fraction of the largest one that positivity and stability allow, default 0.9")
+    integrator: str = setting(choice(*DENSITY_INTEGRATORS), "ssprk33", 'time scheme; with noise the default is "arkimex"')
+    step: float | None = setting(optional(POSITIVE), None, "largest step in depth, instead of the CFL condition")
+    rtol: float = setting(number(1e-14, 1.0), 1e-6, "relative tolerance of the integrators that choose their own step")
+    atol: float = setting(POSITIVE, 1e-9, "absolute tolerance of the integrators that choose their own step")
 
 
 @dataclass(frozen=True)
 class Particles:
-    """[particles]: the token system.
+    """[particles]: the token system. `step` None: the solver's choice."""
 
-    count: number N of tokens; quadrature takes the nearest number its rule allows.
-    sampling: a name of `SAMPLINGS`. seed: of the random numbers. ensemble: number M of independent runs,
-        seeds seed .. seed + M - 1.
-    integrator: a name of `PARTICLE_INTEGRATORS`. step: in depth, for fixed-step schemes; None: the solver's
-        choice. rtol: of "dopri5".
-    """
-
-    count: int = setting(integer(1, 10**9), 4096)
-    sampling: str = setting(choice(*SAMPLINGS), "quadrature")
-    seed: int = setting(integer(0, 2**63 - 1), 0)
-    integrator: str = setting(choice(*PARTICLE_INTEGRATORS), "dopri5")
-    step: float | None = setting(optional(number(0.0, open_low=True)), None)
-    rtol: float = setting(number(0.0, 0.1, open_low=True), 1e-8)
-    ensemble: int = setting(integer(1, 10**6), 1)
+    count: int = setting(integer(1, 10**9), 4096, "number of tokens; quadrature takes the nearest number its rule allows")
+    sampling: str = setting(choice(*SAMPLINGS), "quadrature", "how tokens stand for the initial law")
+    seed: int = setting(integer(0, 2**63 - 1), 0, "of the random numbers")
+    integrator: str = setting(choice(*PARTICLE_INTEGRATORS), "dopri5", "time scheme, adaptive or of fixed step")
+    step: float | None = setting(optional(POSITIVE), None, "of the fixed-step integrators and with noise, in depth; "
+                                 "default 0.05 for rk4, else 0.01")
+    rtol: float = setting(number(1e-14, 0.1), 1e-8, 'of "dopri5": local error of each token')
+    ensemble: int = setting(integer(1, 10**6), 1, "number of independent runs, with seeds seed, seed + 1, ..")
 
 
 @dataclass(frozen=True)
 class Compare:
-    """[compare]: how density, particles and target are compared.
+    """[compare]: how density, particles and target are compared. `tolerance` None: the estimated noise floor decides; `until`
+    None: all outputs are judged."""
 
-    metric: ground metric of the Wasserstein distances, "geodesic" or "chordal".
-    tolerance: largest W2 between density and particles that counts as agreement; None: the estimated noise
-        floor decides.
-    until: last depth that is judged; beyond it distances are only reported. None: all outputs.
-    """
-
-    metric: str = setting(choice(*METRICS), "geodesic")
-    tolerance: float | None = setting(optional(number(0.0, open_low=True)), None)
-    until: float | None = setting(optional(number(0.0)), None)
+    metric: str = setting(choice(*METRICS), "geodesic", "ground metric of the Wasserstein distances")
+    tolerance: float | None = setting(optional(POSITIVE), None, "largest W2 between density and tokens that counts as agreement; "
+                                      "without it the noise floor and the moments decide")
+    until: float | None = setting(optional(number(0.0)), None, "last depth that is judged, by default the last output")

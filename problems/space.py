@@ -13,27 +13,32 @@ The circle and the sphere have radius one; a "euclidean" space is all of R^d.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from meshes.manifold import Manifold, flat, sphere
-from problems.checks import choice, integer, matrix, number, refuse_unknown, table, text
-from problems.errors import MISSING, ProblemError
+from problems.checks import VECTOR, Check, choice, integer, matrix, number, path, refuse_unknown, table
+from problems.errors import MISSING, Mistakes, ProblemError
+from problems.fields import Field, object_schema, read_fields
+from problems.files import Files
 
-# Each manifold with the keys it takes besides `manifold` and `grading`, and the number of its bounds.
+# Each manifold with the keys it takes besides `manifold`, and the number of its bounds.
 MANIFOLDS: dict[str, tuple[tuple[str, ...], int | None]] = {
-    "circle": (("dimension",), None),
-    "sphere": (("dimension",), None),
+    "circle": (("dimension", "grading"), None),
+    "sphere": (("dimension", "grading"), None),
     "interval": (("bounds",), 1),
     "rectangle": (("bounds",), 2),
     "box": (("bounds",), None),
     "euclidean": (("dimension",), None),
     "file": (("path", "refine"), None),
 }
-KEYS = ("manifold", "dimension", "bounds", "path", "refine", "grading")
 MOST_REFINED = 6
+LARGEST_DIMENSION = 10_000
+DIMENSION = integer(1, LARGEST_DIMENSION)
+PAIR = {"type": "array", "minItems": 2, "maxItems": 2, "items": VECTOR["items"]}
 
 
 class Grading(NamedTuple):
@@ -41,6 +46,50 @@ class Grading(NamedTuple):
 
     half_width: float
     ratio: float
+
+
+GRADING = (
+    Field("half_width", number(0.0, math.pi / 2, open_low=True), "distance from the target set within which cells are small", MISSING),
+    Field("ratio", number(1.0, 64.0), "how many times smaller they are than those far from it", MISSING),
+)
+
+
+def _grading(field: str, value: Any) -> Grading:
+    values, wrong = table(field, value), Mistakes()
+    read = read_fields(field, values, GRADING, wrong)
+    wrong.stop()
+    return Grading(**read)
+
+
+def _bounds(field: str, value: Any) -> tuple[tuple[float, float], ...]:
+    if value is MISSING:
+        raise ProblemError(field, value, "must be one pair [a, b] per coordinate")
+    wrong, pairs = Mistakes(), matrix(field, value, None, 2)
+    if len(pairs) > LARGEST_DIMENSION:
+        raise ProblemError(field, f"{len(pairs)} pairs", f"must be at most {LARGEST_DIMENSION}")
+    for low, high in pairs.tolist():
+        if not low < high:
+            wrong.note(field, [low, high], "must be pairs [a, b] with a < b")
+        elif not high - low > NARROWEST * max(abs(low), abs(high)):
+            wrong.note(field, [low, high], "must be pairs [a, b] further apart than rounding")
+    wrong.stop()
+    return tuple((low, high) for low, high in pairs.tolist())
+
+
+# Sides shorter than this, relative to their distance from the origin, have no room for cells.
+NARROWEST = 1e-9
+FIELDS = (
+    Field("manifold", choice(*MANIFOLDS), "where tokens live", MISSING),
+    Field("dimension", DIMENSION, 'number of coordinates of a token, for "sphere" (default 3) and "euclidean"; a sphere beyond 3, '
+          "and all of R^d, have no mesh and take tokens only"),
+    Field("bounds", Check(_bounds, {"type": "array", "minItems": 1, "items": PAIR}),
+          "[[a, b], ..], one pair for each coordinate of an interval, rectangle or box"),
+    Field("path", path, 'of a mesh file (.msh, .xdmf or .vtu), for "file", relative to the problem file'),
+    Field("refine", integer(0, MOST_REFINED), "of a mesh file: how many times its cells are cut into halves for the density; "
+          "its geometry stays", 0),
+    Field("grading", Check(_grading, object_schema(GRADING)),
+          "cells near the target set are smaller than those far from it; circle, and sphere of dimension 3"),
+)
 
 
 @dataclass(frozen=True)
@@ -69,27 +118,42 @@ class Space:
         return self.manifold == "file" or (self.manifold != "euclidean" and self.dimension <= 3)
 
 
-def read_space(values: Mapping[str, Any], folder: Path) -> tuple[Space, Manifold]:
-    """[space] from its TOML table, paths relative to `folder`; also the manifold as maps of points."""
-    refuse_unknown("space", values, KEYS)
-    name = choice(*MANIFOLDS)("space.manifold", values.get("manifold", MISSING))
+def read_space(values: Mapping[str, Any], folder: Path, files: Files) -> tuple[Space, Manifold]:
+    """[space] from its TOML table, paths relative to `folder`; also the manifold as maps of points.
+
+    Raises:
+        ProblemError: with every mistake of the section.
+    """
+    wrong = Mistakes()
+    found = read_fields("space", values, FIELDS, wrong)
+    name = found.get("manifold")
+    if name is None:
+        wrong.stop()
     keys, sides = MANIFOLDS[name]
-    for key in values:
-        if key not in ("manifold", *(() if name == "file" else ("grading",)), *keys):
-            raise ProblemError(f"space.{key}", values[key], f'not for manifold = "{name}", which takes {", ".join(keys)}')
-    grading = _grading(values["grading"]) if "grading" in values else None
+    for field in FIELDS:
+        if field.key in values and field.key not in ("manifold", *keys):
+            wrong.note(f"space.{field.key}", values[field.key], f'not for manifold = "{name}", which takes {", ".join(keys)}')
+    if "bounds" in keys and "bounds" not in values:
+        wrong.note("space.bounds", MISSING, f"must be {sides or 'one'} pair{'s' if sides == 2 else ''} [a, b]"
+                   + (" per coordinate" if sides is None else ""))
+    elif "bounds" in keys and sides and found.get("bounds") is not None and len(found["bounds"]) != sides:
+        wrong.check(matrix, "space.bounds", values["bounds"], sides, 2)
+    if "dimension" in found:
+        found["dimension"] = wrong.check(_dimension, name, values)
+    if "path" in keys and "path" not in values:
+        wrong.note("space.path", MISSING, "must be the path of a mesh file")
+    if name == "sphere" and found.get("grading") is not None and (found.get("dimension") or 3) > 3:
+        wrong.note("space.grading", values["grading"], "only for a sphere of dimension 3, others have no mesh")
+    wrong.stop()
     if name == "file":
-        return _file_space(values, folder)
+        manifold = files.read(Path(folder, found["path"]).resolve(), _mesh)
+        return Space("file", manifold.dimension, None, str(Path(folder, found["path"]).resolve()), None, found["refine"]), manifold
     if "bounds" in keys:
-        bounds = _bounds(values.get("bounds", MISSING), sides)
-        return Space(name, len(bounds), bounds, None, grading), flat(bounds)
-    dimension = _dimension(name, values)
+        return Space(name, len(found["bounds"]), found["bounds"]), flat(found["bounds"])
     if name == "euclidean":
-        if grading is not None:
-            raise ProblemError("space.grading", values["grading"], 'not for manifold = "euclidean", which has no mesh')
-        return Space(name, dimension), flat(None, dimension)
-    manifold = sphere(dimension)
-    return Space(manifold.name, dimension, None, None, grading), manifold
+        return Space(name, found["dimension"]), flat(None, found["dimension"])
+    manifold = sphere(found["dimension"])
+    return Space(manifold.name, found["dimension"], None, None, found["grading"]), manifold
 
 
 def tabulate_space(space: Space) -> dict[str, Any]:
@@ -113,38 +177,14 @@ def _dimension(name: str, values: Mapping[str, Any]) -> int:
     if name == "circle":
         return integer(2, 2)(field, values.get("dimension", 2))
     if name == "sphere":
-        return integer(2, 10**6)(field, values.get("dimension", 3))
-    return integer(1, 10**6)(field, values.get("dimension", MISSING))
+        return integer(2, LARGEST_DIMENSION)(field, values.get("dimension", 3))
+    if name == "euclidean":
+        return DIMENSION(field, values.get("dimension", MISSING))
+    return 0
 
 
-def _bounds(value: Any, sides: int | None) -> tuple[tuple[float, float], ...]:
-    field = "space.bounds"
-    if value is MISSING:
-        raise ProblemError(
-            field,
-            value,
-            f"must be {sides or 'one'} pair{'s' if sides == 2 else ''} [a, b]" + (" per coordinate" if sides is None else ""),
-        )
-    pairs = matrix(field, value, sides, 2)
-    for low, high in pairs:
-        if not low < high:
-            raise ProblemError(field, [float(low), float(high)], "must be pairs [a, b] with a < b")
-    return tuple((float(low), float(high)) for low, high in pairs)
-
-
-def _grading(value: Any) -> Grading:
-    values = table("space.grading", value)
-    refuse_unknown("space.grading", values, Grading._fields)
-    half_width = number(0.0, open_low=True)("space.grading.half_width", values.get("half_width", MISSING))
-    ratio = number(1.0, 1e6)("space.grading.ratio", values.get("ratio", MISSING))
-    return Grading(half_width, ratio)
-
-
-def _file_space(values: Mapping[str, Any], folder: Path) -> tuple[Space, Manifold]:
+def _mesh(path: Path) -> Manifold:
     # Only here are mesh formats needed, and their library is slow to import.
     from meshes import file
 
-    path = Path(folder, text("space.path", values.get("path", MISSING))).resolve()
-    manifold = file.read(path).manifold
-    refine = integer(0, MOST_REFINED)("space.refine", values.get("refine", 0))
-    return Space("file", manifold.dimension, None, str(path), None, refine), manifold
+    return file.read(path).manifold

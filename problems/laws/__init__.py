@@ -19,14 +19,18 @@ from typing import Any, NamedTuple
 
 from meshes.manifold import Manifold
 from meshes.simplicial import SimplicialManifold
-from problems.checks import choice, refuse_unknown
-from problems.errors import MISSING, ProblemError
+from problems.checks import choice, refuse_unknown, tables
+from problems.checks import path as check_path
+from problems.errors import MISSING, Mistakes
+from problems.fields import Field
+from problems.files import Files
 from problems.laws.base import InitialLaw
-from problems.laws.mixture import Mixture
+from problems.laws.mixture import Component, Mixture, components_field
 from problems.laws.normal import Normal
 from problems.laws.on_mesh import NormalOnMesh
-from problems.laws.simple import Harmonics, Table, Uniform
+from problems.laws.simple import Harmonics, Uniform
 from problems.laws.spherical import AngularCentralGaussian, PoissonKernel, VonMisesFisher, WrappedNormal
+from problems.laws.table import Table, read_rows
 
 
 class Law(NamedTuple):
@@ -34,23 +38,27 @@ class Law(NamedTuple):
 
     Attributes:
         build: (manifold, options) -> InitialLaw.
-        keys: of [initial], besides `law`.
+        fields: the keys of [initial] besides `law`.
         home: whether it lives on a manifold.
         where: the same in words.
     """
 
     build: Callable[[Manifold, Mapping[str, Any]], InitialLaw]
-    keys: tuple[str, ...]
+    fields: tuple[Field, ...]
     home: Callable[[Manifold], bool]
     where: str
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return tuple(field.key for field in self.fields)
 
 
 def _on_sphere(manifold: Manifold) -> bool:
     return manifold.normalised
 
 
-def _mixture(name: str, kind: type, home: Callable[[Manifold], bool], where: str) -> Law:
-    return Law(partial(Mixture, name, kind), Mixture.keys, home, where)
+def _mixture(name: str, kind: type[Component], home: Callable[[Manifold], bool], where: str) -> Law:
+    return Law(partial(Mixture, name, kind), (components_field(kind),), home, where)
 
 
 def _normal(manifold: Manifold, options: Mapping[str, Any]) -> InitialLaw:
@@ -61,28 +69,47 @@ def _normal(manifold: Manifold, options: Mapping[str, Any]) -> InitialLaw:
 
 LAWS: dict[str, Law] = {
     "uniform": Law(Uniform, (), lambda m: m.volume is not None, "circle, sphere, boxes and meshes"),
-    "harmonics": Law(Harmonics, Harmonics.keys, lambda m: m.normalised and m.dimension <= 3, "circle and sphere of dimension 3"),
+    "harmonics": Law(Harmonics, Harmonics.fields, lambda m: m.normalised and m.dimension <= 3, "circle and sphere of dimension 3"),
     "von-mises-fisher": _mixture("von-mises-fisher", VonMisesFisher, _on_sphere, "circle and sphere"),
     "wrapped-normal": _mixture("wrapped-normal", WrappedNormal, lambda m: m.name == "circle", "circle"),
-    "normal": Law(_normal, Mixture.keys, lambda m: not m.normalised, "flat spaces and meshes"),
+    "normal": Law(_normal, (components_field(Normal),), lambda m: not m.normalised, "flat spaces and meshes"),
     "angular-central-gaussian": _mixture("angular-central-gaussian", AngularCentralGaussian, _on_sphere, "circle and sphere"),
     "poisson-kernel": _mixture("poisson-kernel", PoissonKernel, _on_sphere, "circle and sphere"),
-    "table": Law(Table, Table.keys, lambda m: True, "every space"),
+    "table": Law(Table, Table.fields, lambda m: True, "every space"),
 }
+LAW = Field("law", choice(*LAWS), "the law of the tokens at depth 0", MISSING)
 
 
-def read_law(table: Mapping[str, Any], manifold: Manifold, folder: Path) -> InitialLaw:
-    """The initial law from the TOML table [initial]; paths in it are relative to `folder`."""
-    name = choice(*LAWS)("initial.law", table.get("law", MISSING))
+def read_law(table: Mapping[str, Any], manifold: Manifold | None, folder: Path, files: Files) -> InitialLaw | None:
+    """The initial law from the TOML table [initial]; paths in it are relative to `folder`.
+
+    Without a manifold, not known because of mistakes elsewhere, only the keys are checked and nothing is built.
+
+    Raises:
+        ProblemError: with every mistake of the section.
+    """
+    wrong = Mistakes()
+    name = wrong.check(LAW.check, "initial.law", table.get("law", MISSING))
+    if name is None:
+        wrong.check(refuse_unknown, "initial", table, sorted({"law"}.union(*(law.keys for law in LAWS.values()))))
+        wrong.stop()
     law = LAWS[name]
-    if not law.home(manifold):
+    if manifold is not None and not law.home(manifold):
         suitable = [other for other, entry in LAWS.items() if entry.home(manifold)]
-        allowed = f'lives on {law.where}; space.manifold = "{manifold.name}" takes {", ".join(suitable)}'
-        raise ProblemError("initial.law", name, allowed)
-    refuse_unknown("initial", table, ("law", *law.keys))
+        wrong.note("initial.law", name, f'lives on {law.where}; space.manifold = "{manifold.name}" takes {", ".join(suitable)}')
+        wrong.stop()  # its keys are those of another law
+    wrong.check(refuse_unknown, "initial", table, ("law", *law.keys))
     options = {key: value for key, value in table.items() if key != "law"}
-    if isinstance(options.get("path"), str) and options["path"].strip():
-        options["path"] = str(Path(folder, options["path"]).resolve())
+    if "path" in law.keys:
+        given = wrong.check(check_path, "initial.path", options.get("path", MISSING))
+        if given is not None and manifold is not None and not wrong.errors:
+            options["path"] = str(Path(folder, given).resolve())
+            options["rows"] = files.read(Path(options["path"]), partial(read_rows, dimension=manifold.dimension))
+    if wrong.errors or manifold is None:
+        if "components" in law.keys:
+            wrong.check(tables, "initial.components", options.get("components", MISSING))
+        wrong.stop()
+        return None
     return law.build(manifold, options)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,15 +26,19 @@ class InitialLaw:
         manifold: where it lives.
         options: its TOML table without `law`, as given and checked.
         is_atomic: a sum of point masses, which has no `density`; a density run bins `atoms()` into cells.
+        width: the shortest length on which the density varies, as far as that can be said; infinite for the uniform law.
     """
 
     name: str = ""
-    keys: tuple[str, ...] = ()
     is_atomic = False
 
     def __init__(self, manifold: Manifold, options: Mapping[str, Any]):
         self.manifold = manifold
         self.options = dict(options)
+
+    @property
+    def width(self) -> float:
+        return math.inf
 
     def density(self, points: np.ndarray) -> np.ndarray:
         """Density (n,) at points (n, d) with respect to length, area or volume; integrates to one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -10,8 +11,9 @@ import numpy as np
 from scipy.special import logsumexp
 
 from meshes.manifold import Manifold
-from problems.checks import number, refuse_unknown, tables, vector
-from problems.errors import MISSING, ProblemError
+from problems.checks import MATRIX, VECTOR, Check, number, refuse_unknown, tables, vector
+from problems.errors import MISSING, Mistakes, ProblemError
+from problems.fields import Field, object_schema
 from problems.laws.base import InitialLaw
 
 
@@ -19,12 +21,14 @@ class Component(ABC):
     """One summand: a probability law with parameters from its table.
 
     Attributes:
-        keys: of its table, besides `weight`.
+        fields: the keys of its table, besides `weight`.
         uniforms: how many uniform numbers one sample takes.
+        width: the shortest length on which its density varies, as far as that can be said.
     """
 
-    keys: ClassVar[tuple[str, ...]] = ()
+    fields: ClassVar[tuple[Field, ...]] = ()
     uniforms: int
+    width: float = math.inf
 
     @abstractmethod
     def __init__(self, manifold: Manifold, prefix: str, values: Mapping[str, Any]): ...
@@ -42,22 +46,39 @@ class Component(ABC):
         return None
 
 
+MOST_COMPONENTS = 1000
+# Deviations further apart than this cannot be told from a singular covariance.
+LEAST_RATIO = 1e-7
+WEIGHT = Field("weight", number(0.0, open_low=True), "share of the component; shares are scaled to sum to one", 1.0)
+DIRECTION = Check(lambda field, value: value, {"anyOf": [VECTOR, {"type": "number"}]})
+SQUARE = Check(lambda field, value: value, MATRIX)
+
+
+def components_field(kind: type[Component]) -> Field:
+    """The key `components` of a mixture of one kind."""
+    schema = {"type": "array", "minItems": 1, "maxItems": MOST_COMPONENTS, "items": object_schema((WEIGHT, *kind.fields))}
+    return Field("components", Check(lambda field, value: value, schema), "one table for each component", MISSING)
+
+
 class Mixture(InitialLaw):
     """The law sum_i w_i f_i, weights scaled to sum to one, of components all of one kind."""
-
-    keys = ("components",)
 
     def __init__(self, name: str, kind: type[Component], manifold: Manifold, options: Mapping[str, Any]):
         super().__init__(manifold, options)
         self.name = name
-        self.components: list[Component] = []
-        weights = []
-        for i, entry in enumerate(tables("initial.components", options.get("components", MISSING))):
+        wrong, components, weights = Mistakes(), [], []
+        for i, entry in enumerate(tables("initial.components", options.get("components", MISSING), MOST_COMPONENTS)):
             prefix = f"initial.components[{i}]"
-            refuse_unknown(prefix, entry, ("weight", *kind.keys))
-            weights.append(number(0.0, open_low=True)(f"{prefix}.weight", entry.get("weight", 1.0)))
-            self.components.append(kind(manifold, prefix, entry))
+            wrong.check(refuse_unknown, prefix, entry, ("weight", *(field.key for field in kind.fields)))
+            weights.append(wrong.check(WEIGHT.check, f"{prefix}.weight", entry.get("weight", WEIGHT.default)))
+            components.append(wrong.check(kind, manifold, prefix, entry))
+        wrong.stop()
+        self.components: list[Component] = components
         self.weights = np.array(weights) / np.sum(weights)
+
+    @property
+    def width(self) -> float:
+        return min(component.width for component in self.components)
 
     def density(self, points: np.ndarray) -> np.ndarray:
         points = np.asarray(points, dtype=float)
@@ -113,7 +134,11 @@ def positive_definite(field: str, value: np.ndarray, given: Any) -> np.ndarray:
     if not np.allclose(value, value.T, rtol=1e-12, atol=1e-14 * np.abs(value).max()):
         raise ProblemError(field, given, allowed + ", it is not symmetric")
     try:
-        return np.linalg.cholesky(value)
+        factor = np.linalg.cholesky(value)
     except np.linalg.LinAlgError:
         smallest = np.linalg.eigvalsh(value).min()
         raise ProblemError(field, given, f"{allowed}, its smallest eigenvalue is {smallest:.6g}") from None
+    deviations = np.diag(factor)
+    if not deviations.min() > LEAST_RATIO * deviations.max():
+        raise ProblemError(field, given, f"{allowed}, its eigenvalues are more than {LEAST_RATIO**-2:.0e} apart")
+    return factor

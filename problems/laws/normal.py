@@ -10,8 +10,9 @@ import numpy as np
 from scipy.special import log_ndtr, ndtr, ndtri
 
 from meshes.manifold import Flat, Manifold
-from problems.checks import is_number, matrix, number, vector
-from problems.errors import MISSING, ProblemError
+from problems.checks import MATRIX, VECTOR, Check, is_number, matrix, number, vector
+from problems.errors import MISSING, Mistakes, ProblemError
+from problems.fields import Field
 from problems.laws.mixture import Component, positive_definite
 from problems.laws.nodes import hermite_nodes
 from problems.laws.transforms import InverseDistribution
@@ -28,19 +29,22 @@ class Normal(Component):
     In a box of three or more dimensions the covariance must be diagonal.
     """
 
-    keys = ("mean", "covariance")
+    fields = (
+        Field("mean", Check(lambda field, value: value, {"anyOf": [VECTOR, {"type": "number"}]}), "a vector", MISSING),
+        Field("covariance", Check(lambda field, value: value, {"anyOf": [MATRIX, {"type": "number", "exclusiveMinimum": 0}]}),
+              "a symmetric positive definite matrix, or a number times the identity", MISSING))
 
     def __init__(self, manifold: Manifold, prefix: str, values: Mapping[str, Any]):
         self.d = d = manifold.dimension
         self.uniforms = d
-        mean = values.get("mean", MISSING)
-        self.mean = vector(f"{prefix}.mean", [mean] if d == 1 and is_number(mean) else mean, d)
+        mean, wrong = values.get("mean", MISSING), Mistakes()
+        centre = wrong.check(vector, f"{prefix}.mean", [mean] if d == 1 and is_number(mean) else mean, d)
         field, given = f"{prefix}.covariance", values.get("covariance", MISSING)
-        if is_number(given):
-            covariance = number(0.0, open_low=True)(field, given) * np.eye(d)
-        else:
-            covariance = matrix(field, given, d, d)
-        self.factor = positive_definite(field, covariance, given)
+        covariance = wrong.check(_covariance, field, given, d)
+        factor = wrong.check(positive_definite, field, covariance, given) if covariance is not None else None
+        wrong.stop()
+        self.mean, self.factor = centre, factor
+        self.width = float(np.diag(self.factor).min())
         self.log_norm = 0.5 * d * math.log(2.0 * math.pi) + float(np.log(np.diag(self.factor)).sum())
         self.bounds = np.array(manifold.bounds) if isinstance(manifold, Flat) and manifold.bounds else np.zeros((0, 2))
         self.first: InverseDistribution | None = None
@@ -81,7 +85,11 @@ class Normal(Component):
         if low >= high:
             return None
         steep = min(1.0, abs(self.factor[1, 1] / self.factor[1, 0]))
-        return InverseDistribution(lambda z: -0.5 * z**2 + _log_mass(*self._second_walls(z)), low, high, width=steep)
+        return InverseDistribution(self._log_first, low, high, width=steep)
+
+    def _log_first(self, z: np.ndarray) -> np.ndarray:
+        """log density (n,) of the first coordinate at z (n,) deviations, up to a constant."""
+        return -0.5 * z**2 + _log_mass(*self._second_walls(z))
 
     def log_density(self, points: np.ndarray) -> np.ndarray:
         white = np.linalg.solve(self.factor, (points - self.mean).T)
@@ -112,6 +120,10 @@ class Normal(Component):
             raise ProblemError("particles.sampling", "quadrature", allowed)
         nodes, masses = hermite_nodes(self.d, n)
         return self.mean + nodes @ self.factor.T, masses
+
+
+def _covariance(field: str, given: Any, d: int) -> np.ndarray:
+    return number(0.0, open_low=True)(field, given) * np.eye(d) if is_number(given) else matrix(field, given, d, d)
 
 
 def _log_mass(low: np.ndarray, high: np.ndarray) -> np.ndarray:

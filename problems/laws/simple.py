@@ -1,11 +1,9 @@
-"""Uniform law, laws given by harmonics, and laws given as a table of points."""
+"""The uniform law, and laws given by harmonics."""
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,13 +11,16 @@ from numpy.polynomial import legendre
 
 from meshes.manifold import Flat, Manifold
 from meshes.simplicial import SimplicialManifold
-from problems.checks import refuse_unknown, text, vector
-from problems.errors import MISSING, ProblemError
+from problems.checks import VECTOR, Check, refuse_unknown, vector
+from problems.errors import MISSING, Mistakes, ProblemError
+from problems.fields import Field
 from problems.laws.base import InitialLaw
-from problems.laws.transforms import InverseDistribution, circle, rotation_to, sphere_uniforms, uniform_sphere
+from problems.laws.transforms import InverseDistribution, circle, log_area, rotation_to, sphere_uniforms, uniform_sphere
 
 # Below this (relative to the uniform law) a density counts as negative rather than as zero up to rounding.
 NEGATIVE = -1e-12
+# The minimum of a density of so many waves is a matter of a second.
+MOST_WAVES = 256
 
 
 class Uniform(InitialLaw):
@@ -33,7 +34,7 @@ class Uniform(InitialLaw):
             raise ProblemError("initial.law", "uniform", f'there is none on manifold = "{manifold.name}"')
 
     def density(self, points: np.ndarray) -> np.ndarray:
-        return np.full(len(points), 1.0 / (self.manifold.volume or math.nan))
+        return np.full(len(points), math.exp(-log_area(self.manifold)))
 
     @property
     def uniforms(self) -> int:
@@ -52,6 +53,9 @@ class Uniform(InitialLaw):
         return low + (high - low) * u
 
 
+WAVES = VECTOR | {"minItems": 0, "maxItems": MOST_WAVES}
+
+
 class Harmonics(InitialLaw):
     """A finite sum of harmonics, nowhere negative.
 
@@ -60,7 +64,11 @@ class Harmonics(InitialLaw):
     """
 
     name = "harmonics"
-    keys = ("cos", "sin", "axis", "legendre")
+    fields = tuple(Field(key, Check(lambda field, value: value, schema), meaning) for key, schema, meaning in (
+        ("cos", WAVES, "circle: [a1, ..] of the density (1 + sum a_k cos kt + b_k sin kt)/(2 pi)"),
+        ("sin", WAVES, "circle: [b1, ..]"),
+        ("axis", VECTOR, "sphere: the axis, default the third"),
+        ("legendre", WAVES | {"minItems": 1}, "sphere: [c1, ..] of the density (1 + sum c_l P_l)/(4 pi)")))
 
     def __init__(self, manifold: Manifold, options: Mapping[str, Any]):
         super().__init__(manifold, options)
@@ -72,8 +80,10 @@ class Harmonics(InitialLaw):
             raise ProblemError("initial.law", "harmonics", 'only for manifold = "circle" or "sphere" (of dimension 3)')
 
     def _read_circle(self, options: Mapping[str, Any]) -> None:
-        refuse_unknown("initial", options, ("cos", "sin"))
-        a, b = (vector(f"initial.{key}", options[key]) if options.get(key) else np.zeros(0) for key in ("cos", "sin"))
+        wrong = Mistakes()
+        wrong.check(refuse_unknown, "initial", options, ("cos", "sin"))
+        a, b = (wrong.check(_waves, f"initial.{key}", options.get(key, [])) for key in ("cos", "sin"))
+        wrong.stop()
         size = max(len(a), len(b))
         self.waves = np.arange(1, size + 1)
         self.a, self.b = np.pad(a, (0, size - len(a))), np.pad(b, (0, size - len(b)))
@@ -84,24 +94,32 @@ class Harmonics(InitialLaw):
         self._refuse_negative(self._relative_circle(angles), "cos" if "cos" in options else "sin", options)
 
     def _read_sphere(self, options: Mapping[str, Any]) -> None:
-        refuse_unknown("initial", options, ("axis", "legendre"))
-        axis = vector("initial.axis", options.get("axis", [0.0, 0.0, 1.0]), 3)
-        if not np.linalg.norm(axis) > 0.0:
-            raise ProblemError("initial.axis", options["axis"], "must be a vector other than zero")
-        self.axis = axis / np.linalg.norm(axis)
-        self.c = np.concatenate([[1.0], vector("initial.legendre", options.get("legendre", MISSING))])
+        wrong = Mistakes()
+        wrong.check(refuse_unknown, "initial", options, ("axis", "legendre"))
+        axis = wrong.check(vector, "initial.axis", options.get("axis", [0.0, 0.0, 1.0]), 3)
+        if axis is not None and not np.any(axis):
+            wrong.note("initial.axis", options["axis"], "must be a vector other than zero")
+        c = wrong.check(vector, "initial.legendre", options.get("legendre", MISSING), None, MOST_WAVES)
+        wrong.stop()
+        self.axis = axis / np.abs(axis).max()
+        self.axis /= np.linalg.norm(self.axis)
+        self.c = np.concatenate([[1.0], c])
         roots = legendre.legroots(np.trim_zeros(legendre.legder(self.c), "b")) if np.any(self.c[2:]) else np.zeros(0)
         z = np.concatenate([[-1.0, 1.0], roots[np.abs(roots.imag) < 1e-6].real.clip(-1.0, 1.0)])
         self._refuse_negative(legendre.legval(z, self.c), "legendre", options)
 
     def _refuse_negative(self, values: np.ndarray, key: str, options: Mapping[str, Any]) -> None:
-        if values.min() < NEGATIVE:
+        if not values.min() >= NEGATIVE:
             allowed = f"the density must not be negative; its minimum is {values.min():.6g} times the uniform one"
             raise ProblemError(f"initial.{key}", options.get(key), allowed)
 
     def _relative_circle(self, angle: np.ndarray) -> np.ndarray:
         phase = np.multiply.outer(angle, self.waves)
         return 1.0 + np.cos(phase) @ self.a + np.sin(phase) @ self.b
+
+    @property
+    def width(self) -> float:
+        return 1.0 / max(1, len(self.waves) if self.manifold.dimension == 2 else len(self.c) - 1)
 
     def density(self, points: np.ndarray) -> np.ndarray:
         points = np.asarray(points, dtype=float)
@@ -127,79 +145,6 @@ class Harmonics(InitialLaw):
         return local @ rotation_to(self.axis).T
 
 
-class Table(InitialLaw):
-    """Point masses from a CSV file with rows x_1, .., x_d, weight; a header and lines after # are skipped.
-
-    Points must lie on the manifold; weights must be positive and are scaled to sum to one. Key: `path`,
-    relative to the problem file.
-    """
-
-    name = "table"
-    keys = ("path",)
-    is_atomic = True
-
-    def __init__(self, manifold: Manifold, options: Mapping[str, Any]):
-        super().__init__(manifold, options)
-        path = text("initial.path", options.get("path", MISSING))
-        rows = _read_rows(Path(path), manifold.dimension)
-        self._points, self._masses = _checked_atoms(rows, manifold, path)
-
-    def atoms(self) -> tuple[np.ndarray, np.ndarray]:
-        """The points (m, d) and their masses (m,), which sum to one."""
-        return self._points.copy(), self._masses.copy()
-
-    def density(self, points: np.ndarray) -> np.ndarray:
-        raise ProblemError("initial.law", self.name, "point masses have no density")
-
-    def quadrature(self, n: int) -> tuple[np.ndarray, np.ndarray]:
-        return self.atoms()
-
-    @property
-    def uniforms(self) -> int:
-        return 1
-
-    def transform(self, u: np.ndarray) -> np.ndarray:
-        cumulative = np.cumsum(self._masses)
-        return self._points[np.minimum(np.searchsorted(cumulative, u[:, 0], side="right"), len(cumulative) - 1)]
-
-    def words(self) -> str:
-        return f"{len(self._masses)} points from {self.options['path']}"
-
-
-def _read_rows(path: Path, dimension: int) -> np.ndarray:
-    field, want = "initial.path", f"rows of {dimension} coordinates and a weight, separated by commas"
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            lines = [(i, row) for i, row in enumerate(csv.reader(stream), 1) if row and not row[0].lstrip().startswith("#")]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or "not a text file"
-        raise ProblemError(field, str(path), f"cannot be read ({reason}); must be a CSV file of {want}") from None
-    rows = []
-    for position, (line, row) in enumerate(lines):
-        try:
-            values = [float(entry) for entry in row]
-        except ValueError:
-            if position == 0:
-                continue  # the header
-            raise ProblemError(field, str(path), f"line {line} is not numeric; must be {want}") from None
-        if len(values) != dimension + 1 or not all(map(math.isfinite, values)):
-            raise ProblemError(field, str(path), f"line {line} is not {want}")
-        if values[-1] < 0.0:
-            raise ProblemError(field, str(path), f"line {line} has weight {values[-1]:g}; weights must not be negative")
-        rows.append(values)
-    if not rows or sum(row[-1] for row in rows) <= 0.0:
-        raise ProblemError(field, str(path), f"holds no mass; must have {want}")
-    return np.array(rows)
-
-
-def _checked_atoms(rows: np.ndarray, manifold: Manifold, path: str) -> tuple[np.ndarray, np.ndarray]:
-    points, weights = rows[:, :-1], rows[:, -1]
-    points, weights = points[weights > 0.0], weights[weights > 0.0]
-    if manifold.normalised and not np.all(np.linalg.norm(points, axis=1) > 0.0):
-        raise ProblemError("initial.path", path, "a point at the origin is not on the sphere")
-    placed = manifold.retract(points)
-    off = np.linalg.norm(placed - points, axis=1)
-    if off.max() > 1e-6:
-        worst = int(off.argmax())
-        raise ProblemError("initial.path", path, f"point {points[worst].tolist()} is {off[worst]:.3g} off the {manifold.name}")
-    return placed, weights / weights.sum()
+def _waves(field: str, value: Any) -> np.ndarray:
+    """Coefficients (k,) of a sum of waves, which may be empty."""
+    return np.zeros(0) if isinstance(value, (list, tuple)) and not value else vector(field, value, None, MOST_WAVES)

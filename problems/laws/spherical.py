@@ -10,9 +10,10 @@ import numpy as np
 from scipy.special import gammaln, ive, ndtri
 
 from meshes.manifold import Manifold
-from problems.checks import matrix, number, vector
-from problems.errors import MISSING, ProblemError
-from problems.laws.mixture import Component, direction, positive_definite
+from problems.checks import VECTOR, Check, matrix, number, vector
+from problems.errors import MISSING, Mistakes, ProblemError
+from problems.fields import Field
+from problems.laws.mixture import DIRECTION, SQUARE, Component, direction, positive_definite
 from problems.laws.transforms import (
     InverseDistribution,
     circle,
@@ -29,12 +30,16 @@ class VonMisesFisher(Component):
     Keys: `mean` (its direction), `concentration` > 0.
     """
 
-    keys = ("mean", "concentration")
+    fields = (Field("mean", DIRECTION, "direction of the maximum, of any length; on the circle also an angle", MISSING),
+              Field("concentration", number(0.0, 1e12, open_low=True), "of the law at its mean", MISSING))
 
     def __init__(self, manifold: Manifold, prefix: str, values: Mapping[str, Any]):
-        self.d = manifold.dimension
-        self.mean = direction(prefix, "mean", values.get("mean", MISSING), manifold)
-        self.kappa = number(0.0, 1e12, open_low=True)(f"{prefix}.concentration", values.get("concentration", MISSING))
+        self.d, wrong = manifold.dimension, Mistakes()
+        mean = wrong.check(direction, prefix, "mean", values.get("mean", MISSING), manifold)
+        kappa = wrong.check(self.fields[1].check, f"{prefix}.concentration", values.get("concentration", MISSING))
+        wrong.stop()
+        self.mean, self.kappa = mean, kappa
+        self.width = 1.0 / math.sqrt(max(self.kappa, 1.0))
         nu = self.d / 2 - 1
         # Less the maximum exp(kappa), kept apart: log of (2 pi)^{d/2} I_nu(kappa) kappa^{-nu} e^{-kappa}.
         bessel = ive(nu, self.kappa)
@@ -76,13 +81,17 @@ class VonMisesFisher(Component):
 class WrappedNormal(Component):
     """A normal angle, wrapped round the circle. Keys: `mean` (vector or angle), `deviation` in radians."""
 
-    keys = ("mean", "deviation")
+    fields = (Field("mean", DIRECTION, "a vector, or an angle in radians", MISSING),
+              Field("deviation", number(1e-8, 1e8), "in radians", MISSING))
     uniforms = 1
 
     def __init__(self, manifold: Manifold, prefix: str, values: Mapping[str, Any]):
-        mean = direction(prefix, "mean", values.get("mean", MISSING), manifold)
-        self.angle = math.atan2(mean[1], mean[0])
-        self.deviation = number(0.0, open_low=True)(f"{prefix}.deviation", values.get("deviation", MISSING))
+        wrong = Mistakes()
+        mean = wrong.check(direction, prefix, "mean", values.get("mean", MISSING), manifold)
+        deviation = wrong.check(self.fields[1].check, f"{prefix}.deviation", values.get("deviation", MISSING))
+        wrong.stop()
+        self.angle, self.deviation = math.atan2(mean[1], mean[0]), deviation
+        self.width = min(self.deviation, 1.0)
 
     def log_density(self, points: np.ndarray) -> np.ndarray:
         angle = np.arctan2(points[:, 1], points[:, 0]) - self.angle
@@ -107,12 +116,14 @@ class AngularCentralGaussian(Component):
     A uniform law stays in this family at zero temperature (docs/theory.md §3.3). Key: `matrix` = L.
     """
 
-    keys = ("matrix",)
+    fields = (Field("matrix", SQUARE, "L, symmetric positive definite", MISSING),)
 
     def __init__(self, manifold: Manifold, prefix: str, values: Mapping[str, Any]):
         self.d = manifold.dimension
         field, given = f"{prefix}.matrix", values.get("matrix", MISSING)
         self.factor = positive_definite(field, matrix(field, given, self.d, self.d), given)
+        deviations = np.diag(self.factor)
+        self.width = float(deviations.min() / deviations.max())
         self.log_norm = float(np.log(np.diag(self.factor)).sum()) + log_area(manifold)
         self.uniforms = sphere_uniforms(self.d)
 
@@ -132,13 +143,14 @@ class PoissonKernel(Component):
     circle w is the mean.
     """
 
-    keys = ("mean",)
+    fields = (Field("mean", Check(lambda field, value: value, VECTOR), "w, a vector shorter than one", MISSING),)
 
     def __init__(self, manifold: Manifold, prefix: str, values: Mapping[str, Any]):
         self.d = manifold.dimension
         self.w = vector(f"{prefix}.mean", values.get("mean", MISSING), self.d)
         if not np.linalg.norm(self.w) < 1.0:
             raise ProblemError(f"{prefix}.mean", values["mean"], "must be a vector shorter than 1")
+        self.width = float(1.0 - np.linalg.norm(self.w))
         self.log_area = log_area(manifold)
         self.uniforms = sphere_uniforms(self.d)
 

@@ -112,5 +112,8 @@ class InverseDistribution:
 
 
 def log_area(manifold: Manifold) -> float:
-    """log of the length, area or volume of a bounded manifold."""
+    """log of the length, area or volume of a bounded manifold; of a sphere also where that itself is below all doubles."""
+    if manifold.normalised:
+        d = manifold.dimension
+        return math.log(2.0) + 0.5 * d * math.log(math.pi) - math.lgamma(0.5 * d)
     return math.log(manifold.volume or math.nan)

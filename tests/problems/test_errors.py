@@ -40,15 +40,15 @@ OVERRIDES = {
     ),
     ("attention.layers", "[{},{until=9.0}]"): "attention.layers[0].until: missing; only the last layer may go without",
     ("attention.layers", "[{beta=-3}]"): 'attention.layers[0].beta = -3; must be a number at least 0, or "inf"',
-    ("attention.accuracy", "0"): "attention.accuracy = 0; must be a number greater than 0 and at most 0.1",
+    ("attention.accuracy", "0"): "attention.accuracy = 0; must be a number at least 1e-16 and at most 0.1",
     # space
     ("space.manifold", "cirle"): f'space.manifold = "cirle"; did you mean "circle"? allowed: {MANIFOLDS}',
     ("space.manifold", "torus"): f'space.manifold = "torus"; allowed: {MANIFOLDS}',
     ("space.manifold", "interval"): "space.bounds: missing; must be 1 pair [a, b]",
     ("space.dimension", "3"): "space.dimension = 3; must be 2",
-    ("space.bounds", "[[0,1]]"): 'space.bounds = [[0, 1]]; not for manifold = "circle", which takes dimension',
-    ("space.grading", "{half_width=0.1,ratio=0.5}"): "space.grading.ratio = 0.5; must be a number at least 1 and at most 1e+06",
-    ("space.grading", "{half_width=0.1}"): "space.grading.ratio: missing; must be a number at least 1 and at most 1e+06",
+    ("space.bounds", "[[0,1]]"): 'space.bounds = [[0, 1]]; not for manifold = "circle", which takes dimension, grading',
+    ("space.grading", "{half_width=0.1,ratio=0.5}"): "space.grading.ratio = 0.5; must be a number at least 1 and at most 64",
+    ("space.grading", "{half_width=0.1}"): "space.grading.ratio: missing; must be a number at least 1 and at most 64",
     ("space", "circle"): 'space = "circle"; must be a table, [space]',
     # noise, time
     ("noise.diffusivity", "-1"): "noise.diffusivity = -1; must be a number at least 0",
@@ -143,7 +143,7 @@ LAWS = [
     (CIRCLE, component(VON_MISES, "mean = [1, 0]\nconcentraton = 1"),
      'initial.components[0].concentraton = 1; unknown key, did you mean "concentration"? allowed: weight, mean, concentration'),
     (CIRCLE, component("wrapped-normal", "mean = [1, 0]"),
-     "initial.components[0].deviation: missing; must be a number greater than 0"),
+     "initial.components[0].deviation: missing; must be a number at least 1e-08 and at most 1e+08"),
     (CIRCLE, component("angular-central-gaussian", "matrix = [[1, 2], [2, 1]]"),
      "initial.components[0].matrix = [[1, 2], [2, 1]]; must be symmetric positive definite, its smallest eigenvalue is -1"),
     (CIRCLE, component("angular-central-gaussian", "matrix = [[1, 2], [0, 1]]"),
@@ -205,7 +205,7 @@ def test_overflow_without_rescaled_time():
 
 
 def test_missing_sections():
-    with pytest.raises(ProblemError, match=r"^space: missing; must be given as a table, \[space\]$"):
+    with pytest.raises(ProblemError, match=r"^space: missing; must be given as a table, \[space\]\nattention: missing"):
         loads("")
     with pytest.raises(ProblemError, match=r'^attention.beta: missing; must be a number at least 0, or "inf"$'):
         loads(PLAIN.replace("beta = 1.0", ""))

@@ -29,7 +29,7 @@ def test_defaults():
 def test_noise_is_implicit_unless_asked_otherwise():
     noisy = {"noise.diffusivity": "0.1"}
     assert loads(PLAIN, noisy).density.integrator == "arkimex"
-    assert loads(PLAIN, noisy | {"density.integrator": "ssprk33"}).density.integrator == "ssprk33"
+    assert loads(PLAIN, noisy | {"density.integrator": "theta"}).density.integrator == "theta"
 
 
 def test_the_flagship():

@@ -1,0 +1,69 @@
+"""What the sections of a problem file must agree on."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+
+from meshes.manifold import Manifold
+from problems.attention import LARGEST_EXPONENT, Attention
+from problems.errors import Mistakes
+from problems.schedule import Time
+from problems.sections import Compare, Density, Noise, Particles
+
+IMPLICIT = ("arkimex", "bdf", "theta")
+
+
+def check_together(manifold: Manifold | None, attention: Attention | None, noise: Noise | None, time: Time | None,
+                   density: Density | None, particles: Particles | None, compare: Compare | None) -> None:
+    """Check what no section can check by itself; a section with mistakes of its own is None.
+
+    Raises:
+        ProblemError: with every mistake found.
+    """
+    wrong = Mistakes()
+    noisy = noise is not None and noise.diffusivity > 0.0
+    if time and attention and manifold:
+        _exponent(manifold, attention, time, wrong)
+    if time and attention:
+        _layers(attention, time, wrong)
+    if density and noisy and density.integrator not in IMPLICIT:
+        wrong.note("density.integrator", density.integrator, "with noise it must be arkimex, bdf or theta (implicit)")
+    if density and noisy and manifold and density.degree == 0 and 1 < manifold.intrinsic <= 3:
+        wrong.note("density.degree", density.degree, "must be 1, 2 or 3 with noise, except on curves")
+    if time and not time.stationary:
+        _steps(float(time.end), density, particles, wrong)
+    if time and time.outputs and compare and compare.until is not None and compare.until < time.outputs[0]:
+        wrong.note("compare.until", compare.until, f"must be at least the first output, {time.outputs[0]:g}")
+    wrong.stop()
+
+
+def _exponent(manifold: Manifold, attention: Attention, time: Time, wrong: Mistakes) -> None:
+    """Unnormalised attention in true time overflows where beta <x, By> is large (docs/theory.md §8.1)."""
+    if time.rescaled or not manifold.normalised:
+        return
+    for layer in attention.layers:
+        weights = layer.weights
+        if weights.normalization != "none":
+            continue
+        largest = weights.beta * max(float(np.linalg.norm(head.score, 2)) for head in weights.heads)
+        if not largest < LARGEST_EXPONENT or math.isnan(largest):
+            wrong.note("time.rescaled", False, f'must be true where normalization = "none" and beta |B| = {largest:.4g} is at least '
+                       f"{LARGEST_EXPONENT:g}: exp would overflow")
+
+
+def _layers(attention: Attention, time: Time, wrong: Mistakes) -> None:
+    """Switches of layers that rounding cannot tell apart would be steps of length nothing."""
+    last = max([0.0 if time.stationary else float(time.end), *attention.switch_times])
+    for earlier, later in itertools.pairwise((0.0, *attention.switch_times)):
+        if not later - earlier > 1e-12 * last:
+            wrong.note("attention.layers", [earlier, later], f"switches must be further apart than rounding, {1e-12 * last:.3g}")
+
+
+def _steps(end: float, density: Density | None, particles: Particles | None, wrong: Mistakes) -> None:
+    """A step that does not change the depth is no step."""
+    for name, section in (("density", density), ("particles", particles)):
+        if section and section.step is not None and section.step < 1e-14 * end:
+            wrong.note(f"{name}.step", section.step, f"must be above rounding, {1e-14 * end:.3g} for time.end = {end:g}")
