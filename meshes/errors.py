@@ -53,7 +53,7 @@ class ProblemError(ValueError):
         return ProblemError, (self.field, self.value, self.allowed)
 
 
-class ProblemErrors(ProblemError):
+class ProblemsError(ProblemError):
     """Several mistakes of one input, one line each; `field`, `value` and `allowed` are those of the first.
 
     Args:
@@ -71,7 +71,7 @@ class ProblemErrors(ProblemError):
         return self._errors
 
     def __reduce__(self) -> tuple[type, tuple]:
-        return ProblemErrors, (self._errors,)
+        return ProblemsError, (self._errors,)
 
 
 def refusal(errors: Iterable[ProblemError]) -> ProblemError:
@@ -81,7 +81,7 @@ def refusal(errors: Iterable[ProblemError]) -> ProblemError:
     meant = {f"{one.field.rpartition('.')[0]}.{name[1]}" for one in single if (name := MEANT.search(one.allowed))}
     single = [one for one in single if one.value is not MISSING or f".{one.field}".removeprefix("." if "." in one.field else "")
               not in meant]
-    return single[0] if len(single) == 1 else ProblemErrors(single)
+    return single[0] if len(single) == 1 else ProblemsError(single)
 
 
 def _flat(text: str) -> str:

@@ -193,7 +193,8 @@ def _layers(base: Mapping[str, Any], entries: Any, dimension: int | None, end: f
         weights = wrong.check(_weights, prefix, inherited | own, dimension, identity)
         layers.append(Layer(until, weights))
     last = layers[-1].until
-    if end is not None and last is not None and not any(error.field.endswith(".until") for error in wrong.errors) and (isinstance(end, str) or last < end) and math.isfinite(last):
+    ordered = not any(error.field.endswith(".until") for error in wrong.errors)
+    if ordered and end is not None and (isinstance(end, str) or last < end) and math.isfinite(last):
         allowed = f"the last layer must reach time.end = {end}, or go without until"
         wrong.note(f"attention.layers[{len(layers) - 1}].until", last, allowed)
     wrong.stop()
@@ -240,7 +241,7 @@ def _check_sharpness(layers: tuple[Layer, ...], layered: bool) -> None:
                              for head in layer.weights.heads if head.query.shape == head.key.shape)
         if largest > LARGEST_SHARPNESS:
             name = f"attention.layers[{i}].beta" if layered else "attention.beta"
-            allowed = (f"times |query| |key| is {largest:.3g}, must be at most {LARGEST_SHARPNESS:g}, beyond which rounding decides; "
+            allowed = (f"times |query| |key| is {largest:.3g}, must be at most {LARGEST_SHARPNESS:g}: beyond, rounding decides; "
                        'take "inf"')
             wrong.note(name, beta, allowed)
     wrong.stop()

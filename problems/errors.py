@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from meshes.errors import MISSING, ProblemError, ProblemErrors, refusal
+from meshes.errors import MISSING, ProblemError, ProblemsError, refusal
 
-__all__ = ["MISSING", "Mistakes", "ProblemError", "ProblemErrors", "refusal"]
+__all__ = ["MISSING", "Mistakes", "ProblemError", "ProblemsError", "refusal"]
 
 T = TypeVar("T")
 

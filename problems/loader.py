@@ -20,7 +20,7 @@ MOST_BYTES = 2 * 10**7
 MOST_PARTS = 32
 # Keys of thousands of parts take the parser minutes: they are found first, outside of quoted text.
 QUOTED = re.compile(r"\"\"\".*?\"\"\"|'''.*?'''|\"(?:\\.|[^\"\\\n])*\"|'[^'\n]*'|#[^\n]*", re.DOTALL)
-LONG_KEY = re.compile(r"(?<![A-Za-z0-9_-])(?:[A-Za-z0-9_-]+[ \t]*\.[ \t]*){%d}" % MOST_PARTS)
+LONG_KEY = re.compile(r"(?<![A-Za-z0-9_-])(?:[A-Za-z0-9_-]+[ \t]*\.[ \t]*)" + f"{{{MOST_PARTS}}}")
 
 
 def load(source: str | Path, overrides: Mapping[str, str] | None = None) -> Problem:

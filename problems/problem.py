@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from meshes.manifold import Manifold
 from meshes.simplicial import SimplicialManifold
 from problems.attention import Attention, read_attention, tabulate_attention
@@ -20,8 +18,8 @@ from problems.files import Files
 from problems.laws import InitialLaw, read_law, tabulate_law
 from problems.schedule import Time, read_time, tabulate_time
 from problems.sections import Compare, Density, Noise, Particles, read, tabulate
-from problems.together import check_together
 from problems.space import Space, read_space, tabulate_space
+from problems.together import check_together
 
 SECTIONS = ("space", "attention", "noise", "initial", "time", "density", "particles", "compare")
 REQUIRED = ("space", "attention", "initial")
@@ -116,7 +114,7 @@ def _untitled(name: str) -> str:
 
 
 LONGEST_TITLE = 200
-TITLE = Field("title", Check(_title, text.schema | {"maxLength": LONGEST_TITLE}), "of figures and reports, one line of prose")
+TITLE = Field("title", Check(_title, {**text.schema, "maxLength": LONGEST_TITLE}), "of figures and reports, one line of prose")
 
 
 def tabulate_problem(problem: Problem) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from meshes.manifold import Manifold, flat, sphere
-from problems.checks import VECTOR, Check, choice, integer, matrix, number, path, refuse_unknown, table
+from problems.checks import VECTOR, Check, choice, integer, matrix, number, path, table
 from problems.errors import MISSING, Mistakes, ProblemError
 from problems.fields import Field, object_schema, read_fields
 from problems.files import Files
@@ -49,7 +49,7 @@ class Grading(NamedTuple):
 
 
 GRADING = (
-    Field("half_width", number(0.0, math.pi / 2, open_low=True), "distance from the target set within which cells are small", MISSING),
+    Field("half_width", number(0.0, math.pi / 2, open_low=True), "distance to the target set where cells are small", MISSING),
     Field("ratio", number(1.0, 64.0), "how many times smaller they are than those far from it", MISSING),
 )
 
@@ -67,21 +67,22 @@ def _bounds(field: str, value: Any) -> tuple[tuple[float, float], ...]:
     wrong, pairs = Mistakes(), matrix(field, value, None, 2)
     if len(pairs) > LARGEST_DIMENSION:
         raise ProblemError(field, f"{len(pairs)} pairs", f"must be at most {LARGEST_DIMENSION}")
-    for low, high in pairs.tolist():
+    sides: list[list[float]] = pairs.tolist()
+    for low, high in sides:
         if not low < high:
             wrong.note(field, [low, high], "must be pairs [a, b] with a < b")
         elif not high - low > NARROWEST * max(abs(low), abs(high)):
             wrong.note(field, [low, high], "must be pairs [a, b] further apart than rounding")
     wrong.stop()
-    return tuple((low, high) for low, high in pairs.tolist())
+    return tuple((low, high) for low, high in sides)
 
 
 # Sides shorter than this, relative to their distance from the origin, have no room for cells.
 NARROWEST = 1e-9
 FIELDS = (
     Field("manifold", choice(*MANIFOLDS), "where tokens live", MISSING),
-    Field("dimension", DIMENSION, 'number of coordinates of a token, for "sphere" (default 3) and "euclidean"; a sphere beyond 3, '
-          "and all of R^d, have no mesh and take tokens only"),
+    Field("dimension", DIMENSION, 'number of coordinates of a token, for "sphere" (default 3) and "euclidean"; a sphere '
+          "beyond 3, and all of R^d, have no mesh and take tokens only"),
     Field("bounds", Check(_bounds, {"type": "array", "minItems": 1, "items": PAIR}),
           "[[a, b], ..], one pair for each coordinate of an interval, rectangle or box"),
     Field("path", path, 'of a mesh file (.msh, .xdmf or .vtu), for "file", relative to the problem file'),

@@ -50,8 +50,8 @@ def _exponent(manifold: Manifold, attention: Attention, time: Time, wrong: Mista
             continue
         largest = weights.beta * max(float(np.linalg.norm(head.score, 2)) for head in weights.heads)
         if not largest < LARGEST_EXPONENT or math.isnan(largest):
-            wrong.note("time.rescaled", False, f'must be true where normalization = "none" and beta |B| = {largest:.4g} is at least '
-                       f"{LARGEST_EXPONENT:g}: exp would overflow")
+            wrong.note("time.rescaled", False, f'must be true where normalization = "none" and beta |B| = {largest:.4g} is at '
+                       f"least {LARGEST_EXPONENT:g}: exp would overflow")
 
 
 def _layers(attention: Attention, time: Time, wrong: Mistakes) -> None:

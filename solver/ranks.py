@@ -92,7 +92,7 @@ def explain(error: BaseException) -> tuple[int, str]:
         words = "coldflow: interrupted; the run folder holds what was reached (--resume goes on)"
         return TERMINATED if Termination.asked == signal.SIGTERM else INTERRUPTED, words
     if isinstance(error, ProblemError):
-        return BAD_INPUT, f"coldflow: {error}"
+        return BAD_INPUT, "\n".join(f"coldflow: {one}" for one in error.errors)
     if isinstance(error, RunError):
         return FAILED, f"coldflow: the run failed: {error}"
     if isinstance(error, MemoryError):

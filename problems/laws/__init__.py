@@ -69,7 +69,8 @@ def _normal(manifold: Manifold, options: Mapping[str, Any]) -> InitialLaw:
 
 LAWS: dict[str, Law] = {
     "uniform": Law(Uniform, (), lambda m: m.volume is not None, "circle, sphere, boxes and meshes"),
-    "harmonics": Law(Harmonics, Harmonics.fields, lambda m: m.normalised and m.dimension <= 3, "circle and sphere of dimension 3"),
+    "harmonics": Law(Harmonics, Harmonics.fields, lambda m: m.normalised and m.dimension <= 3,
+                     "circle and sphere of dimension 3"),
     "von-mises-fisher": _mixture("von-mises-fisher", VonMisesFisher, _on_sphere, "circle and sphere"),
     "wrapped-normal": _mixture("wrapped-normal", WrappedNormal, lambda m: m.name == "circle", "circle"),
     "normal": Law(_normal, (components_field(Normal),), lambda m: not m.normalised, "flat spaces and meshes"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 from array import array
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,7 +28,7 @@ class Table(InitialLaw):
     """
 
     name = "table"
-    fields = (Field("path", check_path, "of a CSV file with rows of coordinates and a weight, relative to the problem file", MISSING),)
+    fields = (Field("path", check_path, "CSV file with rows of coordinates and a weight, relative to the problem file", MISSING),)
     is_atomic = True
 
     def __init__(self, manifold: Manifold, options: Mapping[str, Any]):

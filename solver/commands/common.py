@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from problems import Problem, ProblemError, load
+from problems import Problem, ProblemError
+from problems.errors import Mistakes
+from problems.loader import build, read_tables
 from solver.ranks import world
 
 
@@ -14,34 +16,38 @@ def parse_set(settings: Sequence[str] | None) -> dict[str, str]:
     """`--set KEY=VALUE` options as a mapping.
 
     Raises:
-        ProblemError: an option without an equals sign or key.
+        ProblemError: options without an equals sign or key, each in a line of its own.
     """
-    found = {}
+    found, wrong = {}, Mistakes()
     for item in settings or ():
         key, sign, value = item.partition("=")
         if not sign or not key.strip():
-            raise ProblemError("--set", item, "KEY=VALUE with a dotted key, such as attention.beta=200")
+            wrong.note("--set", item, "KEY=VALUE with a dotted key, such as attention.beta=200")
         found[key.strip()] = value.strip()
+    wrong.stop()
     return found
 
 
 def load_shared(name: str, settings: Sequence[str] | None, extra: dict[str, str] | None = None) -> Problem:
     """The problem, read by rank 0 and given to all: a file need not be visible from every node (collective).
 
+    What is sent are tables and the contents of files; every rank builds the problem from them by itself.
+
     Raises:
         ProblemError: bad input, on every rank alike.
     """
     comm = world()
-    problem, error = None, None
+    tables = problem = error = None
     if comm.rank == 0:
         try:
-            problem = load(name, {**parse_set(settings), **(extra or {})})
+            tables = read_tables(name, {**parse_set(settings), **(extra or {})})
+            problem = build(tables)
         except ProblemError as bad:
-            error = (bad.field, bad.value, bad.allowed)
-    problem, error = comm.bcast((problem, error))
+            error = bad
+    tables, error = comm.bcast((None, error) if error is not None else (tables, None))
     if error is not None:
-        raise ProblemError(*error)
-    return problem
+        raise error
+    return problem if problem is not None else build(tables)
 
 
 def run_path(problem: Problem, out: Path | None) -> Path:

@@ -92,9 +92,12 @@ class DensitySolver:
         if outputs and outputs[0] == self.time:
             on_output(self.snapshot())
             outputs = outputs[1:]
-        last = outputs[-1] if outputs else self.time
+        # To the end of the problem, as tokens go: the last output may come before it.
+        last = self.time if self.problem.time.stationary else max(float(self.problem.time.end), self.time)
+        if self.problem.time.stationary and outputs:
+            last = outputs[-1]
         switches = [t for t in self.problem.attention.switch_times if self.time < t < last]
-        for target in sorted({*outputs, *switches}):
+        for target in sorted({*outputs, *switches, *([last] if last > self.time else [])}):
             self.advance(target, on_step)
             if target in outputs:
                 on_output(self.snapshot())

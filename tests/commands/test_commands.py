@@ -140,7 +140,7 @@ def test_bad_input_gives_one_line_and_exit_code_2(arguments, named, tmp_path):
     assert not (tmp_path / "results").exists() or arguments[0] == "bench"
 
 
-@pytest.mark.parametrize("text", ["title = [", "[space]\nmanifold = 3\n", "\xff"])
+@pytest.mark.parametrize("text", ["title = [", "space = 3\nattention = {beta = 1.0}\ninitial = {law = 'uniform'}\n", "\xff"])
 def test_broken_files_give_one_line(text, tmp_path):
     (tmp_path / "broken.toml").write_bytes(text.encode("latin-1"))
     done = coldflow("check", "broken.toml", cwd=tmp_path)
