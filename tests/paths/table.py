@@ -212,6 +212,8 @@ def density_of(path: Mapping[str, str]) -> dict[str, object]:
     """[density]: a few dozen cells; a mesh from a file has its own."""
     degree = {**EXPLICIT, **IMPLICIT}[path["scheme"]]
     found: dict[str, object] = {"integrator": path["scheme"], "degree": degree}
+    if path["scheme"] in IMPLICIT:
+        found |= {"rtol": 1e-4, "atol": 1e-6}
     if SPACES[path["space"]][2] != "file":
         found["cells"] = {"circle": 24, "interval": 16, "box": 48}.get(path["space"], 60)
     return found

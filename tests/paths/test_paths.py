@@ -1,0 +1,56 @@
+"""Every path a user can take, by the command line: the table of `table.py` and the bundled problems, on 1, 2 and 3 ranks.
+
+The whole table runs in a few processes, since each start of the command line costs a second. What is not in the table:
+`docker/run python3 tests/paths/walk.py OUT --random 60 --seed 1 --judge`.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.paths.judge import differences, findings
+from tests.paths.table import FACTORS, has_density, name_of, pairs, path_table, possible
+
+WALK = Path(__file__).with_name("walk.py")
+PARTS = 4
+
+
+def test_the_table_covers_every_pair():
+    table = path_table()
+    assert all(possible(path) for path in table)
+    covered = set().union(*map(pairs, table))
+    for factor, values in FACTORS.items():
+        for value in values:
+            assert any((factor, value) in pair for pair in covered), (factor, value)
+    assert len(table) < 160
+
+
+@pytest.fixture(scope="module")
+def walked(tmp_path_factory, mpirun):
+    """`walked(ranks, part)` walks that part of the table once and returns what was found."""
+    done = {}
+
+    def walk(ranks, part):
+        if (ranks, part) not in done:
+            out = tmp_path_factory.mktemp(f"ranks{ranks}-{part}")
+            out.mkdir(exist_ok=True)
+            mpirun(ranks, WALK, out, "--part", f"{part}/{PARTS}", timeout=900)
+            done[ranks, part] = json.loads((out / "walk.json").read_text())
+        return done[ranks, part]
+
+    return walk
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("part", range(PARTS))
+def test_every_path_ends_well_on_any_number_of_ranks(part, walked):
+    told = []
+    one, two = walked(1, part), walked(2, part)
+    for ranks, results in ((1, one), (2, two)):
+        told += [f"{ranks} rank(s), {result['name']}: {finding}" for result in results for finding in findings(result)]
+    for a, b in zip(one, two, strict=True):
+        sides = ["particles", "resumed"] + (["solve", "compare"] if has_density(a["path"]) else [])
+        told += [f"1 and 2 ranks, {name_of(a['path'])}, {side}: {finding}" for side in sides
+                 for finding in differences(Path(a["folder"]) / side, Path(b["folder"]) / side, 1e-10)]
+    assert not told, "\n".join(told)
