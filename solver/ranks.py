@@ -7,10 +7,13 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from problems.errors import ProblemError
 from solver.errors import RunError
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
 
 FAILED, BAD_INPUT, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 GRACE_SECONDS = 5.0
@@ -102,7 +105,7 @@ def explain(error: BaseException) -> tuple[int, str]:
     return FAILED, "".join(traceback.format_exception(error)) + "coldflow: internal error, please report the lines above"
 
 
-def all_arrived(comm: Any, seconds: float = GRACE_SECONDS) -> bool:
+def all_arrived(comm: MPI.Comm, seconds: float = GRACE_SECONDS) -> bool:
     """Whether every rank comes to this point within `seconds`; never blocks for longer."""
     request = comm.Ibarrier()
     until = time.monotonic() + seconds
@@ -113,7 +116,7 @@ def all_arrived(comm: Any, seconds: float = GRACE_SECONDS) -> bool:
     return True
 
 
-def run_together(work: Callable[[], int], comm: Any) -> int:
+def run_together(work: Callable[[], int], comm: MPI.Comm) -> int:
     """Run `work` on every rank and return its exit code; on an error all ranks end with the same code.
 
     When every rank fails, rank 0 says why, once. When only some do, the others may wait in a collective call

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from solver.attention.field import Attention
 
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
 Array = np.ndarray
 
 
 def energy(attention: Attention, points: Array, masses: Array, sources: Array | None = None,
-           source_masses: Array | None = None, comm: Any = None) -> float:
+           source_masses: Array | None = None, comm: MPI.Comm | None = None) -> float:
     """E(mu) = 1/(2 beta) int int e^{beta <x,By>} dmu dmu, summed over heads; arguments as in `log_energy`.
 
     Returns:
@@ -24,7 +27,7 @@ def energy(attention: Attention, points: Array, masses: Array, sources: Array | 
 
 
 def log_energy(attention: Attention, points: Array, masses: Array, sources: Array | None = None,
-               source_masses: Array | None = None, comm: Any = None) -> float:
+               source_masses: Array | None = None, comm: MPI.Comm | None = None) -> float:
     """The natural logarithm of the energy, which is a double for any beta.
 
     Args:

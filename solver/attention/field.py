@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import os
-from typing import Any
 
 import numpy as np
 
+from problems.attention import Weights
 from solver.attention.head import METHODS, HeadField, Report, Settings
 from solver.attention.kernels import library
 from solver.attention.law import Law, Sources
@@ -34,7 +34,7 @@ class Attention:
         report: how the latest evaluation was done.
     """
 
-    def __init__(self, weights: Any, accuracy: float = 1e-10, method: str = "auto", workers: int | None = None):
+    def __init__(self, weights: Weights, accuracy: float = 1e-10, method: str = "auto", workers: int | None = None):
         self.weights, self.accuracy = weights, float(accuracy)
         if method == "auto":
             method = os.environ.get("COLDFLOW_ATTENTION", method)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,10 +11,13 @@ from solver.attention.moments import Moments
 from solver.attention.reference import TIE
 from solver.errors import RunError
 
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
 Array = np.ndarray
 
 
-def gather_sources(comm: Any, points: Array, masses: Array, order: Array) -> tuple[Array, Array]:
+def gather_sources(comm: MPI.Comm, points: Array, masses: Array, order: Array) -> tuple[Array, Array]:
     """All sources on every rank, in an order that does not depend on the number of ranks. Collective.
 
     Args:
@@ -39,7 +42,7 @@ def gather_sources(comm: Any, points: Array, masses: Array, order: Array) -> tup
     return np.ascontiguousarray(everything[:, :d]), np.ascontiguousarray(everything[:, d])
 
 
-def ring_field(comm: Any, attention: Attention, targets: Array, points: Array, masses: Array) -> tuple[Array, float]:
+def ring_field(comm: MPI.Comm, attention: Attention, targets: Array, points: Array, masses: Array) -> tuple[Array, float]:
     """`Attention.field` with memory of the largest share only: the shares of the law travel round the ranks. Collective.
 
     Args:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from problems import Problem, ProblemError
 from problems.errors import Mistakes
@@ -55,7 +54,7 @@ def run_path(problem: Problem, out: Path | None) -> Path:
     return out if out is not None else Path("results") / problem.name
 
 
-def number_text(value: Any) -> str:
+def number_text(value: object) -> str:
     """A value for a terminal table: short numbers, empty when there is none."""
     if value is None:
         return ""

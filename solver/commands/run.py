@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from rich.console import Console
 from rich.markup import escape
 
 from solver.commands.common import load_shared, run_path
@@ -14,6 +15,9 @@ from solver.ranks import world
 from solver.runs.console import TerminalTable, print_pairs
 from solver.runs.history import History
 from solver.runs.progress import rank_console
+
+if TYPE_CHECKING:
+    from solver.comparison.compare import Comparison
 
 SHOWN = 13
 
@@ -50,7 +54,7 @@ def number(value: float | None) -> str:
     return "" if value is None or np.isnan(value) else f"{value:.4f}" if value >= 1e-3 or value == 0 else f"{value:.1e}"
 
 
-def show_comparison(console: Any, found: Any, folder: Path) -> None:
+def show_comparison(console: Console, found: Comparison, folder: Path) -> None:
     """The table of distances, the summary and where everything is."""
     rows, verdicts = found.rows, found.verdict.rows
     has_target = any("w2_density_target" in row for row in rows)
@@ -83,7 +87,7 @@ def show_comparison(console: Any, found: Any, folder: Path) -> None:
     print_pairs(console, facts)
 
 
-def show_history(console: Any, title: str, history: History, names: list[str], folder: Path) -> None:
+def show_history(console: Console, title: str, history: History, names: list[str], folder: Path) -> None:
     """Table of chosen diagnostics at chosen outputs."""
     names = [n for n in names if np.isfinite(history.column(n)).any()]
     made = TerminalTable(title, ["t", "step", *names])

@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from solver.wasserstein.measure import Measure
 if TYPE_CHECKING:
     from mpi4py import MPI
 
+T = TypeVar("T")
 MESH_LEVELS = 2
 TOKEN_LEVELS = 2
 ENSEMBLE = 4
@@ -80,7 +81,7 @@ class Refinement:
         return np.array([self._independent([moment_gap(a, b, sphere) for a, b in pairs(self.random.moments[i])])
                          for i in judged])
 
-    def table(self) -> Iterator[dict[str, Any]]:
+    def table(self) -> Iterator[dict[str, object]]:
         """Rows of convergence.csv."""
         return ({"kind": kind, "size": size, "w2_density_particles": value}
                 for kind, curve in self.curves.items() for size, value in zip(*curve, strict=True))
@@ -89,7 +90,7 @@ class Refinement:
         return self.random_factor * float(np.sqrt(np.mean(np.square(between)) / 2))
 
 
-def vary(problem: Problem, section: str, **changes: Any) -> Problem:
+def vary(problem: Problem, section: str, **changes: object) -> Problem:
     """The same problem with other settings in one section."""
     return dataclasses.replace(problem, **{section: dataclasses.replace(getattr(problem, section), **changes)})
 
@@ -107,7 +108,7 @@ def distances_between(problem: Problem, comm: MPI.Comm, a: History, b: History, 
     return shared(comm, mine, len(outputs))
 
 
-def pairs(members: list[Any]) -> list[tuple[Any, Any]]:
+def pairs(members: list[T]) -> list[tuple[T, T]]:
     """All pairs of members."""
     return list(itertools.combinations(members, 2))
 

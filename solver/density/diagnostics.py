@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
 from solver.attention import Attention, energy_columns
+from solver.density.operator import DensityOperator
+
+# Numbers by name; "mean" (d,) and "second" (d, d) are arrays.
+Row = dict[str, float | np.ndarray]
 
 
-def diagnostics(operator: Any, state: np.ndarray, time: float) -> dict[str, Any]:
+def diagnostics(operator: DensityOperator, state: np.ndarray, time: float) -> Row:
     """mass, minimum, maximum, energy, log_energy, entropy, mean (d,), second (d, d) of the density; collective, the same on
     every rank.
 

@@ -10,6 +10,7 @@ import numpy as np
 from mpi4py import MPI
 from petsc4py import PETSc
 
+from problems import Problem
 from solver.density.implicit import ImplicitTerms, attach, linear_solver
 from solver.density.operator import DensityOperator
 from solver.density.schemes import ADAPTIVE, configure, options_of, step_bounds
@@ -56,7 +57,7 @@ class DensitySolver:
         ProblemError: the space cannot be meshed, the law is not resolved, or PETSc does not know an option's type.
     """
 
-    def __init__(self, problem: Any, comm: MPI.Comm = MPI.COMM_WORLD, *, options_prefix: str = "density_",
+    def __init__(self, problem: Problem, comm: MPI.Comm = MPI.COMM_WORLD, *, options_prefix: str = "density_",
                  operator: DensityOperator | None = None):
         self.problem, self.comm, self.options_prefix = problem, comm, options_prefix
         self.operator = operator if operator is not None else DensityOperator(problem, comm)

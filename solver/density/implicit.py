@@ -10,7 +10,7 @@ residual, attention included, by finite differences. All options take the solver
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 from petsc4py import PETSc
@@ -61,7 +61,7 @@ class ImplicitTerms:
         ProblemError: noise with degree 0 on a surface.
     """
 
-    def __init__(self, ts: PETSc.TS, operator: DensityOperator, now: Any):
+    def __init__(self, ts: PETSc.TS, operator: DensityOperator, now: Callable[[], float]):
         self.operator, self.now = operator, now
         self.imex = ts.getType() in IMPLICIT_EXPLICIT
         rate = operator.problem.noise_rate
@@ -146,7 +146,7 @@ class ImplicitTerms:
                 A.assemble()
 
 
-def attach(ts: PETSc.TS, operator: DensityOperator, now: Any) -> ImplicitTerms | None:
+def attach(ts: PETSc.TS, operator: DensityOperator, now: Callable[[], float]) -> ImplicitTerms | None:
     """Give `ts`, whose type is set, what an implicit type needs; None for explicit types.
 
     Raises:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 from mpi4py import MPI
 from scipy.spatial import cKDTree
 
+from problems import Problem
 from problems.errors import ProblemError
 from solver.density.geometry import Geometry, pseudo_inverse
 from solver.density.reference import density_element, quadrature, tabulate
@@ -16,7 +17,7 @@ EXTRA_DEGREE = 8  # exactness of the projection's quadrature beyond twice the de
 UNRESOLVED = 0.05
 
 
-def initial_state(problem: Any, geometry: Geometry) -> np.ndarray:
+def initial_state(problem: Problem, geometry: Geometry) -> np.ndarray:
     """Unknowns (owned * n,) of the initial law, not yet limited, of mass about 1. Collective.
 
     Raises:
@@ -24,7 +25,7 @@ def initial_state(problem: Any, geometry: Geometry) -> np.ndarray:
     """
     law, g = problem.initial, geometry
     if law.is_atomic:
-        points, masses = law.atoms()
+        points, masses = law.atoms()  # type: ignore[attr-defined]
         return binned(points, masses, problem, geometry)
     right = projected_moments(lambda x: law.density(problem.manifold.retract(x)), geometry)
     state = np.linalg.solve(g.mass, right[..., None])[..., 0]
@@ -38,7 +39,7 @@ def initial_state(problem: Any, geometry: Geometry) -> np.ndarray:
     return state.ravel()
 
 
-def projected_moments(f: Any, geometry: Geometry, extra: int = EXTRA_DEGREE) -> np.ndarray:
+def projected_moments(f: Callable[[np.ndarray], np.ndarray], geometry: Geometry, extra: int = EXTRA_DEGREE) -> np.ndarray:
     """int f v over each owned cell for all basis functions v: (owned, n), f taking points (k, d) to values (k,); local."""
     g, r = geometry, geometry.reference
     points, weights = quadrature(r.tdim, 2 * r.degree + extra)
@@ -49,7 +50,7 @@ def projected_moments(f: Any, geometry: Geometry, extra: int = EXTRA_DEGREE) -> 
     return (values * measure * weights) @ tabulate(density_element(r.tdim, r.degree), points)
 
 
-def binned(points: np.ndarray, masses: np.ndarray, problem: Any, geometry: Geometry) -> np.ndarray:
+def binned(points: np.ndarray, masses: np.ndarray, problem: Problem, geometry: Geometry) -> np.ndarray:
     """Unknowns (owned * n,) of the cell-wise constant density that gives each atom (k, d) to its nearest cell. Collective."""
     g, r = geometry, geometry.reference
     own = problem.manifold.retract(g.points.reshape(-1, g.mesh.gdim))

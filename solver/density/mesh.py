@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from mpi4py import MPI
 
 from meshes.build import TokenMesh, build_mesh
 from meshes.grading import distance_to_subspace
+from problems import Problem
 from solver.projection.target import target
 
 
-def density_mesh(problem: Any, comm: MPI.Comm, *, renumber_seed: int | None = None) -> TokenMesh:
+def density_mesh(problem: Problem, comm: MPI.Comm, *, renumber_seed: int | None = None) -> TokenMesh:
     """The mesh that `problem.space` and `problem.density` describe; collective.
 
     A graded mesh follows the leading eigenspace E of V K^T Q (docs/theory.md §3.2), of every layer that has one.

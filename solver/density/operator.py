@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
 
 import dolfinx.fem
 import dolfinx.la
@@ -13,6 +12,7 @@ from mpi4py import MPI
 from petsc4py import PETSc
 
 from meshes.build import TokenMesh
+from problems import Problem
 from solver.density.gather import Gather
 from solver.density.geometry import Geometry
 from solver.density.initial import initial_state
@@ -56,7 +56,7 @@ class DensityOperator:
         space, dofs (owned + ghosts, size): dolfinx function space of the density, and its degree-of-freedom numbers per cell.
     """
 
-    def __init__(self, problem: Any, comm: MPI.Comm, mesh: TokenMesh | None = None):
+    def __init__(self, problem: Problem, comm: MPI.Comm, mesh: TokenMesh | None = None):
         self.problem, self.comm, section = problem, comm, problem.density
         self.mesh = mesh if mesh is not None else density_mesh(problem, comm)
         self.geometry = Geometry(self.mesh, section.degree)

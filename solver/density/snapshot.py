@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
 
 import dolfinx.fem
 import numpy as np
 from mpi4py import MPI
 
-from solver.density.diagnostics import diagnostics
+from solver.density.diagnostics import Row, diagnostics
 from solver.density.gather import Gather
 from solver.density.geometry import pseudo_inverse
 from solver.density.operator import DensityOperator, stage
@@ -31,7 +30,7 @@ class DensitySnapshot:
         self.operator, self.state, self.time, self.step = operator, state, time, step
 
     @cached_property
-    def row(self) -> dict[str, Any]:
+    def row(self) -> Row:
         """mass, minimum, maximum, energy, entropy (floats), mean (d,), second (d, d): docs/theory.md §1.8, docs/run-folder.md."""
         with stage("output"):
             return diagnostics(self.operator, self.state, self.time)

@@ -11,11 +11,12 @@ The first two terms have no mass whatever rho is, so that the last one vanishes 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 from petsc4py import PETSc
 
+from problems import Problem
 from problems.errors import ProblemError
 from solver.density.implicit import check_solver, linear_solver
 from solver.density.noise import laplacian
@@ -141,7 +142,21 @@ class SteadyProblem:
                 database.delValue(key)
 
 
-def run_to_stationary(solver: Any, on_step: Callable[[float], None]) -> None:
+class Flow(Protocol):
+    """What is asked of a density solver here: its state, its depth, steps of the flow, and taking a new state."""
+
+    problem: Problem
+    operator: DensityOperator
+    options_prefix: str
+    state: PETSc.Vec
+    time: float
+    step: int
+
+    def advance(self, target: float) -> None: ...
+    def accept(self, state: np.ndarray) -> None: ...
+
+
+def run_to_stationary(solver: Flow, on_step: Callable[[float], None]) -> None:
     """Take a `DensitySolver` from its present state to the stationary state it tends to; collective.
 
     With noise, backward Euler steps in pseudo-time, the velocity frozen over each, then Newton's method; `solver.time`
@@ -163,7 +178,7 @@ def run_to_stationary(solver: Any, on_step: Callable[[float], None]) -> None:
         _settle_by_flow(solver)
 
 
-def _settle_with_noise(solver: Any, on_step: Callable[[float], None]) -> None:
+def _settle_with_noise(solver: Flow, on_step: Callable[[float], None]) -> None:
     operator = solver.operator
     steady = SteadyProblem(operator, solver.time, solver.options_prefix + "stationary_")
     slow, fastest = SLOW, 0.0
@@ -190,7 +205,7 @@ def _settle_with_noise(solver: Any, on_step: Callable[[float], None]) -> None:
                    step=solver.step, time=solver.time)
 
 
-def _settle_by_flow(solver: Any) -> None:
+def _settle_by_flow(solver: Flow) -> None:
     operator, slope, chunk, fastest = solver.operator, solver.operator.create_vector(), 1.0, 0.0
     while True:
         operator.rhs(solver.time, solver.state.array_r, slope.array_w)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import dolfinx.fem
 import numpy as np
 
+from problems import Problem
 from problems.attention import Weights
-from solver.attention import Attention
+from solver.attention import Attention, BoundAttention
 from solver.density.gather import Gather
 from solver.density.geometry import Geometry
 from solver.density.reference import velocity_element
@@ -37,7 +37,7 @@ class Velocity:
         log_time: d log(physical depth)/d(depth of the run) that `time.rescaled` asks for: -beta, else 0.
     """
 
-    def __init__(self, problem: Any, geometry: Geometry):
+    def __init__(self, problem: Problem, geometry: Geometry):
         self.problem, self.geometry, self.manifold = problem, geometry, problem.manifold
         g, r = geometry, geometry.reference
         space = dolfinx.fem.functionspace(g.mesh.mesh, velocity_element(r.tdim, r.degree))
@@ -57,7 +57,7 @@ class Velocity:
         self.sources = wide(local.reshape(g.owned, -1)).reshape(-1, g.mesh.gdim)
         self._weights = (g.measure * r.weights)[:, :, None]
         self.volumes = self.gather(self._weights[..., 0]).ravel()
-        self._bound: dict[int, Any] = {}
+        self._bound: dict[int, BoundAttention] = {}
         self.full_support: bool | None = None
         self.strength = 0.0
         beta = problem.attention.layers[0].weights.beta
@@ -77,7 +77,7 @@ class Velocity:
         # The density less a constant, not a cut: the velocity stays a continuous function of the law.
         return np.maximum(masses - support * self.volumes / self.volumes.sum(), 0.0)
 
-    def bound(self, weights: Weights) -> Any:
+    def bound(self, weights: Weights) -> BoundAttention:
         """The attention of one layer, bound to the nodes and sources of this mesh (see `Attention.bind`)."""
         key = id(weights)
         if key not in self._bound:

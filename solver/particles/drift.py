@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from meshes.manifold import Flat
+from meshes.manifold import Flat, Manifold
 from problems import Problem
 from solver.attention import Attention
 from solver.particles.layout import Layout
@@ -35,7 +33,7 @@ class Walls:
     the error estimate of adaptive steps meaningful.
     """
 
-    def __init__(self, manifold: Any, points: Array):
+    def __init__(self, manifold: Manifold, points: Array):
         self.low = self.high = None
         if isinstance(manifold, Flat) and manifold.bounds is not None:
             bounds = np.array(manifold.bounds)

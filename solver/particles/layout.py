@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
 
 Array = NDArray[np.float64]
 
@@ -22,7 +25,7 @@ class Layout:
         start, stop: the half-open range of tokens this rank follows; may be empty.
     """
 
-    def __init__(self, comm: Any, count: int):
+    def __init__(self, comm: MPI.Comm, count: int):
         self.comm, self.count = comm, count
         blocks = -(-count // BLOCK)
         edges = np.minimum(BLOCK * (blocks * np.arange(comm.size + 1) // comm.size), count)

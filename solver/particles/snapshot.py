@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,8 @@ from problems import Problem
 from solver.particles.clusters import Clusters, find_clusters
 
 Array = NDArray[np.float64]
+# Numbers by name; "mean" (d,) and "second" (d, d) are arrays.
+Row = dict[str, float | Array]
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class ParticleSnapshot:
     step: int
     members: Array
     masses: Array
-    rows: tuple[dict[str, Any], ...]
+    rows: tuple[Row, ...]
     problem: Problem
 
     @property
@@ -39,7 +40,7 @@ class ParticleSnapshot:
         return self.members[0]
 
     @property
-    def row(self) -> dict[str, Any]:
+    def row(self) -> Row:
         """Diagnostics of the first member."""
         return self.rows[0]
 

@@ -10,8 +10,8 @@ depend on the number of ranks. An ensemble of M members, each with its own seed,
 from __future__ import annotations
 
 import time as clock
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,9 @@ from solver.particles.noise import standard_normal
 from solver.particles.sampling import initial_tokens
 from solver.particles.snapshot import ParticleSnapshot, ParticleStatistics, ParticleStep
 from solver.ranks import world
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
 
 Array = NDArray[np.float64]
 
@@ -50,7 +53,7 @@ class ParticleSolver:
         ProblemError: the initial law cannot be sampled as asked.
     """
 
-    def __init__(self, problem: Problem, comm: Any = None, *, tokens: tuple[Array, Array] | None = None):
+    def __init__(self, problem: Problem, comm: MPI.Comm | None = None, *, tokens: tuple[Array, Array] | None = None):
         if comm is None:
             comm = world()
         self.problem, self.comm, settings = problem, comm, problem.particles
@@ -137,7 +140,7 @@ class ParticleSolver:
                 "step": self.step, "next_step": self.controller.step, "previous_error": self.controller.previous,
                 "rejected": self.controller.rejected, "jumps": self.jumps}
 
-    def load_state(self, state: Any) -> None:
+    def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on from a `state_dict`, of which only what this rank needs is kept; the trajectory is the uninterrupted one."""
         points = np.array(state["points"], float)
         if points.shape[1] != len(self.masses):
@@ -247,7 +250,8 @@ class ParticleSolver:
                         place=place)
 
 
-def simulate_particles(problem: Problem, comm: Any = None, on_output: Callable[[ParticleSnapshot], None] | None = None,
+def simulate_particles(problem: Problem, comm: MPI.Comm | None = None,
+                       on_output: Callable[[ParticleSnapshot], None] | None = None,
                        on_step: Callable[[ParticleStep], None] | None = None) -> ParticleStatistics:
     """Follow the tokens of a problem from depth 0 to its end; collective. See `ParticleSolver.run`."""
     return ParticleSolver(problem, comm).run(on_output, on_step)

@@ -9,13 +9,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from solver.errors import RunError
 from solver.projection.target import Target
+
+if TYPE_CHECKING:
+    import dolfinx.fem
+    from mpi4py import MPI
+
+    from meshes.build import TokenMesh
 
 Array = NDArray[np.float64]
 
@@ -37,15 +43,16 @@ class TargetDensity:
         error: L2 distance between `function` and the exact density, compared along rays; global.
     """
 
-    mesh: Any
-    function: Any
+    mesh: TokenMesh
+    function: dolfinx.fem.Function
     basis: Array
     mass_defect: float
     error: float
     quadrature_degree: int
 
 
-def project_density(target: Target, cells: int, *, degree: int = 1, geometry: int = 2, comm: Any = None) -> TargetDensity:
+def project_density(target: Target, cells: int, *, degree: int = 1, geometry: int = 2,
+                    comm: MPI.Comm | None = None) -> TargetDensity:
     """The L2 projection of the target's density onto discontinuous polynomials; collective.
 
     Args:

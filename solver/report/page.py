@@ -88,7 +88,7 @@ def table_of(path: Path) -> dict[str, Any]:
             "count": len(body)}
 
 
-def short(value: Any) -> str:
+def short(value: object) -> str:
     """Six significant digits."""
     try:
         number = float(value)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
@@ -74,12 +74,12 @@ def recorded(context: Context) -> Iterator[Context]:
         raise
 
 
-def final_numbers(history: History) -> dict[str, Any]:
+def final_numbers(history: History) -> dict[str, object]:
     """The last row of a history, for run.json."""
     return {key: np.asarray(value).tolist() for key, value in history.rows[-1].items()} if history.rows else {}
 
 
-def finish(context: Context, exit_reason: str = "done", **facts: Any) -> None:
+def finish(context: Context, exit_reason: str = "done", **facts: object) -> None:
     """Record how a run ended."""
     if context.folder is not None:
         context.folder.record(exit_reason=exit_reason, **facts)

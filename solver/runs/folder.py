@@ -14,12 +14,15 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from problems.errors import ProblemError
 from solver.runs.tables import CsvTable
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
 
 
 def write_text(path: Path, text: str) -> None:
@@ -51,7 +54,7 @@ class RunFolder:
             is a file, or was made from another problem; on every rank alike.
     """
 
-    def __init__(self, path: str | Path, comm: Any, problem_text: str, *, force: bool = False,
+    def __init__(self, path: str | Path, comm: MPI.Comm, problem_text: str, *, force: bool = False,
                  resume: bool = False):
         self.path, self.comm = Path(path), comm
         self.writes = comm.rank == 0
@@ -65,7 +68,7 @@ class RunFolder:
         refusal, self.resumed = comm.bcast((refusal, self.resumed))
         if refusal is not None:
             raise ProblemError(*refusal)
-        self.facts: dict[str, Any] = {}
+        self.facts: dict[str, object] = {}
         self.started = time.time()
 
     def _prepare(self, problem_text: str, force: bool, resume: bool) -> tuple[str, str, str] | None:
@@ -92,7 +95,7 @@ class RunFolder:
         """A CSV table of this folder; see CsvTable."""
         return CsvTable(self.path / name if self.writes else None, columns, keep_until)
 
-    def record(self, **facts: Any) -> None:
+    def record(self, **facts: object) -> None:
         """Merge facts into run.json and write it (rank 0)."""
         self.facts.update(facts)
         if self.writes:
@@ -120,7 +123,7 @@ RUN_CONTENT = ("problem.toml", "run.json", "diagnostics.csv", "particles.csv", "
                "density.xdmf", "density.h5", "figures", "checkpoint", "report.html")
 
 
-def clean_json(value: Any) -> Any:
+def clean_json(value: object) -> object:
     """Numpy values as plain ones; infinities and NaN as text, which JSON lacks."""
     if isinstance(value, Mapping):
         return {str(key): clean_json(item) for key, item in value.items()}

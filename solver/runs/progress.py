@@ -8,12 +8,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from solver.runs.console import make_console
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
 
 PLAIN_LINE_SECONDS = 10.0
 
@@ -43,7 +46,7 @@ class PlainTicker(Ticker):
 class BarTicker(Ticker):
     """A rich progress bar; facts of earlier calls stay shown until replaced."""
 
-    def __init__(self, progress: Progress, task: Any):
+    def __init__(self, progress: Progress, task: TaskID):
         self.progress, self.task, self.facts = progress, task, {}
         self.last = 0.0
 
@@ -86,7 +89,7 @@ def ticker(console: Console | None, label: str, end: float | None) -> Iterator[T
         progress.stop()
 
 
-def rank_console(comm: Any, quiet: bool = False) -> Console | None:
+def rank_console(comm: MPI.Comm, quiet: bool = False) -> Console | None:
     """The console of rank 0, None on the others and when quiet; local.
 
     `mpirun` gives every rank a terminal of its own, wherever its output goes: then no bars and no colours.

@@ -10,7 +10,10 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
 
 VERSION = "0.1.0"
 # Module -> name under which it is installed.
@@ -30,7 +33,7 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
-def git_state() -> dict[str, Any]:
+def git_state() -> dict[str, object]:
     """Commit of the checkout this code runs from and whether it was edited; empty outside of one."""
     root = Path(__file__).resolve().parent.parent.parent
     safe = ["git", "-c", f"safe.directory={root}", "-C", str(root)]
@@ -52,7 +55,7 @@ def cpu_name() -> str:
         return platform.processor() or "unknown"
 
 
-def provenance(comm: Any) -> dict[str, Any]:
+def provenance(comm: MPI.Comm) -> dict[str, object]:
     """Facts for run.json; the same on every rank except those of the host, which are rank 0's."""
     return {
         "versions": package_versions(),

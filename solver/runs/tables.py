@@ -34,17 +34,17 @@ COMPARISON_COLUMNS = ["time"] + [f"w{p}_{a}_{b}" for a, b in
 DISTANCES_COLUMNS = ["time", "between", "p", "value", "error", "lower", "upper", "method"]
 
 
-def flatten_row(row: Mapping[str, Any], dimension: int) -> dict[str, Any]:
+def flatten_row(row: Mapping[str, object], dimension: int) -> dict[str, Any]:
     """A diagnostics row with `mean` (d,) and `second` (d, d) spread over their columns; local."""
     axes = axis_names(dimension)
     flat = {key: value for key, value in row.items() if key not in ("mean", "second")}
-    flat.update({f"mean_{a}": row["mean"][i] for i, a in enumerate(axes)})
-    flat.update({f"second_{a}{b}": row["second"][i][i + j] for i, a in enumerate(axes)
-                 for j, b in enumerate(axes[i:])})
+    mean, second = np.asarray(row["mean"], float), np.asarray(row["second"], float)
+    flat.update({f"mean_{a}": mean[i] for i, a in enumerate(axes)})
+    flat.update({f"second_{a}{b}": second[i, i + j] for i, a in enumerate(axes) for j, b in enumerate(axes[i:])})
     return flat
 
 
-def format_cell(value: Any) -> str:
+def format_cell(value: object) -> str:
     """Full double precision; nothing where a quantity does not exist (None or NaN)."""
     if value is None or (isinstance(value, float | np.floating) and math.isnan(value)):
         return ""
@@ -75,7 +75,7 @@ class CsvTable:
         temporary.replace(path)
         self.file = path.open("a", newline="")
 
-    def write(self, row: Mapping[str, Any]) -> None:
+    def write(self, row: Mapping[str, object]) -> None:
         """Append one row; unknown keys raise ValueError."""
         if self.path is None:
             return
@@ -85,7 +85,7 @@ class CsvTable:
         csv.DictWriter(self.file, self.columns).writerow({c: format_cell(row.get(c)) for c in self.columns})
         self.file.flush()
 
-    def write_all(self, rows: Iterable[Mapping[str, Any]]) -> None:
+    def write_all(self, rows: Iterable[Mapping[str, object]]) -> None:
         """Append rows and close the file."""
         for row in rows:
             self.write(row)

@@ -23,7 +23,8 @@ SPACES = {
     "ellipse": (2, True, "file"), "torus": (3, True, "file"), "cube": (3, True, "file"), "l-shape": (2, True, "file"),
 }
 LAWS = {
-    "circle": ("uniform", "harmonics", "von-mises-fisher", "wrapped-normal", "angular-central-gaussian", "poisson-kernel", "table"),
+    "circle": ("uniform", "harmonics", "von-mises-fisher", "wrapped-normal", "angular-central-gaussian",
+               "poisson-kernel", "table"),
     "sphere": ("uniform", "harmonics", "von-mises-fisher", "angular-central-gaussian", "poisson-kernel", "table"),
     "high sphere": ("uniform", "von-mises-fisher", "angular-central-gaussian", "poisson-kernel", "table"),
     "flat": ("uniform", "normal", "correlated", "table"),
@@ -49,7 +50,7 @@ def possible(path: Mapping[str, str]) -> bool:
     space, law = path.get("space"), path.get("law")
     if space and law and law not in LAWS[SPACES[space][2]]:
         return False
-    if law == "correlated" and space and (SPACES[space][0] == 1 or space == "box"):  # a box of three dimensions takes diagonal ones
+    if law == "correlated" and space and (SPACES[space][0] == 1 or space == "box"):  # in a box they must be diagonal
         return False
     if path.get("noise") == "some" and path.get("scheme") in EXPLICIT:
         return False
@@ -58,9 +59,8 @@ def possible(path: Mapping[str, str]) -> bool:
             return False
         if space and (space in ("sphere-5", "box", "euclidean-1", "euclidean-2", "euclidean-3")):
             return False
-    if path.get("noise") == "some" and path.get("tokens") in ("dopri5", "rk4"):  # Euler-Maruyama, whatever is asked for
-        return False
-    return True
+    # With noise tokens follow Euler-Maruyama, whatever is asked for.
+    return not (path.get("noise") == "some" and path.get("tokens") in ("dopri5", "rk4"))
 
 
 def has_density(path: Mapping[str, str]) -> bool:
@@ -132,7 +132,8 @@ def problem_of(path: Mapping[str, str], folder: Path, name: str) -> Path:
               "noise": {"diffusivity": 0.02 if path["noise"] == "some" else 0.0},
               "initial": law_of(path["law"], d, kind, path, folder),
               "time": {"end": 0.3, "outputs": 4}, "density": density_of(path),
-              "particles": {"count": 400 if path["space"] == "sphere-5" else 32, "sampling": path["sampling"], "integrator": path["tokens"], "seed": 3}}
+              "particles": {"count": 400 if path["space"] == "sphere-5" else 32, "sampling": path["sampling"],
+                            "integrator": path["tokens"], "seed": 3}}
     if path["attention"] == "rescaled":
         values["time"]["rescaled"] = True
     if path["tokens"] != "dopri5":
@@ -234,7 +235,8 @@ def torus() -> tuple[np.ndarray, str, np.ndarray]:
     m, n = 10, 6
     u, v = (x.ravel() for x in np.meshgrid(np.arange(m), np.arange(n), indexing="ij"))
     big, small = 2 * np.pi * u / m, 2 * np.pi * v / n
-    points = np.column_stack(((1 + 0.4 * np.cos(small)) * np.cos(big), (1 + 0.4 * np.cos(small)) * np.sin(big), 0.4 * np.sin(small)))
+    reach = 1 + 0.4 * np.cos(small)
+    points = np.column_stack((reach * np.cos(big), reach * np.sin(big), 0.4 * np.sin(small)))
 
     def at(i, j):
         return (i % m) * n + j % n

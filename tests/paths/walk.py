@@ -98,7 +98,8 @@ def call(arguments: list[str], scratch: Path) -> dict[str, object]:
 
 def walk(problem: str, alone: str, folder: Path, commands: tuple[str, ...], scratch: Path,
          settings: tuple[str, ...] = ()) -> dict[str, dict[str, object]]:
-    """Every command on one problem, in run folders inside `folder`; `alone` is "compare", or "particles" where there is no density."""
+    """Every command on one problem, in run folders inside `folder`; `alone` is "compare", or "particles" where nothing has a
+    mesh."""
     changed = [word for setting in settings for word in ("--set", setting)]
     unjudged = ["--no-verdict"] if alone == "compare" else []
     lines = {
