@@ -29,6 +29,8 @@ TOKEN_LEVELS = 2
 ENSEMBLE = 4
 LARGEST_RANDOM = 2048
 FEWEST_CELLS, FEWEST_TOKENS = 4, 4
+MOST_CELLS = 12_000  # of a mesh from a file when its cells are cut to measure its error
+FINER = 2.0  # |u_h - u| against |u_h - u_(h/2)| if the order is one at least; less if it is higher
 
 
 class Members:
@@ -47,12 +49,14 @@ class Members:
 class Refinement:
     """What the extra runs found.
 
-    coarser: density on the next coarser mesh; fewer: half the tokens; random: the ensemble of random samples and
+    remeshed: density on another mesh, None where there is none to be had, and mesh_factor, what its distance to the main
+    density is multiplied by to give the mesh error of the latter; fewer: half the tokens; random: the ensemble of random samples and
     random_factor, what scales its error to the main number of tokens; curves: name -> (sizes, W2 between density and
     particles at the last judged output), mesh width for "mesh", number of tokens otherwise; words: what was run, one line.
     """
 
-    coarser: History
+    remeshed: History | None
+    mesh_factor: float = 1.0
     fewer: History | None = None
     random: Members | None = None
     random_factor: float = 1.0
@@ -119,6 +123,23 @@ def gaps_between(problem: Problem, a: History, b: History, outputs: Sequence[int
     return np.array([moment_gap(moments(a.rows[i], d), moments(b.rows[i], d), sphere) for i in outputs])
 
 
+def other_meshes(problem: Problem) -> list[tuple[int, Problem]]:
+    """The problem on other meshes, the first one for the mesh error: (level, problem), cells 2^level times as wide.
+
+    Coarser ones where the mesh can be made as one likes. A mesh from a file is cut finer, on its own geometry, unless
+    `space.refine` has already cut it; it is left at that where the cost of the cut mesh would be out of proportion.
+    """
+    tdim, cells, space = problem.manifold.intrinsic, problem.density.cells, problem.space
+    if space.manifold != "file":
+        coarser = [(level, cells // 2 ** (tdim * level)) for level in range(1, MESH_LEVELS + 1)]
+        return [(level, vary(problem, "density", cells=count)) for level, count in coarser if count >= FEWEST_CELLS]
+    levels = [level for level in range(1, MESH_LEVELS + 1) if level <= space.refine]
+    if not levels and cells * 2**tdim <= MOST_CELLS:
+        levels = [-1]
+    return [(level, vary(vary(problem, "density", cells=round(cells * 2.0 ** (-tdim * level))), "space",
+                         refine=space.refine - level)) for level in levels]
+
+
 def refine(problem: Problem, comm: MPI.Comm, density: History, particles: History, last: int,
            announce: Callable[[str], None]) -> Refinement:
     """Make the extra runs (collective).
@@ -143,19 +164,24 @@ def refine(problem: Problem, comm: MPI.Comm, density: History, particles: Histor
         return comm.bcast(found)
 
     measure, tokens = density.measures[last], particles.measures[last]
-    width = [(problem.manifold.volume or 1.0) / problem.density.cells]
-    mesh = ([width[0] ** (1 / tdim)], [apart(measure, tokens)])
+    width = ((problem.manifold.volume or 1.0) / problem.density.cells) ** (1 / tdim)
+    mesh = ([width], [apart(measure, tokens)])
     meshes = []
-    for level in range(1, MESH_LEVELS + 1):
-        cells = problem.density.cells // 2 ** (tdim * level)
-        if cells < FEWEST_CELLS:
-            break
-        meshes.append(again(vary(problem, "density", cells=cells), DensityRecorder, run_density, f"mesh error: {cells} cells"))
-        mesh[0].append(mesh[0][0] * 2**level)
+    for level, varied in other_meshes(problem):
+        cells = varied.density.cells
+        meshes.append(again(varied, DensityRecorder, run_density, f"mesh error: {cells} cells"))
+        mesh[0].append(width * 2.0**level)
         mesh[1].append(apart(meshes[-1].measures[last], tokens))
         steps.append(f"{cells}")
-    found = Refinement(coarser=meshes[0] if meshes else density, curves={"mesh": mesh})
-    found.words = f"mesh error against {steps[0]} cells" if steps else "mesh too coarse to measure its error"
+        factor = FINER if level < 0 else 1.0
+    found = Refinement(remeshed=meshes[0] if meshes else None, curves={"mesh": mesh})
+    if meshes:
+        found.mesh_factor = factor
+        found.words = f"mesh error against {steps[0]} cells"
+    else:
+        found.words = "mesh error not known, " + (
+            f"with space.refine = 1 it would be: {problem.density.cells} cells are too many to cut them for it"
+            if problem.space.manifold == "file" else "the mesh is too coarse to measure it")
 
     sampling, count = problem.particles.sampling, problem.particles.count
     largest = min(count, LARGEST_RANDOM)

@@ -91,15 +91,21 @@ def judge(problem: Problem, comm: MPI.Comm, rows: list[dict[str, float]], densit
     """
     judged = judged_outputs(problem, [row["time"] for row in rows])
     gaps: dict[int, tuple[float, float]] = {}
-    mesh, sampling = dict.fromkeys(judged, 0.0), dict.fromkeys(judged, 0.0)
+    mesh: dict[int, float | None] = dict.fromkeys(judged, 0.0)
+    sampling = dict.fromkeys(judged, 0.0)
     verdict = Verdict(reason="no extra runs", refinement=refinement)
     if refinement is not None:
-        mesh = dict(zip(judged, distances_between(problem, comm, density, refinement.coarser, judged), strict=True))
         sampling = dict(zip(judged, refinement.sampling_errors(problem, comm, particles, judged), strict=True))
-        gaps_floor = gaps_between(problem, density, refinement.coarser, judged) + refinement.sampling_gaps(
-            problem, particles, judged)
-        gaps = dict(zip(judged, zip(gaps_between(problem, density, particles, judged), gaps_floor, strict=True), strict=True))
-        verdict.reason = f"{refinement.words}; {SAFETY:g} times their sum allowed"
+        other, factor = refinement.remeshed, refinement.mesh_factor
+        if other is None:
+            mesh = dict.fromkeys(judged)
+        else:
+            mesh = dict(zip(judged, factor * distances_between(problem, comm, density, other, judged), strict=True))
+            floors = factor * gaps_between(problem, density, other, judged) + refinement.sampling_gaps(
+                problem, particles, judged)
+            gaps = dict(zip(judged, zip(gaps_between(problem, density, particles, judged), floors, strict=True), strict=True))
+        rule = f"{SAFETY:g} times their sum allowed" if other is not None else "agreement is not judged without a tolerance"
+        verdict.reason = f"{refinement.words}; {rule}"
     tolerance = problem.compare.tolerance
     if tolerance is not None:
         verdict.reason = f"compare.tolerance = {tolerance:g}; {verdict.reason}"
@@ -108,11 +114,15 @@ def judge(problem: Problem, comm: MPI.Comm, rows: list[dict[str, float]], densit
         entry: dict[str, Any] = {"time": row["time"], "w2_density_particles": found, "verdict": "not judged"}
         if i in mesh:
             atoms = density.measures[i].spread + particles.measures[i].spread
-            floor = mesh[i] + sampling[i] + atoms
-            allowed = SAFETY * floor + ROUNDING if refinement is not None else math.inf
-            allowed = allowed if tolerance is None else tolerance
-            entry |= {"mesh_error": mesh[i], "sampling_error": sampling[i], "atoms_error": atoms, "noise_floor": floor,
-                      "allowed": allowed, "verdict": "agree" if found <= allowed else "disagree"}
+            entry |= {"mesh_error": mesh[i], "sampling_error": sampling[i], "atoms_error": atoms}
+            allowed = tolerance
+            error = mesh[i]
+            if error is not None:  # without it there is no noise floor, and nothing to judge by but a tolerance
+                entry["noise_floor"] = floor = error + sampling[i] + atoms
+                if tolerance is None:
+                    allowed = SAFETY * floor + ROUNDING if refinement is not None else math.inf
+            if allowed is not None:
+                entry |= {"allowed": allowed, "verdict": "agree" if found <= allowed else "disagree"}
         if i in gaps and tolerance is None:
             gap, gap_floor = gaps[i]
             gap_allowed = MOMENTS_SAFETY * gap_floor + INTEGRATION
