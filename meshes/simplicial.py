@@ -66,7 +66,7 @@ class SimplicialManifold(Manifold):
     @cached_property
     def _latest(self) -> dict[str, np.ndarray]:
         """Where the points last retracted lie: they are the ones whose tangents are asked for next."""
-        return {"points": np.empty((0, self.dimension))}
+        return {"points": np.empty((0, self.dimension)), "cell": np.empty(0, dtype=int), "xi": np.empty((0, self.intrinsic))}
 
     def locate(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Cells (n,) of a curve or surface and reference coordinates (n, intrinsic) of points (n, d) brought back to it.
