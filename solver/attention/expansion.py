@@ -41,7 +41,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from solver.attention.kernels import library, pointer
-from solver.attention.law import Law
+from solver.attention.sources import Law
 from solver.attention.moments import Moments
 
 Array = np.ndarray

@@ -10,7 +10,7 @@ import numpy as np
 from problems.attention import Weights
 from solver.attention.head import METHODS, HeadField, Report, Settings
 from solver.attention.kernels import library
-from solver.attention.law import Law, Sources
+from solver.attention.sources import Law, Sources
 from solver.attention.moments import Moments
 from solver.compiled import threads
 from solver.errors import RunError
@@ -26,7 +26,7 @@ class Attention:
             and value, (d, d)) and normalization ("softmax" or "none").
         accuracy: largest absolute error of m on the unit sphere (relative to the size of the support elsewhere).
         method: "auto" chooses the fastest that reaches `accuracy`; "dense" sums every pair in compiled code, to
-            round-off; "numpy" does so in NumPy; "pruned", "fourier" (circle), "harmonics" (sphere) force a fast one.
+            round-off; "numpy" does so in NumPy; "pruned", "gathered", "fourier" (circle), "harmonics" (sphere) force a fast one.
             `$COLDFLOW_ATTENTION` replaces "auto", to compare whole runs.
         workers: threads of a kernel; None: see `solver.compiled.threads`.
 

@@ -13,21 +13,24 @@ import numpy as np
 
 from solver.attention.dense import dense_hardmax, dense_moments
 from solver.attention.expansion import LARGEST_ORDER, Expansion, depth_for, expand, needed_order, rounding
-from solver.attention.law import Law, Sources
+from solver.attention.gathered import Cells, Plan
+from solver.attention.sources import Law, Sources
 from solver.attention.moments import Moments
 from solver.attention.pruned import GROUP, Tree, neighbours, pruned_moments, weighed_tree
 from solver.attention.reference import reference_hardmax, reference_moments
 
 Array = np.ndarray
-METHODS = ("auto", "dense", "numpy", "pruned", "fourier", "harmonics")
+METHODS = ("auto", "dense", "numpy", "pruned", "gathered", "fourier", "harmonics")
 # Nanoseconds per pair of the dense kernel by dimension; beyond the table 0.25 per dimension.
 DENSE_PAIR = {1: 0.45, 2: 0.57, 3: 0.7, 4: 0.85}
 # Nanoseconds below which no choice is worth its time.
 NEGLIGIBLE = 4e4
 # Sources that stand for targets when the denominators of an expansion are probed.
 PROBES = 16
-# Groups that are pruned first, to see what pruning saves, and the part of pairs above which the dense kernel is faster.
-TRIAL_GROUPS, TRIAL_LIMIT = 4, 0.6
+# Targets that are pruned first, to see what pruning saves.
+TRIALS = 16
+# Sources this close to the unit sphere have cells with an axis: flat ones.
+NEARLY_SPHERE = 0.1
 # Exponentials, about two milliseconds of them, from which a kernel is worth several threads.
 SHARED = 3e6
 # No expansion if more of the probes than this would have to be summed after all.
@@ -55,8 +58,8 @@ class Report:
     """How the latest evaluation was done, summed over heads; local to the rank.
 
     Attributes:
-        method: what was used: "dense", "numpy", "pruned", "fourier", "harmonics", or "mean" (beta B = 0).
-        pairs: exponentials evaluated.
+        method: what was used: "dense", "numpy", "pruned", "gathered", "fourier", "harmonics", or "mean" (beta B = 0).
+        pairs: exponentials, or terms of the expansions about cells, evaluated.
         refined: targets whose expansion was not certain enough, and which another method evaluated.
         order: of the expansion.
     """
@@ -92,6 +95,19 @@ class HeadField:
         return Tree(self.sources.points, self.sources.sphere_error, self.settings.workers)
 
     @cached_property
+    def source_cells(self) -> Cells:
+        """Of all sources; masses are put on it per law."""
+        return Cells(self.sources.points, self.sources.sphere_error < NEARLY_SPHERE)
+
+    @cached_property
+    def target_cells(self) -> Cells:
+        return Cells(self.z)
+
+    @cached_property
+    def crowd_cells(self) -> Cells:
+        return self.target_cells if self.crowd is self.z else Cells(self.crowd)
+
+    @cached_property
     def probes(self) -> Array:
         """(<= 16, d): z at a few sources: the same on every rank, and where most targets are."""
         step = max(1, len(self.sources.points) // PROBES)
@@ -109,17 +125,25 @@ class HeadField:
             return self._mean(law, report)
         if settings.method == "numpy":
             report.method, report.pairs = "numpy", report.pairs + len(self.z) * len(law)
-            evaluate = reference_hardmax if settings.hard else reference_moments
-            return evaluate(self.z, law.points, law.masses)
+            if settings.hard:
+                return reference_hardmax(self.z, law.points, law.masses)
+            moments = reference_moments(self.z, law.points, law.kept)   # their ratios to the total may underflow
+            moments.shift -= np.log(law.total)
+            return moments
         if settings.method == "dense":
             return self._dense(self.z, law, report)
         if settings.method == "pruned":
             return self._pruned(law, report)
+        if settings.method == "gathered":
+            return self._pruned(law, report) if settings.hard else self._gathered(law, report)
         forced = settings.method != "auto"
         if not forced and self._dense_time(law) < NEGLIGIBLE:
             return self._dense(self.z, law, report)
-        if not settings.hard and (expansion := self._expansion(law, forced)) is not None:
-            return self._expanded(expansion, law, report)
+        if not settings.hard:
+            if not forced and (plan := self._plan(law, self._usual_time(law))) is not None:
+                return self._gathered(law, report, plan)
+            if (expansion := self._expansion(law, forced)) is not None:
+                return self._expanded(expansion, law, report)
         return self._summed(law, report)
 
     def _mean(self, law: Law, report: Report) -> Moments:
@@ -136,31 +160,47 @@ class HeadField:
             return dense_hardmax(z, law.packed, self.sources.radius, workers)
         return dense_moments(z, law.packed, self.sources.radius, law.log_range, workers)
 
-    def _pruned(self, law: Law, report: Report, trial: bool = False) -> Moments:
-        """By leaves; `trial`: given up for the dense kernel if the first groups show that little can be dropped."""
-        n, settings = len(self.z), self.settings
-        tree = weighed_tree(law, self.tree if law.rows is None or 2 * len(law) > len(self.sources.points) else None,
-                            settings.workers)
+    def _weighed(self, law: Law) -> Tree:
+        whole = law.rows is None or 2 * len(law) > len(self.sources.points)
+        return weighed_tree(law, self.tree if whole else None, self.settings.workers)
 
-        def evaluate(place: Array) -> tuple[Moments, int]:
-            return pruned_moments(self.z, place, tree, self.sources.radius, settings.accuracy, hard=settings.hard,
-                                  threads=settings.workers)
-
-        if trial and n > 8 * TRIAL_GROUPS * GROUP:
-            groups = self.place[:n // GROUP * GROUP].reshape(-1, GROUP)
-            some = np.ascontiguousarray(groups[::len(groups) // TRIAL_GROUPS][:TRIAL_GROUPS].ravel())
-            _, pairs = evaluate(some)
-            if pairs > TRIAL_LIMIT * len(some) * len(law):
-                return self._dense(self.z, law, report)
-        moments, pairs = evaluate(self.place)
+    def _pruned(self, law: Law, report: Report) -> Moments:
+        moments, pairs = pruned_moments(self.z, self.place, self._weighed(law), self.sources.radius, self.settings.accuracy,
+                                        hard=self.settings.hard, threads=self.settings.workers)
         report.method, report.pairs = report.method or "pruned", report.pairs + pairs
         return moments
 
+    def _tried_time(self, law: Law) -> float:
+        """What pruning takes, from the pairs that some targets of the crowd need."""
+        z, tree = np.ascontiguousarray(self.crowd[::max(1, len(self.crowd) // TRIALS)][:TRIALS]), self._weighed(law)
+        pairs = sum(pruned_moments(z, np.array([i]), tree, self.sources.radius, self.settings.accuracy,
+                                   hard=self.settings.hard)[1] for i in range(len(z)))
+        return len(self.crowd) * (500.0 + 1.4 * self._pair_time * pairs / len(z))
+
+    def _plan(self, law: Law, limit: float) -> Plan | None:
+        """The plan for all targets of the crowd, if expansions about cells take less than `limit` nanoseconds."""
+        self.source_cells.weigh(law.full_log_masses)
+        plan = Plan(self.crowd_cells, self.source_cells, self.settings.accuracy, self._pair_time, limit)
+        return plan if np.isfinite(plan.cost) else None
+
+    def _gathered(self, law: Law, report: Report, plan: Plan | None = None) -> Moments:
+        """By expansions about cells; `plan`: of the crowd."""
+        if plan is None or self.crowd is not self.z:
+            self.source_cells.weigh(law.full_log_masses)
+            plan = Plan(self.target_cells, self.source_cells, self.settings.accuracy, self._pair_time)
+        moments, terms = plan.moments(self.settings.workers)
+        report.method, report.pairs = report.method or "gathered", report.pairs + int(terms)
+        return moments
+
     def _summed(self, law: Law, report: Report) -> Moments:
-        """The sum over pairs, with or without pruning."""
-        if self._pruned_time(law) < self._dense_time(law):
-            return self._pruned(law, report, trial=True)
-        return self._dense(self.z, law, report)
+        """By the fastest of the methods for every law. The choice depends on the crowd and the law alone."""
+        dense, pruned = self._dense_time(law), self._pruned_time(law)
+        if pruned < dense:
+            pruned = self._tried_time(law)
+        if not self.settings.hard and self.settings.method == "auto":
+            if (plan := self._plan(law, min(dense, pruned))) is not None:
+                return self._gathered(law, report, plan)
+        return self._pruned(law, report) if pruned < dense else self._dense(self.z, law, report)
 
     def _expanded(self, expansion: Expansion, law: Law, report: Report) -> Moments:
         """By expansion; targets whose error bound exceeds the accuracy are summed instead."""
@@ -180,8 +220,7 @@ class HeadField:
             return None
         alternative = min(self._dense_time(law), self._pruned_time(law))
         # First with the tolerance of a denominator like the uniform law's: no probing where that is already too slow.
-        usual = settings.accuracy / ((1.0 + 2.0 * kappa) if d == 3 else (1.0 + 2.5 * kappa ** 0.5)) / 40.0
-        if not forced and self._expansion_time(needed_order(kappa, depth_for(usual)), law) > alternative:
+        if not forced and self._expansion_time(needed_order(kappa, self._usual_depth()), law) > alternative:
             return None
         least, refined = float(np.exp(-2.0 * kappa)), 0.0
         if least < 1e-3:
@@ -190,7 +229,7 @@ class HeadField:
             refined = 1.0 - np.count_nonzero(enough) / len(probed)
             if not forced and refined > LARGEST_REFINED:
                 return None
-            least = max(least, float(probed[enough].min())) if enough.any() else usual / settings.accuracy
+            least = max(least, float(probed[enough].min())) if enough.any() else np.exp(-self._usual_depth()) * 40.0 / settings.accuracy
         depth = depth_for(settings.accuracy * least / 40.0)
         order = needed_order(kappa, depth)
         if order > LARGEST_ORDER[d]:
@@ -204,9 +243,25 @@ class HeadField:
         moments = dense_moments(self.probes, law.packed, self.sources.radius, law.log_range)
         return moments.den * np.exp(moments.shift - self.probe_norms)
 
-    def _dense_time(self, law: Law) -> float:
+    @property
+    def _pair_time(self) -> float:
         d = self.z.shape[1]
-        return len(self.crowd) * len(law) * DENSE_PAIR.get(d, 0.25 * d)
+        return DENSE_PAIR.get(d, 0.25 * d)
+
+    def _dense_time(self, law: Law) -> float:
+        return len(self.crowd) * len(law) * self._pair_time
+
+    def _usual_time(self, law: Law) -> float:
+        """What the fastest of the other methods would take if the law covered the space evenly."""
+        best = min(self._dense_time(law), self._pruned_time(law))
+        if self.z.shape[1] not in (2, 3) or self.sources.sphere_error > SPHERE_TOLERANCE:
+            return best
+        return min(best, self._expansion_time(needed_order(self.kappa[1], self._usual_depth()), law))
+
+    def _usual_depth(self) -> float:
+        """The depth of an expansion of the uniform law, whose denominators are known."""
+        kappa = self.kappa[1]
+        return depth_for(self.settings.accuracy / ((1.0 + 2.0 * kappa) if self.z.shape[1] == 3 else (1.0 + 2.5 * kappa ** 0.5)) / 40.0)
 
     def _pruned_time(self, law: Law) -> float:
         """As if the law covered the unit sphere evenly. The tree is not counted where points stay and it is reused."""
@@ -215,7 +270,7 @@ class HeadField:
             self.sources.radius * self.kappa[0] + 1e-300)
         angle = float(np.arccos(1.0 - min(reach, 2.0))) if not self.settings.hard else 0.0
         part = {1: angle / np.pi, 2: (1 - np.cos(angle)) / 2}.get(d - 1, 0.5 * np.sin(min(angle, np.pi / 2)) ** (d - 1))
-        pairs = n * m * min(1.0, 1.6 * part) * 1.4 * DENSE_PAIR.get(d, 0.25 * d)
+        pairs = n * m * min(1.0, 1.6 * part) * 1.4 * self._pair_time
         return 2e4 + n * 500.0 + pairs + (n + m) * (300.0 if self.calls < 2 else 0.0)
 
     def _expansion_time(self, order: int, law: Law) -> float:

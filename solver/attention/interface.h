@@ -30,3 +30,16 @@ long coldflow_pruned(int d, int sphere, int hard, long n, const double *z, const
 
 void coldflow_quadratic(int d, int bounded, long n, const double *z, const double *a, double *shift, long m, const double *packed,
                         double *num, double *den, double *quad, int threads);
+
+void *coldflow_cells(int d, int axis, long n, const double *y);
+
+void coldflow_cells_weigh(void *cells, const double *level);
+
+void coldflow_cells_free(void *cells);
+
+void *coldflow_plan(void *targets, void *sources, int degree, const long *start, const long *parent, const long *variable,
+                    const long *up, const double *many, double tolerance, double drop, double limit, double dense, double *cost);
+
+double coldflow_gathered(void *plan, double *num, double *den, double *shift, int threads);
+
+void coldflow_plan_free(void *plan);

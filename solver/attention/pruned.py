@@ -40,7 +40,7 @@ import numpy as np
 
 from solver.attention.dense import pack
 from solver.attention.kernels import LANES, LN2, LOG2E, library, pointer
-from solver.attention.law import Law
+from solver.attention.sources import Law
 from solver.attention.moments import Moments
 from solver.attention.reference import TIE
 
@@ -110,11 +110,7 @@ def pruned_moments(z: Array, place: Array, tree: Tree, radius: float, accuracy: 
 def weighed_tree(law: Law, static: Tree | None, threads: int = 1) -> Tree:
     """A tree for the law: the one of all its points if most carry mass, else one of those that do."""
     if static is not None and 2 * len(law) > len(law.sources.points):
-        logs = law.log_masses
-        if law.rows is not None:
-            logs = np.full(len(law.sources.points), -np.inf)
-            logs[law.rows] = law.log_masses
-        static.weigh(logs)
+        static.weigh(law.full_log_masses)
         return static
     tree = Tree(law.points, law.sources.sphere_error, threads)
     tree.weigh(law.log_masses)

@@ -20,7 +20,12 @@ Array = np.ndarray
 KERNEL_COLUMNS = ("dimension", "kernel", "tokens", "ns/pair", "Mpairs/s", "dense is faster by")
 GROWTH_COLUMNS = ("space", "beta", "tokens", "method", "order", "seconds", "dense seconds", "faster by", "error", "refined",
                   "pairs/cap", "exponent")
+GATHERED_COLUMNS = ("space", "beta", "clusters", "width", "tokens", "method", "seconds", "spread seconds", "slower than spread",
+                    "dense seconds", "faster than dense", "error")
 SPACES = {2: "circle", 3: "sphere"}
+# Name, dimension, and whether tokens lie on the sphere of that space.
+GATHERED_SPACES = (("circle", 2, True), ("sphere", 3, True), ("R^3", 3, False), ("d = 8", 8, True))
+GATHERED_BETAS, CLUSTERS, NARROW = (10.0, 100.0, 1e3, 1e4), (1, 2, 8), 1e-3
 BETAS = (1.0, 10.0, 100.0, 1e3, 1e4)
 # Dense times and errors are measured on as many targets, and the times scaled up.
 SAMPLE = 512
@@ -34,17 +39,20 @@ def run(out: Path, quick: bool = False, *, sizes: Sequence[int] | None = None, b
     evaluation of all tokens by all tokens with K^T Q = diag(1, .8, .6) and a smooth density of full support, everything
     included (trees, coefficients).
 
+    Gathered: the same for 10^5 tokens in 1, 2 and 8 normal clusters whose width is a tenth of the kernel's, beta^{-1/2}/10, or
+    1e-3, beside the same number spread evenly and the dense kernel.
+
     Args:
-        out: folder for attention_kernels.csv, attention_growth.csv and attention.png (written by rank 0).
-        quick: up to 10^4 tokens instead of 10^6.
-        sizes, betas: of the second part.
+        out: folder for attention_kernels.csv, attention_growth.csv, attention_gathered.csv and attention.png (written by rank 0).
+        quick: up to 10^4 tokens instead of 10^6, and of 10^5 gathered ones.
+        sizes, betas: of the second part; the third takes 10^5 tokens, or the last of the sizes if that is smaller.
 
     Returns:
-        "kernels" and "growth": one mapping per line of the tables; "curves": name -> (tokens, seconds) of the figure.
+        "kernels", "growth" and "gathered": one mapping per line of the tables; "curves": name -> (tokens, seconds) of the figure.
         Empty on other ranks than 0.
     """
     if MPI.COMM_WORLD.rank:
-        return {"kernels": [], "growth": [], "curves": {}}
+        return {"kernels": [], "growth": [], "gathered": [], "curves": {}}
     sizes = sizes or ((1000, 10_000) if quick else (1000, 10_000, 100_000, 1_000_000))
     library()   # not to be timed: compiled on first use
     kernels = [row for d in SPACES for row in compare_kernels(d, 2000 if quick else 20_000)]
@@ -53,9 +61,13 @@ def run(out: Path, quick: bool = False, *, sizes: Sequence[int] | None = None, b
     growth = [row for d in SPACES for beta in betas for row in measure_growth(d, beta, sizes)]
     show("Fast attention, one core", GROWTH_COLUMNS, growth)
     write(Path(out) / "attention_growth.csv", GROWTH_COLUMNS, growth)
+    gathered = [row for space in GATHERED_SPACES for beta in GATHERED_BETAS
+                for row in measure_gathered(*space, beta, min(100_000, sizes[-1]))]
+    show("Laws that have gathered, one core", GATHERED_COLUMNS, gathered)
+    write(Path(out) / "attention_gathered.csv", GATHERED_COLUMNS, gathered)
     curves = figure_curves(growth)
     plot(Path(out) / "attention.png", curves)
-    return {"kernels": kernels, "growth": growth, "curves": curves}
+    return {"kernels": kernels, "growth": growth, "gathered": gathered, "curves": curves}
 
 
 def compare_kernels(d: int, n: int, beta: float = 10.0) -> list[dict[str, Any]]:
@@ -112,6 +124,31 @@ def measure_growth(d: int, beta: float, sizes: Sequence[int]) -> list[dict[str, 
             "dense seconds": slow, "faster by": slow / seconds, "error": error, "refined": report.refined,
             "pairs/cap": report.pairs / n / cap_pairs(d, beta, points @ score, fast.accuracy),
             "exponent": np.log(seconds / before["seconds"]) / np.log(n / before["tokens"]) if before else float("nan")})
+    return rows
+
+
+def measure_gathered(space: str, d: int, sphere: bool, beta: float, n: int) -> list[dict[str, Any]]:
+    """The third table for one space and temperature: K^T Q = diag(1, .8, .6, ..), masses equal."""
+    weights, rows = one_head(d, beta, np.diag(np.array([1.0, 0.8, 0.6, 0.9, 0.7, 0.95, 0.85, 0.75])[:d])), []
+    fast, dense = Attention(weights, workers=1), Attention(weights, method="dense", workers=1)
+    masses, rng = np.full(n, 1.0 / n), np.random.default_rng(1)
+    spread = tokens(d, n)[0]
+    even = best_time(lambda: fast.field(spread, spread, masses)) if sphere and d < 4 else float("nan")
+    for count in CLUSTERS:
+        for width in sorted({0.1 * beta ** -0.5, NARROW}, reverse=True):
+            points = tokens(d, count)[0][np.arange(n) % count] + width * rng.normal(size=(n, d))
+            if sphere:
+                points /= np.linalg.norm(points, axis=1, keepdims=True)
+            some = points[::max(1, n // SAMPLE)][:SAMPLE]
+            kept: dict[str, Array] = {}   # evaluations that take half a minute are not repeated for their values
+            seconds = best_time(lambda points=points, kept=kept: kept.update(fast=fast.field(points, points, masses)[0]))
+            slow = best_time(lambda some=some, points=points, kept=kept: kept.update(dense=dense.field(some, points, masses)[0]))
+            slow *= n / len(some)
+            values = kept["fast"][::max(1, n // SAMPLE)][:SAMPLE]
+            rows.append({
+                "space": space, "beta": beta, "clusters": count, "width": width, "tokens": n, "method": fast.report.method,
+                "seconds": seconds, "spread seconds": even, "slower than spread": seconds / even, "dense seconds": slow,
+                "faster than dense": slow / seconds, "error": np.abs(values - kept["dense"]).max()})
     return rows
 
 

@@ -25,7 +25,7 @@ def circle(n):
     return np.column_stack([np.cos(angle), np.sin(angle)]), angle
 
 
-LAWS = ("full", "concentrated", "two clusters", "identical", "half empty", "wild masses", "lattice")
+LAWS = ("full", "concentrated", "two clusters", "identical", "half empty", "wild masses", "lattice", "wakes", "extremes")
 
 
 def law(name, rng, m, d):
@@ -48,16 +48,27 @@ def law(name, rng, m, d):
         points = np.round(2 * points)
         points[~points.any(axis=1), 0] = 1.0
         points = unit(points)
+    elif name == "wakes":
+        # clusters, and between them points whose masses fall to 1e-300
+        ends = on_sphere(rng, 3, d)
+        at = rng.random((m, 1)) * (rng.random((m, 1)) < 0.4)
+        a, b = ends[rng.integers(0, 3, m)], ends[rng.integers(0, 3, m)]
+        points = unit((1 - at) * a + at * b + 10.0 ** rng.uniform(-8, -1) * rng.normal(size=(m, d)))
+        masses *= 10.0 ** (-rng.uniform(0, 299) * at[:, 0])
+    elif name == "extremes":
+        points = unit(on_sphere(rng, 4, d)[rng.integers(0, 4, m)] + 10.0 ** rng.uniform(-4, 0) * rng.normal(size=(m, d)))
+        masses = 10.0 ** rng.choice([-300.0, -150.0, 0.0, 300.0], m)
     if not masses.any():
         masses[0] = 1.0
     return points, masses
 
 
-SCORES = ("identity", "diagonal", "random", "rank one", "negative", "zero")
+SCORES = ("identity", "diagonal", "random", "rank one", "negative", "zero", "rotating", "singular")
 
 
 def score(name, rng, d):
     """B = Q^T K, (d, d)."""
     return {"identity": np.eye(d), "diagonal": np.diag(rng.uniform(0.2, 1, d)), "random": rng.normal(size=(d, d)),
             "rank one": np.outer(rng.normal(size=d), rng.normal(size=d)), "negative": -np.eye(d),
-            "zero": np.zeros((d, d))}[name]
+            "zero": np.zeros((d, d)), "rotating": np.eye(d)[::-1] * np.where(np.arange(d) < d // 2, 1.0, -1.0),
+            "singular": rng.normal(size=(d, d)) * (np.arange(d) > 0)}[name]

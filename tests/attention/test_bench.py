@@ -10,6 +10,8 @@ def test_tables_files_and_figure(tmp_path, capsys):
     assert {row["kernel"] for row in result["kernels"]} >= {"dense", "NumPy tiles"}
     assert len(result["growth"]) == 8
     assert all(row["error"] < 1e-9 for row in result["growth"])
+    assert len(result["gathered"]) >= 4 * 4 * 3
+    assert all(row["error"] < 1e-9 for row in result["gathered"])
     assert "Fast attention" in capsys.readouterr().out
     with (tmp_path / "attention_growth.csv").open() as stream:
         assert len(list(csv.DictReader(stream))) == 8

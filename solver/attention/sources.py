@@ -51,7 +51,8 @@ class Law:
 
     Attributes:
         sources: the static part; rows (k,) or None: which of its points carry mass, None for all.
-        total: mass; log_masses (k,): base-2 logarithms of the masses relative to the total.
+        kept (k,): the masses. total: their sum; masses (k,): relative to it; log_masses (k,): base-2 logarithms of those, right also
+            where they underflow.
         log_range: smallest and largest of them.
     """
 
@@ -62,7 +63,7 @@ class Law:
         if kept.min() <= 0.0:
             self.rows = np.flatnonzero(kept > 0.0)
             kept = kept[self.rows]
-        self.total = float(kept.sum())
+        self.kept, self.total = kept, float(kept.sum())
         self.masses = kept / self.total
         self.log_masses = np.log2(self.masses) if self.masses.min() > 0.0 else np.log2(kept) - np.log2(self.total)
         self.log_range = float(self.log_masses.min()), float(self.log_masses.max())
@@ -72,6 +73,15 @@ class Law:
         """(k, d): the points that carry mass."""
         points = self.sources.points
         return points if self.rows is None else np.ascontiguousarray(points[self.rows])
+
+    @cached_property
+    def full_log_masses(self) -> Array:
+        """(m,): base-2 logarithms of the masses of all points of the sources, -inf for those without."""
+        if self.rows is None:
+            return self.log_masses
+        full = np.full(len(self.sources.points), -np.inf)
+        full[self.rows] = self.log_masses
+        return full
 
     @cached_property
     def packed(self) -> Array:
