@@ -24,10 +24,10 @@ from solver.attention.expansion import Expansion, expand
 from solver.attention.field import Attention, combine
 from solver.attention.head import NEGLIGIBLE, HeadField
 from solver.attention.kernels import LN2, LOG2E, library, pointer
-from solver.attention.sources import Law
 from solver.attention.moments import Moments
 from solver.attention.pruned import GROUP, Tree, neighbours, pruned_moments
 from solver.attention.reference import reference_moments
+from solver.attention.sources import Law
 
 Array = np.ndarray
 # Pairs cost that much more with their quadratic moment, or with all second moments as further coordinates in the tree.

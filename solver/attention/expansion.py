@@ -41,8 +41,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from solver.attention.kernels import library, pointer
-from solver.attention.sources import Law
 from solver.attention.moments import Moments
+from solver.attention.sources import Law
 
 Array = np.ndarray
 # Rounding errors of the sums, per order; see the module.

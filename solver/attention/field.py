@@ -10,8 +10,8 @@ import numpy as np
 from problems.attention import Weights
 from solver.attention.head import METHODS, HeadField, Report, Settings
 from solver.attention.kernels import library
-from solver.attention.sources import Law, Sources
 from solver.attention.moments import Moments
+from solver.attention.sources import Law, Sources
 from solver.compiled import threads
 from solver.errors import RunError
 

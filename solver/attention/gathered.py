@@ -16,24 +16,25 @@ and let q_p be the Chebyshev series of e^t on [-rho, rho], cut after degree p: i
 
     |e^t - q_p(t)| <= 2 sum_{l>p} I_l(rho) <= 2 (rho/2)^{p+1}/(p+1)! e^{rho^2/(4(p+2))}/(1 - rho/(2(p+2))),
 
-since I_l(rho) <= (rho/2)^l/l! e^{rho^2/(4(l+1))}. The factor used is f(zeta, eta) = sum_{k<=K} (zeta_n eta_n)^k/k! q_{p_k}(<zeta_t,eta_t>).
-With t = <zeta,eta>, |e^{-t} f - 1| is at most
+since I_l(rho) <= (rho/2)^l/l! e^{rho^2/(4(l+1))}. The factor used is f(zeta, eta) = sum_{k<=K} (zeta_n eta_n)^k/k!
+q_{p_k}(<zeta_t,eta_t>). With t = <zeta,eta>, |e^{-t} f - 1| is at most
 
     e^tau sum_{k<=K} tau^k/k! e^rho (2 sum_{l>p_k} I_l(rho)) + e^{2 tau} tau^{K+1}/(K+1)!,
 
 and K and the p_k are the smallest for which this is below the `tolerance` epsilon: every term of the sum keeps its sign and
 its size up to a relative error of epsilon, whatever the masses.
 
-**What that costs.** Denominator and numerator are computed with the same factors, D' = sum_j w_j e^{t_j} (1 + e_j), N' = sum_j w_j
-e^{t_j} (1 + e_j) y_j, |e_j| <= epsilon. Hence N'/D' - m = sum_j w_j e^{t_j} (1 + e_j)(y_j - m)/D', and since sum_j w_j e^{t_j} (y_j - m)
-= 0, |N'/D' - m| <= epsilon/(1 - epsilon) diam(supp mu). The error is relative to what a target attends to, however thin that is.
+**What that costs.** Denominator and numerator are computed with the same factors, D' = sum_j w_j e^{t_j} (1 + e_j), N' =
+sum_j w_j e^{t_j} (1 + e_j) y_j, |e_j| <= epsilon. Hence N'/D' - m = sum_j w_j e^{t_j} (1 + e_j)(y_j - m)/D', and since sum_j
+w_j e^{t_j} (y_j - m) = 0, |N'/D' - m| <= epsilon/(1 - epsilon) diam(supp mu). The error is relative to what a target attends
+to, however thin that is.
 
 **What is left out.** A cell S of m_S of the m sources is dropped if an upper bound of D_S is below delta m_S/m times a lower
-bound of D: together less than delta D, which moves the mean by delta diam at most (see `solver.attention.pruned`). Upper bounds are
-the mass of S times the largest e^{<z,y>} over the cylinder that encloses it, for a group of targets plus |zeta| (|c - y'| + r_S) as there,
-and, once the moments are known, e^{<z,c>} (sum_j w_j e^{<z_0,eta_j>}) e^{rho + tau}. Lower bounds are W_A e^{<z,mean of A>} for any cell
-A (Jensen), and e^{<z,c>} max_j w_j e^{<z_0,eta_j>} e^{-rho - tau}. Dropped cells are disjoint: those dropped for a group of
-targets and those dropped for a target have a budget each.
+bound of D: together less than delta D, which moves the mean by delta diam at most (see `solver.attention.pruned`). Upper
+bounds are the mass of S times the largest e^{<z,y>} over the cylinder that encloses it, for a group of targets plus |zeta|
+(|c - y'| + r_S) as there, and, once the moments are known, e^{<z,c>} (sum_j w_j e^{<z_0,eta_j>}) e^{rho + tau}. Lower bounds
+are W_A e^{<z,mean of A>} for any cell A (Jensen), and e^{<z,c>} max_j w_j e^{<z_0,eta_j>} e^{-rho - tau}. Dropped cells are
+disjoint: those dropped for a group of targets and those dropped for a target have a budget each.
 
 **Plan.** From the two roots down, a pair of cells is dropped, expanded, or summed source by source, whichever is cheapest by a
 model of the time; else the larger one is halved. The plan gives up when it costs more than another method would.

@@ -14,10 +14,10 @@ import numpy as np
 from solver.attention.dense import dense_hardmax, dense_moments
 from solver.attention.expansion import LARGEST_ORDER, Expansion, depth_for, expand, needed_order, rounding
 from solver.attention.gathered import Cells, Plan
-from solver.attention.sources import Law, Sources
 from solver.attention.moments import Moments
 from solver.attention.pruned import GROUP, Tree, neighbours, pruned_moments, weighed_tree
 from solver.attention.reference import reference_hardmax, reference_moments
+from solver.attention.sources import Law, Sources
 
 Array = np.ndarray
 METHODS = ("auto", "dense", "numpy", "pruned", "gathered", "fourier", "harmonics")
@@ -197,9 +197,9 @@ class HeadField:
         dense, pruned = self._dense_time(law), self._pruned_time(law)
         if pruned < dense:
             pruned = self._tried_time(law)
-        if not self.settings.hard and self.settings.method == "auto":
-            if (plan := self._plan(law, min(dense, pruned))) is not None:
-                return self._gathered(law, report, plan)
+        plan = self._plan(law, min(dense, pruned)) if not self.settings.hard and self.settings.method == "auto" else None
+        if plan is not None:
+            return self._gathered(law, report, plan)
         return self._pruned(law, report) if pruned < dense else self._dense(self.z, law, report)
 
     def _expanded(self, expansion: Expansion, law: Law, report: Report) -> Moments:
@@ -229,7 +229,8 @@ class HeadField:
             refined = 1.0 - np.count_nonzero(enough) / len(probed)
             if not forced and refined > LARGEST_REFINED:
                 return None
-            least = max(least, float(probed[enough].min())) if enough.any() else np.exp(-self._usual_depth()) * 40.0 / settings.accuracy
+            usual = float(np.exp(-self._usual_depth())) * 40.0 / settings.accuracy
+            least = max(least, float(probed[enough].min())) if enough.any() else usual
         depth = depth_for(settings.accuracy * least / 40.0)
         order = needed_order(kappa, depth)
         if order > LARGEST_ORDER[d]:
@@ -261,7 +262,8 @@ class HeadField:
     def _usual_depth(self) -> float:
         """The depth of an expansion of the uniform law, whose denominators are known."""
         kappa = self.kappa[1]
-        return depth_for(self.settings.accuracy / ((1.0 + 2.0 * kappa) if self.z.shape[1] == 3 else (1.0 + 2.5 * kappa ** 0.5)) / 40.0)
+        least = 1.0 / ((1.0 + 2.0 * kappa) if self.z.shape[1] == 3 else (1.0 + 2.5 * kappa ** 0.5))
+        return depth_for(self.settings.accuracy * least / 40.0)
 
     def _pruned_time(self, law: Law) -> float:
         """As if the law covered the unit sphere evenly. The tree is not counted where points stay and it is reused."""

@@ -40,9 +40,9 @@ import numpy as np
 
 from solver.attention.dense import pack
 from solver.attention.kernels import LANES, LN2, LOG2E, library, pointer
-from solver.attention.sources import Law
 from solver.attention.moments import Moments
 from solver.attention.reference import TIE
+from solver.attention.sources import Law
 
 Array = np.ndarray
 LEAF = 16

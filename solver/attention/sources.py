@@ -51,8 +51,8 @@ class Law:
 
     Attributes:
         sources: the static part; rows (k,) or None: which of its points carry mass, None for all.
-        kept (k,): the masses. total: their sum; masses (k,): relative to it; log_masses (k,): base-2 logarithms of those, right also
-            where they underflow.
+        kept (k,): the masses. total: their sum; masses (k,): relative to it; log_masses (k,): base-2 logarithms of
+            those, right also where they underflow.
         log_range: smallest and largest of them.
     """
 

@@ -81,8 +81,9 @@ class Velocity:
         """The attention of one layer, bound to the nodes and sources of this mesh (see `Attention.bind`)."""
         key = id(weights)
         if key not in self._bound:
-            self._bound[key] = Attention(weights, accuracy=self.problem.attention.accuracy).bind(self.nodes, self.sources,
-                                                                                                     self.sources)
+            attention = Attention(weights, accuracy=self.problem.attention.accuracy)
+            # The sources, which every rank knows, stand for the nodes of all ranks when a method is chosen.
+            self._bound[key] = attention.bind(self.nodes, self.sources, self.sources)
         return self._bound[key]
 
     def frozen(self, t: float) -> bool:
