@@ -42,6 +42,15 @@ def walked(tmp_path_factory, mpirun):
     return walk
 
 
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_every_bundled_problem_runs_every_command(ranks, mpirun, tmp_path):
+    mpirun(ranks, WALK, tmp_path, "--bundled", timeout=600)
+    results = json.loads((tmp_path / "walk.json").read_text())
+    told = [f"{result['name']}: {finding}" for result in results for finding in findings(result)]
+    assert not told, "\n".join(told)
+
+
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("part", range(PARTS))
 def test_every_path_ends_well_on_any_number_of_ranks(part, walked):

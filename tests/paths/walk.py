@@ -3,6 +3,7 @@
     docker/run python3 tests/paths/walk.py OUT                      the whole table, one rank
     docker/run mpirun -n 2 python3 tests/paths/walk.py OUT          the same on two
     docker/run python3 tests/paths/walk.py OUT --random 60 --seed 7  sixty paths that are not in the table
+    docker/run python3 tests/paths/walk.py OUT --bundled            the bundled problems, reduced
     ... --only torus,cube --commands check,solve                     some of them
 
 Each path gets a folder OUT/<number>-<name>/, and OUT/walk.json a list of
@@ -34,10 +35,14 @@ from mpi4py import MPI  # noqa: E402
 from solver.cli import dispatch  # noqa: E402
 from solver.ranks import run_together  # noqa: E402
 from solver.runs.recorders import Recorder  # noqa: E402
-from tests.paths.table import has_density, name_of, path_table, problem_of, random_paths  # noqa: E402
+from tests.paths.table import IMPLICIT, has_density, name_of, path_table, problem_of, random_paths  # noqa: E402
 
 COMMANDS = ("check", "mesh", "target", "particles", "solve", "compare", "report", "stop", "resume")
 COMM = MPI.COMM_WORLD
+PROBLEMS = Path(__file__).resolve().parents[2] / "problems"
+REDUCED = ("density.cells=32", "particles.count=64", "time.end=0.3", "time.outputs=4")
+NOISY = ("noisy_circle",)
+CHOOSING = (*IMPLICIT, "rk45")
 
 
 @contextmanager
@@ -136,6 +141,7 @@ def main() -> int:
     parser.add_argument("out", type=Path)
     parser.add_argument("--random", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--bundled", action="store_true", help="the bundled problems, in small sizes, instead")
     parser.add_argument("--part", default="0/1", help="every n-th path, from the k-th: k/n")
     parser.add_argument("--only", default="", help="parts of the names, by commas")
     parser.add_argument("--commands", default=",".join(COMMANDS))
@@ -147,15 +153,21 @@ def main() -> int:
               and (not options.only or any(word in name_of(path) for word in options.only.split(",")))]
     scratch = Path(tempfile.mkdtemp())
     results = []
-    for i, path in chosen:
+    for name in sorted(file.stem for file in PROBLEMS.glob("*.toml")) if options.bundled else ():
+        folder, began = options.out / name, time.perf_counter()
+        fresh(folder)
+        found = walk(name, "compare", folder, tuple(options.commands.split(",")), scratch, REDUCED)
+        results.append({"name": name, "folder": str(folder), "commands": found, "dense": True, "implicit": name in NOISY,
+                        "seconds": round(time.perf_counter() - began, 2)})
+    for i, path in () if options.bundled else chosen:
         folder, began = options.out / f"{i:03d}-{name_of(path)}", time.perf_counter()
         fresh(folder)
         problem = problem_of(path, folder, "problem") if COMM.rank == 0 else folder / "problem.toml"
         COMM.barrier()
         found = walk(str(problem), "compare" if has_density(path) else "particles", folder, tuple(options.commands.split(",")),
                      scratch)
-        results.append({"path": path, "name": name_of(path), "folder": str(folder), "commands": found,
-                        "seconds": round(time.perf_counter() - began, 2)})
+        results.append({"path": path, "name": name_of(path), "folder": str(folder), "commands": found, "dense": has_density(path),
+                        "implicit": path["scheme"] in CHOOSING, "seconds": round(time.perf_counter() - began, 2)})
     if COMM.rank != 0:
         return 0
     (options.out / "walk.json").write_text(json.dumps(results, indent=1))
