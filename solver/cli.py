@@ -172,6 +172,22 @@ def problems() -> int:
 
 
 @app.command()
+def claims(names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]..", help="Claims such as LT1 or MS5.")] = None,
+           all_: Annotated[bool, typer.Option("--all", help="Run every claim.")] = False,
+           quick: Annotated[bool, typer.Option("--quick", help="The small settings.")] = False,
+           set_: Set = None,
+           out: Annotated[Path | None, typer.Option("--out", help="Folder; default results/claims.")] = None,
+           resume: Annotated[bool, typer.Option("--resume", help="Keep the runs that are in the folder already.")] = False,
+           jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Processes; default the free cores.")] = None,
+           write_docs: Annotated[bool, typer.Option("--write-docs", help="Write docs/claims.md from the latest results.")] = False,
+           quiet: Quiet = False) -> int:
+    """The papers' claims: list them, or run some: prediction beside measurement, with error bars and a verdict."""
+    from solver.commands.claims import run_claims
+
+    return run_claims(names or [], set_, out, quick, all_, resume, quiet, jobs, Path("docs/claims.md") if write_docs else None)
+
+
+@app.command()
 def doctor() -> int:
     """Examine this installation: versions, MPI, PETSc, compilers, threads."""
     from solver.commands.doctor import examine

@@ -1,0 +1,161 @@
+"""What predictions and measurements see: the problem with its starting tokens, and a finished run of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from problems import Problem
+from problems.attention import Weights
+
+Array = NDArray[np.float64]
+
+
+class Value(NamedTuple):
+    """A number, or an array of them over the outputs, with its own error bar (of a fit, or of an asymptotic formula)."""
+
+    value: Any
+    error: Any = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One cell of a claim, before anything is run.
+
+    Attributes:
+        problem: the resolved problem.
+        tokens: points (N, d) and masses (N,) of the tokens at depth 0 where the claim names a start, else None.
+        variables: the names of the sweep with their values in this cell.
+    """
+
+    problem: Problem
+    tokens: tuple[Array, Array] | None = None
+    variables: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def weights(self) -> Weights:
+        return self.problem.attention.layers[0].weights
+
+    @property
+    def beta(self) -> float:
+        return float(self.weights.beta)
+
+    @property
+    def V(self) -> Array:  # noqa: N802
+        """Value matrix (d, d) of the first head."""
+        return np.asarray(self.weights.heads[0].value, float)
+
+    @property
+    def B(self) -> Array:  # noqa: N802
+        """Score matrix B = Q^T K, (d, d), of the first head."""
+        return np.asarray(self.weights.heads[0].score, float)
+
+    @property
+    def dimension(self) -> int:
+        """d, the number of coordinates of a token."""
+        return self.problem.manifold.dimension
+
+    @property
+    def unnormalised(self) -> bool:
+        """Whether attention is not divided by its partition function (USA)."""
+        return self.weights.normalization == "none"
+
+    @cached_property
+    def times(self) -> Array:
+        """(T,) output depths."""
+        return np.asarray(self.problem.time.outputs, float)
+
+    def start(self, count: int = 2048) -> tuple[Array, Array]:
+        """The law at depth 0 as weighted points, (n, d) and (n,): the named start, else quadrature nodes of the initial law."""
+        return self.tokens if self.tokens is not None else self.problem.initial.quadrature(count)
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A finished run of a case, as density or as tokens.
+
+    Attributes:
+        case: what was run. side: "density" or "tokens".
+        times: (T,) output depths that were reached.
+        points: for each output the law's points (n, d), quadrature points for a density; masses: their masses (n,).
+        atoms: for each output the points and masses that distances use.
+        rows: for each output {"mass", "energy", "mean" (d,), "second" (d, d), ..}.
+        cache: curves that several measurements need.
+    """
+
+    case: Case
+    side: str
+    times: Array
+    points: list[Array]
+    masses: list[Array]
+    atoms: list[tuple[Array, Array]]
+    rows: list[dict[str, Any]]
+    cache: dict[str, Any] = field(default_factory=dict)
+
+    def row(self, name: str) -> Array:
+        """One diagnostic at every output, (T, ..)."""
+        return np.array([row[name] for row in self.rows])
+
+    @property
+    def mean(self) -> Array:
+        """(T, d) mean of the law, int x dmu."""
+        return self.row("mean")
+
+    @property
+    def second(self) -> Array:
+        """(T, d, d) second moment of the law, int x x^T dmu."""
+        return self.row("second")
+
+    @property
+    def angles(self) -> Array:
+        """(T, N) angles of tokens on the circle, continuous in depth."""
+        stacked = np.stack(self.points)
+        return np.unwrap(np.arctan2(stacked[..., 1], stacked[..., 0]), axis=0)
+
+
+def execute(case: Case, side: str) -> Run:
+    """Run a case on this process alone, in memory.
+
+    Args:
+        side: "tokens" or "density".
+
+    Raises:
+        ProblemError, RunError: as the solvers do.
+    """
+    from mpi4py import MPI
+
+    times: list[float] = []
+    points: list[Array] = []
+    masses: list[Array] = []
+    atoms: list[tuple[Array, Array]] = []
+    rows: list[dict[str, Any]] = []
+
+    def keep(snapshot: Any, x: Array, m: Array, law: tuple[Array, Array]) -> None:
+        times.append(snapshot.time)
+        points.append(x)
+        masses.append(m)
+        atoms.append(law)
+        rows.append(snapshot.row)
+
+    if side == "density":
+        from solver.density import DensitySolver
+
+        def output(snapshot: Any) -> None:
+            velocity = snapshot.operator.velocity
+            curve = case.problem.manifold.intrinsic == 1
+            keep(snapshot, velocity.sources, velocity.masses(snapshot.state), snapshot.atoms(per_cell=16 if curve else 1))
+
+        DensitySolver(case.problem, MPI.COMM_SELF).run(output)
+    else:
+        from solver.particles.solver import ParticleSolver
+
+        def watch(snapshot: Any) -> None:
+            keep(snapshot, snapshot.points, snapshot.masses, (snapshot.points, snapshot.masses))
+
+        ParticleSolver(case.problem, MPI.COMM_SELF, tokens=case.tokens).run(watch)
+    return Run(case, side, np.array(times), points, masses, atoms, rows)

@@ -1,0 +1,254 @@
+"""From the answers of a claim's runs to rows of its table: error bars, fits across runs, verdicts, and what a figure needs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from problems import ProblemError
+from solver.claims.claim import Cell, Claim, Quantity, resolve, short
+from solver.claims.judge import judge
+from solver.claims.work import Job, applies, request
+from solver.sweeps.fit import crossing, fit, limit
+from solver.sweeps.formula import evaluate, names
+
+# What the integrators of predictions and fits leave over, relative.
+ROUND_OFF = 1e-6
+
+
+@dataclass
+class Point:
+    """One comparison of one cell: measured and predicted number with their bars (predicted NaN for a finding)."""
+
+    cell: Cell
+    measured: float
+    error: float
+    coarse: float
+    predicted: float
+    own: float
+
+
+@dataclass
+class Panel:
+    """One axes of a claim's figure: series of x, measured +- error and predicted."""
+
+    name: str
+    xlabel: str
+    ylabel: str
+    series: list[dict[str, Any]] = field(default_factory=list)
+    scale: str = "linear"
+
+
+@dataclass
+class Result:
+    """Rows and panels of a claim, and the runs that failed, in words."""
+
+    rows: list[dict[str, Any]]
+    panels: list[Panel]
+    failures: list[str]
+
+
+def evaluate_claim(claim: Claim, answers: Mapping[str, Any], errors: Mapping[str, str]) -> Result:
+    """Rows and panels of a claim.
+
+    Args:
+        answers: job key -> what `carry_out` returned. errors: job key -> why there is no answer.
+    """
+    failures = [f"{cell.label or claim.id}: {errors[Job(cell, claim.side).key]}" for cell in (*claim.cells, *claim.coarse)
+                if cell is not None and Job(cell, claim.side).key in errors]
+    rows, panels = [], []
+    for quantity in claim.quantities:
+        pairs = [(cell, coarse) for cell, coarse in zip(claim.cells, claim.coarse, strict=True) if applies(quantity, cell)]
+        pairs = [(cell, coarse) for cell, coarse in pairs if Job(cell, claim.side).key in answers]
+        found, panel = _across(claim, quantity, pairs, answers) if quantity.across else _each(claim, quantity, pairs, answers)
+        rows += found
+        panels += [panel] if panel.series else []
+        if not found:
+            rows.append(_row(claim, quantity, "", math.nan, math.nan, math.nan, "no run"))
+    return Result(rows, panels, failures)
+
+
+def _answer(kind: str, quantity: Quantity, cell: Cell, source: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    key, _ = request(kind, quantity, cell)
+    found = source["answers"].get(key)
+    if found is None:
+        return np.array(math.nan), np.array(0.0)
+    return np.array(found["value"], float), np.array(found["error"], float)
+
+
+def _series(claim: Claim, quantity: Quantity, cell: Cell, coarse: Cell | None, answers: Mapping[str, Any]) -> dict[str, Any]:
+    """Times, measurement with both bars, and prediction of one cell; scalars or (T,)."""
+    mine = answers[Job(cell, claim.side).key]
+    times = np.asarray(mine["times"], float)
+    measured, own = _answer("measured", quantity, cell, mine)
+    predicted, model = _answer("predicted", quantity, cell, mine) if quantity.predicted else (np.array(math.nan), 0.0)
+    other = measured
+    if coarse is not None:
+        there = answers.get(Job(coarse, claim.side).key)
+        key, _ = request("measured", quantity, cell)
+        other = np.full_like(measured, math.nan)
+        if there is not None and key in there["answers"]:
+            values = np.array(there["answers"][key]["value"], float)
+            other = values if values.shape == measured.shape else _matched(times, np.asarray(there["times"], float), values)
+    if measured.ndim and predicted.ndim == 0:
+        predicted = np.full_like(measured, float(predicted))
+    return {"times": times, "measured": measured, "own": own, "coarse": other, "predicted": predicted, "model": model + 0 * measured}
+
+
+def _matched(times: np.ndarray, others: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Values of a run with other outputs at `times`, NaN at depths that it has not."""
+    nearest = np.array([int(np.argmin(np.abs(others - t))) for t in times])
+    return np.where(np.abs(others[nearest] - times) <= 1e-9 * max(times[-1], 1e-300), values[nearest], math.nan)
+
+
+def _at(quantity: Quantity, cell: Cell, times: np.ndarray, size: int) -> list[int | None]:
+    """Indices of the outputs that are compared; None for a plain number."""
+    if size == 0:
+        return [None]
+    if not quantity.at:
+        return [size - 1]
+    wanted = [float(t) for t in resolve(quantity.at, cell.variables, "quantities.at")]
+    return [int(np.argmin(np.abs(times[:size] - t))) for t in wanted]
+
+
+def _points(claim: Claim, quantity: Quantity, cell: Cell, coarse: Cell | None,
+            answers: Mapping[str, Any]) -> list[tuple[float | None, Point]]:
+    s = _series(claim, quantity, cell, coarse, answers)
+    made = []
+    for i in _at(quantity, cell, s["times"], s["measured"].size if s["measured"].ndim else 0):
+        m, o, c, p, e = (float(s[key][i] if i is not None else s[key])
+                         for key in ("measured", "own", "coarse", "predicted", "model"))
+        error = o + abs(m - c) + e + ROUND_OFF * max(abs(m), abs(p) if math.isfinite(p) else 0.0)
+        made.append((None if i is None else float(s["times"][i]), Point(cell, m, error, c, p, o)))
+    return made
+
+
+def _each(claim: Claim, quantity: Quantity, pairs: list[tuple[Cell, Cell | None]],
+          answers: Mapping[str, Any]) -> tuple[list[dict[str, Any]], Panel]:
+    """One row for each run (and depth)."""
+    rows, panel = [], Panel(quantity.name, "depth t", quantity.label or quantity.name, scale=quantity.scale)
+    numeric = [key for key in claim.swept if all(isinstance(c.variables[short(key)], int | float) for c in claim.cells)]
+    scalar: dict[str, dict[str, list[float]]] = {}
+    for cell, coarse in pairs:
+        for time, point in _points(claim, quantity, cell, coarse, answers):
+            words = ", ".join(filter(None, [cell.label, "" if time is None else f"t = {time:.6g}"]))
+            rows.append(_row(claim, quantity, words, point.predicted, point.measured, point.error))
+            if time is None:
+                x = float(cell.variables[short(numeric[0])]) if numeric else float(len(rows))
+                others = ", ".join(f"{short(k)} = {cell.variables[short(k)]}" for k in claim.swept
+                                   if k not in numeric[:1] and len({str(c.variables[short(k)]) for c in claim.cells}) > 1)
+                entry = scalar.setdefault(others, {"x": [], "measured": [], "error": [], "predicted": []})
+                for key, value in (("x", x), ("measured", point.measured), ("error", point.error), ("predicted", point.predicted)):
+                    entry[key].append(value)
+        s = _series(claim, quantity, cell, coarse, answers)
+        if s["measured"].ndim:
+            bar = s["own"] + np.nan_to_num(np.abs(s["measured"] - s["coarse"])) + s["model"]
+            size = s["measured"].size
+            panel.series.append({"label": cell.label, "x": s["times"][:size].tolist(), "measured": s["measured"].tolist(),
+                                 "error": bar.tolist(), "predicted": s["predicted"].tolist()})
+    if scalar:
+        panel.xlabel = short(numeric[0]) if numeric else "run"
+        panel.series += [{"label": label, **entry} for label, entry in scalar.items()]
+    return rows, panel
+
+
+def _across(claim: Claim, quantity: Quantity, pairs: list[tuple[Cell, Cell | None]],
+            answers: Mapping[str, Any]) -> tuple[list[dict[str, Any]], Panel]:
+    """One row for each group of runs that differ only in what `against` names (and for each depth)."""
+    against = quantity.against or (short(claim.swept[0]) if claim.swept else "1")
+    used = names(against, "quantities.against") if quantity.across not in ("spread", "mean", "maximum") or quantity.against \
+        else {short(key) for key in claim.swept}
+    # A variable that others are tied to is spanned together with them.
+    groups: dict[str, list[tuple[Cell, Cell | None]]] = {}
+    tied = not used & {short(key) for key in claim.swept}
+    for cell, coarse in pairs:
+        label = "" if tied else ", ".join(f"{short(k)} = {_short(cell.variables[short(k)])}" for k in claim.swept
+                                          if short(k) not in used and len({str(c.variables[short(k)]) for c, _ in pairs}) > 1)
+        groups.setdefault(label, []).append((cell, coarse))
+    rows, panel = [], Panel(quantity.name, against, quantity.label or quantity.name, scale=quantity.scale)
+    for label, members in groups.items():
+        columns = [_points(claim, quantity, cell, coarse, answers) for cell, coarse in members]
+        for slot in range(min(len(c) for c in columns)):
+            time, points = columns[0][slot][0], [c[slot][1] for c in columns]
+            fixed = all(c[slot][0] == time for c in columns)
+            words = ", ".join(filter(None, [label, f"t = {time:.6g}" if time is not None and fixed and quantity.at else ""]))
+            row, series = _reduced(claim, quantity, words, points, against)
+            rows.append(row)
+            panel.series.append(series)
+    return rows, panel
+
+
+def _short(value: Any) -> str:
+    text = f"{value:g}" if isinstance(value, int | float) else str(value)
+    return text if len(text) < 28 else text[:25] + ".."
+
+
+def _reduced(claim: Claim, quantity: Quantity, words: str, points: list[Point], against: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    try:
+        x = np.array([float(evaluate(against, p.cell.variables, "quantities.against")) for p in points])
+    except (ProblemError, TypeError):
+        x = np.arange(len(points), dtype=float)
+    fine, coarse = (np.array([abs(v - p.predicted) if quantity.gap else v for v, p in zip(values, points, strict=True)])
+                    for values in ([p.measured for p in points], [p.coarse for p in points]))
+    bars = np.array([p.error for p in points])
+    predicted = float(evaluate(quantity.expected, points[0].cell.variables, "quantities.expected")) if quantity.expected \
+        else 0.0 if quantity.across == "spread" else points[0].predicted
+    note, curve, statistical = "", None, 0.0
+    try:
+        level = float(resolve(quantity.level, points[0].cell.variables, "quantities.level"))
+        value, statistical, note, curve = reduce_points(quantity, x, fine, level)
+        other = reduce_points(quantity, x, coarse, level)[0] if np.isfinite(coarse).all() else math.nan
+        # Bars of single runs beyond their refinement, such as those of a fit, shift the result at most by their size.
+        own = max((p.own for p in points), default=0.0) if quantity.across in ("limit", "spread", "mean", "maximum") else 0.0
+        error = statistical + abs(value - other) + own
+        if quantity.across == "limit":
+            error += max(float(b - abs(f - c) - p.own) for b, f, c, p in zip(bars, fine, coarse, points, strict=True))
+    except ProblemError as refused:
+        value, error, note = math.nan, math.nan, refused.allowed
+    row = _row(claim, quantity, words, predicted, value, error, note)
+    series = {"label": words, "x": x.tolist(), "measured": fine.tolist(), "error": bars.tolist(),
+              "predicted": [] if quantity.gap or quantity.expected else [p.predicted for p in points],
+              "fit": [] if curve is None else curve.tolist(), "note": note}
+    if quantity.across in ("power", "exponential", "line", "crossing"):
+        series["predicted"] = []
+    return row, series
+
+
+def reduce_points(quantity: Quantity, x: np.ndarray, y: np.ndarray,
+                  level: float = 0.0) -> tuple[float, float, str, np.ndarray | None]:
+    """One number from values over the runs: (value, error, words, fitted values at x or None).
+
+    Raises:
+        ProblemError: too few points.
+    """
+    if quantity.across in ("power", "exponential", "line"):
+        found = fit(x, y, quantity.across)
+        if found.refusal:
+            return math.nan, math.nan, found.words, found(x)
+        return found.slope, found.interval, found.words, found(x)
+    if quantity.across == "limit":
+        return (*limit(x, y), "extrapolated to 0", None)
+    if quantity.across == "crossing":
+        return (*crossing(x, y, level), f"where it passes {level:g}", None)
+    if quantity.across == "spread":
+        return float(np.ptp(y)), 0.0, "largest minus smallest", None
+    if quantity.across == "maximum":
+        return float(np.max(y)), 0.0, "largest", None
+    deviation = float(np.std(y, ddof=1)) if len(y) > 1 else math.nan
+    return float(np.mean(y)), 1.96 * deviation / math.sqrt(len(y)), f"mean of {len(y)} runs", None
+
+
+def _row(claim: Claim, quantity: Quantity, words: str, predicted: float, measured: float, error: float,
+         note: str = "") -> dict[str, Any]:
+    finding = not quantity.predicted and not quantity.expected and quantity.across != "spread"
+    row: dict[str, Any] = {"claim": claim.id, "quantity": quantity.name + (f" ({words})" if words else ""),
+                           "predicted": predicted, "measured": measured, "error": error, "relation": quantity.relation,
+                           "tell": quantity.tell, "reach": quantity.reach, "note": note}
+    if finding:
+        return row | {"predicted": math.nan, "verdict": "finding" if math.isfinite(measured) else "not resolved", "factor": math.nan}
+    found = judge(predicted, measured, error, relation=quantity.relation, tell=quantity.tell, reach=quantity.reach)
+    return row | {"verdict": found.verdict, "factor": found.factor}

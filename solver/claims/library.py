@@ -1,0 +1,136 @@
+"""The library of claims: running them, keeping what was measured, and the tables and page that come of it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from solver.claims.claim import Claim
+from solver.claims.evaluate import Result, evaluate_claim
+from solver.claims.judge import together
+from solver.claims.work import Job, carry_out, jobs_of
+from solver.runs.folder import CsvTable, clean_json, write_text
+from solver.sweeps.pool import Outcome, run_jobs
+
+COLUMNS = ["claim", "quantity", "predicted", "measured", "error", "verdict", "command"]
+
+
+def answer_jobs(claims: list[Claim], cells: Path | None, *, resume: bool = False, workers: int | None = None,
+                on_job: Callable[[Job, Outcome, int, int], None] | None = None) -> tuple[dict[str, Any], dict[str, str]]:
+    """Run every job of these claims, on the free cores.
+
+    Args:
+        cells: folder where answers are kept, one file for each run; None: nowhere.
+        resume: take what is there already and answers all requests.
+        workers: processes; None: the free cores.
+        on_job: called with every job that ended, its outcome, how many are done, and of how many.
+
+    Returns:
+        Answers and errors by job key. A job that fails is left out of the first and told in the second.
+    """
+    jobs = jobs_of(claims)
+    answers: dict[str, Any] = {}
+    if resume and cells is not None:
+        for key, job in jobs.items():
+            kept = read_json(cells / f"{key}.json")
+            if kept is not None and set(job.requests) <= set(kept["answers"]):
+                answers[key] = kept
+    todo = sorted((job for key, job in jobs.items() if key not in answers), key=lambda job: -job.cost)
+    errors: dict[str, str] = {}
+    for outcome in run_jobs(carry_out, todo, workers):
+        job = todo[outcome.index]
+        if outcome.error:
+            errors[job.key] = outcome.error
+        else:
+            answers[job.key] = outcome.result
+            if cells is not None:
+                cells.mkdir(parents=True, exist_ok=True)
+                write_text(cells / f"{job.key}.json", json.dumps(outcome.result) + "\n")
+        if on_job:
+            on_job(job, outcome, len(answers) + len(errors), len(jobs))
+    return answers, errors
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file, or None where there is none that can be read."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def claim_command(claim: Claim, quick: bool, settings: Iterable[str]) -> str:
+    """The command that repeats a claim."""
+    words = ["coldflow claims", claim.id, *(f"--set {item}" for item in settings), *(["--quick"] if quick else [])]
+    return " ".join(words)
+
+
+def conclude(claims: list[Claim], answers: Mapping[str, Any], errors: Mapping[str, str], folder: Path | None, *, quick: bool,
+             settings: Sequence[str] = (), facts: Mapping[str, Any] | None = None) -> dict[str, Result]:
+    """Judge the claims; write claim.json of each and the tables of all.
+
+    Args:
+        folder: results/claims; None: nothing is written.
+        facts: versions and git state, for claims.json.
+    """
+    results = {}
+    for claim in claims:
+        result = evaluate_claim(claim, answers, errors)
+        command = claim_command(claim, quick, settings)
+        for row in result.rows:
+            row["command"] = command
+        results[claim.id] = result
+        if folder is not None:
+            (folder / claim.id).mkdir(parents=True, exist_ok=True)
+            kept = {"claim": claim.id, "title": claim.title, "statement": claim.statement, "source": claim.source, "known": claim.known,
+                    "command": command, "verdict": verdict_of(result), "quick": quick, "rows": result.rows,
+                    "panels": [vars(panel) for panel in result.panels], "failures": result.failures, **(facts or {})}
+            write_text(folder / claim.id / "claim.json", json.dumps(clean_json(kept), indent=1) + "\n")
+    if folder is not None:
+        write_tables(folder)
+    return results
+
+
+def verdict_of(result: Result) -> str:
+    """The verdict of a claim; findings, which predict nothing, have no say unless there is nothing else."""
+    verdicts = [row["verdict"] for row in result.rows if row["verdict"] != "finding"]
+    return together(verdicts) if verdicts else "finding" if result.rows else "not resolved"
+
+
+def latest(folder: Path) -> dict[str, dict[str, Any]]:
+    """Claim id -> the latest claim.json in a results folder."""
+    found = {}
+    for path in sorted(folder.glob("*/claim.json")):
+        kept = read_json(path)
+        if kept is not None:
+            found[kept["claim"]] = kept
+    return found
+
+
+def write_tables(folder: Path) -> None:
+    """claims.csv and claims.json of everything in a results folder, in the order of the library."""
+    from solver.claims.claim import claim_files
+
+    known = latest(folder)
+    ordered = [known[name] for name in [*claim_files(), *sorted(set(known) - set(claim_files()))] if name in known]
+    table = CsvTable(folder / "claims.csv", COLUMNS)
+    for kept in ordered:
+        for row in kept["rows"]:
+            table.write({key: as_number(row[key]) if key in ("predicted", "measured", "error") else row[key] for key in COLUMNS})
+    table.close()
+    write_text(folder / "claims.json", json.dumps(ordered, indent=1) + "\n")
+
+
+def as_number(value: Any) -> float:
+    """A number kept in JSON, where infinities and NaN are text; None is NaN."""
+    return math.nan if value is None else float(value)
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """The rows of a claims.csv."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))

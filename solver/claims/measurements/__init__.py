@@ -1,0 +1,13 @@
+"""The measured quantities: named functions of a run.
+
+Each takes a `Run` and the options of its quantity, and returns a number, one number per output (T,), or a `Value` with an
+error of its own. Discretisation errors are not theirs to know: they come from a second, coarser run.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from solver.claims.measurements import curves, fields, rates, transport
+
+MEASUREMENTS: dict[str, Callable[..., Any]] = {
+    function.__name__: function for module in (curves, fields, rates, transport) for function in module.TABLE}

@@ -1,0 +1,120 @@
+"""Measured curves: one number at every output."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.polynomial import legendre
+from scipy.interpolate import CubicSpline
+
+from solver.claims.case import Array, Run
+
+
+def cosine(run: Run, first: int = 0, second: int = 1) -> Array:
+    """<x_i, x_j> of two tokens."""
+    return np.array([float(x[first] @ x[second]) for x in run.points])
+
+
+def mean_length(run: Run) -> Array:
+    """|int x dmu|."""
+    return np.linalg.norm(run.mean, axis=1)
+
+
+def mean_entry(run: Run, entry: int = 0) -> Array:
+    """One coordinate of int x dmu."""
+    return run.mean[:, entry]
+
+
+def second_entry(run: Run, row: int = 0, column: int = 0) -> Array:
+    """One entry of int x x^T dmu."""
+    return run.second[:, row, column]
+
+
+def covariance_entry(run: Run, row: int = 0, column: int = 0) -> Array:
+    """One entry of the covariance int x x^T dmu - mean mean^T."""
+    return run.second[:, row, column] - run.mean[:, row] * run.mean[:, column]
+
+
+def moment(run: Run, k: int) -> Array:
+    """Real part of int e^{ik theta} dmu on the circle; int P_k(x_d) dmu on the sphere, P_k the Legendre polynomial."""
+    if run.case.dimension == 2 or np.abs(run.points[0][:, 2:]).max() < 1e-12:
+        return np.array([float(m @ np.cos(k * np.arctan2(x[:, 1], x[:, 0]))) for x, m in zip(run.points, run.masses, strict=True)])
+    unit = np.eye(k + 1)[k]
+    return np.array([float(m @ legendre.legval(x[:, -1], unit)) for x, m in zip(run.points, run.masses, strict=True)])
+
+
+def energy(run: Run) -> Array:
+    """E(mu) of docs/theory.md §1."""
+    return run.row("energy").astype(float)
+
+
+def angle(run: Run, token: int = 0) -> Array:
+    """Angle of one token in the plane of the first two axes, continuous in depth."""
+    return run.angles[:, token]
+
+
+def initial_angular_velocity(run: Run, token: int = 0) -> float:
+    """d/dt of the angle of a token at depth 0, by a polynomial of degree 4 through the first five outputs."""
+    return float(np.polyfit(run.times[:5], run.angles[:5, token], 4)[-2])
+
+
+def travelled(run: Run, token: int = 0) -> Array:
+    """Arc between a token and its start."""
+    return np.array([2 * np.arcsin(min(1.0, np.linalg.norm(x[token] - run.points[0][token]) / 2)) for x in run.points])
+
+
+def cosine_at_pairing_time(run: Run, s: float, first: int = 0, second: int = 1) -> float:
+    """Cosine rho of two tokens at pairing time s, ds = e^{-beta (1 - rho(t))} dt (docs/theory.md §4.4).
+
+    s is integrated over the number of the output, by cubic splines: outputs may be far from evenly spaced. NaN beyond the last one.
+    """
+    rho, number = cosine(run, first, second), np.arange(len(run.times))
+    pace = CubicSpline(number, run.times)(number, 1) * np.exp(-run.case.beta * (1 - rho))
+    elapsed = CubicSpline(number, pace).antiderivative()(number)
+    if s > elapsed[-1]:
+        return float("nan")
+    return float(CubicSpline(elapsed, rho)(s))
+
+
+def clusters(run: Run, width: float = 0.0) -> Array:
+    """Number of groups of tokens linked by arcs up to `width` (default a tenth of beta^{-1/2})."""
+    from solver.particles.clusters import find_clusters
+
+    reach = width or 0.1 / np.sqrt(min(max(run.case.beta, 1.0), 1e4))
+    sphere = run.case.problem.manifold.normalised
+    return np.array([find_clusters(x, m, reach, sphere=sphere).count for x, m in zip(run.points, run.masses, strict=True)], float)
+
+
+def first_time_above(run: Run, level: float, first: int = 0, second: int = 1) -> float:
+    """Depth at which the cosine of two tokens passes a level, by a cubic spline through the outputs of artanh(rho)."""
+    rho = np.clip(cosine(run, first, second), -1 + 1e-15, 1 - 1e-15)
+    roots = CubicSpline(run.times, np.arctanh(rho)).solve(float(np.arctanh(level)), extrapolate=False)
+    return float(roots[0]) if len(roots) else float("nan")
+
+
+def mass_near(run: Run, centre: list[float], radius: float) -> Array:
+    """Mass within an arc `radius` of a direction."""
+    c = np.asarray(centre, float) / np.linalg.norm(centre)
+    return np.array([float(m[np.arccos(np.clip(x @ c, -1, 1)) <= radius].sum()) for x, m in zip(run.points, run.masses, strict=True)])
+
+
+def mass_ahead(run: Run, row: int = 0) -> Array:
+    """Mass of the half of the law whose tokens lie nearer to +e than to -e, e the leading eigenvector of A = V B^T, normalised so
+    that its largest entry is positive."""
+    values, vectors = np.linalg.eig(run.case.V @ run.case.B.T)
+    e = np.real(vectors[:, int(np.argmax(values.real))])
+    e = e * np.sign(e[np.argmax(np.abs(e))])
+    return np.array([float(m[x @ e > 0].sum()) for x, m in zip(run.points, run.masses, strict=True)])
+
+
+def final_energy_scaled(run: Run) -> float:
+    """2 beta E at the last output."""
+    return float(2 * run.case.beta * run.rows[-1]["energy"])
+
+
+def merge_time(run: Run, first: int = 0, second: int = 1, level: float = 0.999) -> float:
+    """As `first_time_above`, in natural logarithm: the time scale of a merge."""
+    return float(np.log(first_time_above(run, level, first, second)))
+
+
+TABLE = (cosine, mean_length, mean_entry, second_entry, covariance_entry, moment, energy, angle, initial_angular_velocity, travelled, cosine_at_pairing_time,
+         clusters, first_time_above, mass_near, mass_ahead, final_energy_scaled, merge_time)

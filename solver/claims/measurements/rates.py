@@ -1,0 +1,151 @@
+"""Measured rates: slopes of logarithms over depth, with the interval of the fit."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from solver.claims.case import Array, Run, Value
+from solver.claims.measurements.curves import moment
+from solver.sweeps.fit import fit
+
+WINDOW = 3.2  # e-folds
+
+
+def slope(times: Array, values: Array, start: float = 0.0, end: float = np.inf) -> Value:
+    """Rate b of |y| = a e^{bt} over the outputs in [start, end], with half its change when fitted on each half alone.
+
+    Without an `end` the window is the first one over which |y| changes by a little more than three e-folds. NaN where it never
+    does: no rate is claimed from less. The error is the larger of the interval of the fit and half the difference of the slopes
+    of the two halves, which a curve that is no exponential shows.
+    """
+    kept = (times >= start - 1e-12) & (times <= end + 1e-12) & np.isfinite(values) & (values != 0)
+    t, y = times[kept], np.abs(values[kept])
+    if not np.isfinite(end) and len(t):
+        beyond = np.flatnonzero(np.abs(np.log(y / y[0])) > WINDOW)
+        if len(beyond):
+            t, y = t[:beyond[0] + 1], y[:beyond[0] + 1]
+    if len(t) < 4:
+        return Value(np.nan, np.nan)
+    found = fit(t, y, "exponential")
+    if found.refusal:
+        return Value(np.nan, np.nan)
+    middle = len(t) // 2
+    halves = [np.polyfit(part, np.log(value), 1)[0] for part, value in
+              ((t[:middle + 1], y[:middle + 1]), (t[middle:], y[middle:]))]
+    return Value(found.slope, max(found.interval, abs(halves[1] - halves[0]) / 2))
+
+
+def mode_rate(run: Run, k: int, start: float = 0.0, end: float = np.inf) -> Value:
+    """Growth rate of the k-th moment (`moment`)."""
+    return slope(run.times, moment(run, k), start, end)
+
+
+def heat_rate(run: Run, k: int) -> float:
+    """-log(m_k(t)/m_k(0)) beta/t at the last output: the decay rate of mode k in the slow depth s = t/beta."""
+    m = moment(run, k)
+    return float(-np.log(m[-1] / m[0]) * run.case.beta / run.times[-1])
+
+
+def separation_rate(run: Run, first: int = 0, second: int = 1, start: float = 0.0, end: float = np.inf) -> Value:
+    """Rate at which the distance of two tokens changes, negative where they approach."""
+    gap = np.array([np.linalg.norm(x[first] - x[second]) for x in run.points])
+    return slope(run.times, gap, start, end)
+
+
+def lattice_rate(run: Run, clusters: int, mode: int, start: float = 0.0, end: float = np.inf) -> Value:
+    """Growth rate of lattice mode p: |(1/k) sum_j e^{-2 pi i pj/k} (c_j - 2 pi j/k)|, c_j the middle of tokens 2j and 2j + 1."""
+    centres = (run.angles[:, 0::2] + run.angles[:, 1::2]) / 2
+    j = np.arange(clusters)
+    shift = np.angle(np.exp(1j * (centres - 2 * np.pi * j / clusters)))
+    return slope(run.times, np.abs(shift @ np.exp(-2j * np.pi * mode * j / clusters)) / clusters, start, end)
+
+
+def distance_rate(run: Run, p: int = 2, start: float = 0.0, end: float = np.inf) -> Value:
+    """Decay rate of W_p to the push-forward target (positive where it falls)."""
+    from solver.claims.measurements.transport import w_target
+
+    found = slope(run.times, w_target(run, p), start, end)
+    return Value(-found.value, found.error)
+
+
+def span_rate(run: Run, p: int = 1, start: float = 0.0, end: float = np.inf) -> Value:
+    """Decay rate of W_p to the nearest law on the leading invariant subspace of A (positive where it falls)."""
+    from solver.claims.measurements.transport import w_span
+
+    found = slope(run.times, w_span(run, p), start, end)
+    return Value(-found.value, found.error)
+
+
+def dirac_rate(run: Run, start: float = 0.0, end: float = np.inf) -> Value:
+    """Decay rate of W2 to the Dirac mass at the direction of the final mean."""
+    from solver.claims.measurements.transport import w2_final_dirac
+
+    found = slope(run.times, w2_final_dirac(run), start, end)
+    return Value(-found.value, found.error)
+
+
+def variance_rate(run: Run, entry: int, start: float = 0.0, end: float = np.inf) -> Value:
+    """Decay rate of int x_i^2 dmu (positive where it falls)."""
+    found = slope(run.times, run.second[:, entry, entry], start, end)
+    return Value(-found.value, found.error)
+
+
+def rotation_frequency(run: Run, start: float = 0.0) -> Value:
+    """Angular velocity of the mean in the plane of the first two axes, fitted by a line from depth `start` on."""
+    angles = np.unwrap(np.arctan2(run.mean[:, 1], run.mean[:, 0]))
+    kept = run.times >= start
+    found = fit(run.times[kept], angles[kept], "line")
+    return Value(found.slope, found.interval)
+
+
+def initial_moment_rate(run: Run, k: int) -> float:
+    """d/dt of log moment k at depth 0, by a polynomial of degree 4 through the first five outputs."""
+    values = np.log(np.abs(moment(run, k)[:5]))
+    return float(np.polyfit(run.times[:5], values, 4)[-2])
+
+
+def initial_mode_slope(run: Run, k: int) -> float:
+    """(log m_k(t) - log m_k(0))/t at the last output, for perturbations that stay small: a rate without a claim to three e-folds, which
+    may be zero."""
+    m = moment(run, k)
+    return float(np.log(m[-1] / m[0]) / run.times[-1])
+
+
+def lattice_speed(run: Run, clusters: int, mode: int, until: float = 4.0) -> float:
+    """As `lattice_rate`, from depth 0 to `until` alone: a rate that may be zero."""
+    centres = (run.angles[:, 0::2] + run.angles[:, 1::2]) / 2
+    j = np.arange(clusters)
+    shift = np.angle(np.exp(1j * (centres - 2 * np.pi * j / clusters)))
+    size = np.abs(shift @ np.exp(-2j * np.pi * mode * j / clusters)) / clusters
+    i = int(np.argmin(np.abs(run.times - until)))
+    return float(np.log(size[i] / size[0]) / run.times[i])
+
+
+def bump_rate(run: Run, centre: list[float], radius: float, end: float) -> float:
+    """Mean rate up to depth `end` at which the spread of the mass that starts within `radius` of a direction changes: tokens only."""
+    c = np.asarray(centre, float) / np.linalg.norm(centre)
+    chosen = np.arccos(np.clip(run.points[0] @ c, -1, 1)) <= radius
+    m = run.masses[0][chosen] / run.masses[0][chosen].sum()
+    i = int(np.argmin(np.abs(run.times - end)))
+    spread = [float(m @ np.arccos(np.clip(x[chosen] @ c, -1, 1)) ** 2) for x in (run.points[0], run.points[i])]
+    return float(np.log(spread[1] / spread[0]) / 2 / run.times[i])
+
+
+def algebraic_exponent(run: Run, p: int = 1, start: float = 1.0) -> Value:
+    """Exponent b of W_p(law, target) ~ t^b over the outputs from `start` on; NaN over less than a decade."""
+    from solver.claims.measurements.transport import w_target
+
+    kept = run.times >= start
+    found = fit(run.times[kept], w_target(run, p)[kept], "power")
+    return Value(np.nan, np.nan) if found.refusal else Value(found.slope, found.interval)
+
+
+def blow_up_time(run: Run, entry: int = 0) -> float:
+    """Depth at which 1/variance reaches zero, by extrapolating a line through the last two outputs."""
+    variance = run.second[:, entry, entry] - run.mean[:, entry] ** 2
+    t, y = run.times[-2:], 1 / variance[-2:]
+    return float(t[1] - y[1] * (t[1] - t[0]) / (y[1] - y[0]))
+
+
+TABLE = (mode_rate, heat_rate, separation_rate, lattice_rate, distance_rate, span_rate, dirac_rate, variance_rate, rotation_frequency,
+         initial_moment_rate, initial_mode_slope, lattice_speed, bump_rate, algebraic_exponent, blow_up_time)

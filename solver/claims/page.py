@@ -1,0 +1,76 @@
+"""docs/claims.md: every claim with predicted, measured, verdict, command and commit, written by the command."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from solver.claims.library import as_number
+
+HEAD = """# Claims: predicted and measured
+
+Written by `coldflow claims --write-docs`; do not edit. Each line of each table was computed by the command above it, on commit
+{commit}, {when}. *Predicted* follows from the parameters by the formulas of [theory.md](theory.md); *measured* comes from
+runs, with an error bar from a second, coarser run and from fits. The verdict is *shown* if the two agree within the bar and the bar is
+narrow: the last column is the factor by which the prediction could have been wrong at most without being contradicted. It is
+*contradicted* if they differ by more than the bar, and *not resolved* if the bar is too wide to tell. A *finding* has no prediction.
+
+{summary}
+"""
+
+
+def number_text(value: float, digits: int = 6) -> str:
+    """A number for the page: few digits, nothing where there is none."""
+    return "" if not math.isfinite(value) else f"{value:.{digits}g}"
+
+
+def measured_text(measured: float, error: float) -> str:
+    """A measurement with its error, both to the error's second digit."""
+    if not math.isfinite(measured):
+        return "no value"
+    if not math.isfinite(error) or error <= 0 or error < 1e-12 * max(abs(measured), 1e-300):
+        return number_text(measured, 8)
+    if 1e-3 <= abs(measured) < 1e5 or measured == 0:
+        places = min(12, max(0, 1 - math.floor(math.log10(error))))
+        return f"{measured:.{places}f} ± {error:.2g}"
+    return f"{measured:.{max(2, min(10, 2 + math.floor(math.log10(abs(measured) / error))))}g} ± {error:.2g}"
+
+
+def told_text(row: Mapping[str, Any]) -> str:
+    """What the error bar would have told apart."""
+    factor = as_number(row.get("factor"))
+    if row["verdict"] != "shown" or not math.isfinite(factor):
+        return ""
+    return f"{factor:.10f}".rstrip("0") if factor - 1 < 1e-9 else f"{1 + float(f'{factor - 1:.2g}'):.10g}"
+
+
+RELATION = {"equal": "", "at most": "≤ ", "at least": "≥ "}
+
+
+def claims_page(kept: list[Mapping[str, Any]], commit: str, when: str) -> str:
+    """The page for these claims (contents of claim.json, in order)."""
+    count = {name: sum(k["verdict"] == name for k in kept) for name in ("shown", "contradicted", "not resolved", "finding")}
+    summary = f"**{len(kept)} claims: " + ", ".join(f"{n} {name}" for name, n in count.items() if n) + ".**"
+    parts = [HEAD.format(commit=commit, when=when, summary=summary),
+             "| claim | | verdict |\n|---|---|---|\n" + "".join(
+                 f"| [{k['claim']}](#{anchor(k)}) | {k['title']} | {k['verdict']} |\n" for k in kept)]
+    for k in kept:
+        lines = [f"## {k['claim']}: {k['title']}", "", k["statement"].strip(), "", f"*{k['source']}.* `{k['command']}`", ""]
+        lines += ["| quantity | predicted | measured | verdict | tells a factor |", "|---|---|---|---|---|"]
+        for row in k["rows"]:
+            predicted = RELATION[row.get("relation", "equal")] + number_text(as_number(row["predicted"]), 8)
+            lines.append(f"| {row['quantity'].replace('|', '/')} | {predicted if row['verdict'] != 'finding' else ''} "
+                         f"| {measured_text(as_number(row['measured']), as_number(row['error']))} | {row['verdict']} | {told_text(row)} |")
+        if k["failures"]:
+            lines += ["", "Runs that failed: " + "; ".join(k["failures"]) + "."]
+        if k["known"]:
+            lines += ["", k["known"].strip()]
+        parts.append("\n".join(lines) + "\n")
+    return "\n".join(parts)
+
+
+def anchor(kept: Mapping[str, Any]) -> str:
+    """The anchor that a heading gets on the usual hosts."""
+    text = f"{kept['claim']}: {kept['title']}".lower()
+    return "".join(c for c in text if c.isalnum() or c in " -_").replace(" ", "-")

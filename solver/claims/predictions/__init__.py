@@ -1,0 +1,13 @@
+"""The predictions: named functions of a case, that is of its parameters alone.
+
+Each takes a `Case` and the options of its quantity, and returns a number, one number per output (T,), or a `Value` with an
+error where the formula is asymptotic.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from solver.claims.predictions import clusters, cold, continuum, exact, linear
+
+PREDICTIONS: dict[str, Callable[..., Any]] = {
+    function.__name__: function for module in (clusters, cold, continuum, exact, linear) for function in module.TABLE}

@@ -1,0 +1,126 @@
+"""Predictions of the low-temperature papers: the zero-temperature flow, the push-forward target, the terminal state."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.integrate import quad
+
+from solver.claims.case import Array, Case
+
+
+def _analysis(case: Case) -> Any:
+    from solver.projection.spectrum import analyse
+
+    return analyse(case.V @ case.B.T)
+
+
+def _leading(case: Case) -> tuple[float, float, Array]:
+    """Real part and imaginary part of the eigenvalue of A = V B^T with the largest real part, and the next real part's gap."""
+    values = np.linalg.eigvals(case.V @ case.B.T)
+    order = np.argsort(-values.real)
+    lead = values[order[0]]
+    others = values.real[values.real < lead.real - 1e-9]
+    return float(lead.real), float(abs(lead.imag)), np.array(lead.real - others.max() if len(others) else np.inf)
+
+
+def spectral_gap(case: Case) -> float:
+    """Gap between the largest real part of the spectrum of A = V B^T and the next one."""
+    return float(_leading(case)[2])
+
+
+def pair_frequency(case: Case) -> float:
+    """Imaginary part of the leading complex pair of A = V B^T, with the sign of the rotation it makes: A_21 - A_12."""
+    a = case.V @ case.B.T
+    return _leading(case)[1] * float(np.sign(a[1, 0] - a[0, 1]))
+
+
+def target_rate(case: Case, p: int = 2) -> float:
+    """Decay rate of W_p to the target at zero temperature: the smaller of g/|B^T e| on E and (k/p) g/|B^T x| on the exceptional
+    set (docs/theory.md §3.4)."""
+    from solver.projection.target import target
+
+    return float(target(case.problem).predictions.decay[p].rate)
+
+
+def closest_exponent(case: Case, share: float, p: int = 1) -> float:
+    """Exponent in beta of W_p at t = share log beta while the law follows the zero-temperature flow: -share times `target_rate`."""
+    return -share * target_rate(case, p)
+
+
+def narrow_time_slope(case: Case) -> float:
+    """Slope 1/(2 g_E) in log beta of the depth at which the law is as narrow as the kernel (docs/theory.md §4.6, a heuristic)."""
+    from solver.projection.target import target
+
+    return 1 / (2 * float(target(case.problem).predictions.g_slow))
+
+
+def terminal_distance(case: Case) -> float:
+    """W2 between the target and the terminal state: each atom +-e of the target moved to the nearest of the dominant eigenspace of
+    V (docs/theory.md §4.7)."""
+    from solver.projection.spectrum import analyse
+    from solver.projection.target import target
+
+    points, masses = target(case.problem).measure(4096)
+    basis = np.linalg.qr(analyse(case.V).basis)[0]
+    inside = points @ basis
+    arc = np.arctan2(np.linalg.norm(points - inside @ basis.T, axis=1), np.linalg.norm(inside, axis=1))
+    return float(np.sqrt(masses @ arc**2))
+
+
+def cold_distance(case: Case, p: int = 2) -> Array:
+    """W_p to the target along the zero-temperature flow of a uniform start with B = I and V = diag(l_1, .., l_1, l_2 ..): arcs to the
+    eigenspace E of l_1, under the angular central Gaussian law of docs/theory.md §3.3.
+
+    Circle: E = +-e_1. Sphere: E a great circle or a pair. Tokens at arc a from E at depth 0 are at arc atan(e^{-gt} tan a).
+    """
+    values = np.diag(case.V)
+    g, k = float(np.ptp(values)), int(np.sum(np.isclose(values, values.max())))
+    d = case.dimension
+    # Law of the arc a to a k-dimensional subspace under the uniform law: cos^{k-1} a sin^{d-k-1} a.
+    weight = lambda a: np.cos(a) ** (k - 1) * np.sin(a) ** (d - k - 1)  # noqa: E731
+    total = quad(weight, 0, np.pi / 2)[0]
+    return np.array([(quad(lambda a, t=t: weight(a) * np.arctan(np.exp(-g * t) * np.tan(a)) ** p, 0, np.pi / 2, epsrel=1e-11,
+                           limit=400)[0] / total) ** (1 / p) for t in case.times])
+
+
+def half_space_mass(case: Case) -> float:
+    """Mass that the start gives to the half-space {<l, x> > 0} of the left eigenvector l of A, <l, e> > 0: what T sends to e, with e
+    normalised so that its largest entry is positive (docs/theory.md §3.2). Von Mises-Fisher starts with one component: by
+    quadrature of the law of <l, x>."""
+    a = case.V @ case.B.T
+    values, vectors = np.linalg.eig(a)
+    e = np.real(vectors[:, int(np.argmax(values.real))])
+    e = e * np.sign(e[np.argmax(np.abs(e))])
+    left_values, left = np.linalg.eig(a.T)
+    ell = np.real(left[:, int(np.argmax(left_values.real))])
+    ell = ell * np.sign(ell @ e) / np.linalg.norm(ell)
+    options = case.problem.initial.options
+    component = options["components"][0]
+    mean = np.asarray(component["mean"], float)
+    mean, kappa = mean / np.linalg.norm(mean), float(component["concentration"])
+    # On S^2 z = <mean, x> has density kappa e^{kappa z}/(2 sinh kappa); the part of each parallel with <l, x> > 0 is an arc.
+    c = float(mean @ ell)
+    s = float(np.sqrt(max(0.0, 1 - c * c)))
+
+    def part(z: float) -> float:
+        r = np.sqrt(max(0.0, 1 - z * z)) * s
+        q = z * c
+        return 1.0 if q >= r else 0.0 if q <= -r else 1 - np.arccos(q / r) / np.pi
+
+    edge = sorted({-s, s} - {-1.0, 1.0})
+    found = quad(lambda z: part(z) * kappa * np.exp(kappa * (z - 1)) / (1 - np.exp(-2 * kappa)), -1, 1, points=edge, epsabs=1e-12,
+                 limit=400)[0]
+    return float(found)
+
+
+def positive_clustering_bound(case: Case) -> float:
+    """Largest exponent of W2 to the final Dirac for positive densities: USA (d-1) e^{-beta}/2, SA min(1, (d-1)/2); what starts near
+    the antipode leaves it at the rate e^{-beta} (1 for SA)."""
+    d = case.dimension
+    return (d - 1) * float(np.exp(-case.beta)) / 2 if case.unnormalised else min(1.0, (d - 1) / 2)
+
+
+TABLE = (spectral_gap, pair_frequency, target_rate, closest_exponent, narrow_time_slope, terminal_distance, cold_distance, half_space_mass,
+         positive_clustering_bound)

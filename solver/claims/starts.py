@@ -1,0 +1,99 @@
+"""Named starts of token systems: the places and masses that the papers' few-token claims begin with.
+
+Each is a function of the dimension and of the numbers that the claim's [start] table gives; it returns points (N, d), unit
+vectors on circle and sphere, and masses (N,) with sum one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from problems import ProblemError
+
+Array = NDArray[np.float64]
+
+
+def _circle(angles: Any, dimension: int) -> Array:
+    points = np.zeros((len(angles), dimension))
+    points[:, 0], points[:, 1] = np.cos(angles), np.sin(angles)
+    return points
+
+
+def _weights(masses: Sequence[float] | None, count: int) -> Array:
+    found = np.ones(count) if masses is None else np.asarray(masses, float)
+    return found / found.sum()
+
+
+def orthonormal(dimension: int) -> tuple[Array, Array]:
+    """d tokens on the axes of R^d: all pairs at a right angle (docs/theory.md §5.3)."""
+    return np.eye(dimension), _weights(None, dimension)
+
+
+def angles(dimension: int, angles: Sequence[float], masses: Sequence[float] | None = None) -> tuple[Array, Array]:
+    """Tokens on the circle of the first two axes at given angles in radians, with given masses."""
+    return _circle(np.asarray(angles, float), dimension), _weights(masses, len(angles))
+
+
+def lattice(dimension: int, clusters: int, split: float = 0.0, shift: float = 0.0, mode: int = 1) -> tuple[Array, Array]:
+    """k equal clusters, equally spaced on the circle of the first two axes; each is two tokens.
+
+    Args:
+        clusters: k. split: half the distance of the two tokens of a cluster, in radians.
+        shift: amplitude of the displacement shift * cos(2 pi p j/k) of cluster j; mode: p.
+    """
+    j = np.arange(clusters)
+    centres = 2 * np.pi * j / clusters + shift * np.cos(2 * np.pi * mode * j / clusters)
+    both = np.stack((centres - split, centres + split), axis=1).ravel()
+    return _circle(both, dimension), _weights(None, 2 * clusters)
+
+
+def disturbed(dimension: int, count: int, noise: float, seed: int = 0) -> tuple[Array, Array]:
+    """Equally spaced tokens on the circle, each displaced by an independent normal angle of deviation noise * 2 pi/N."""
+    step = 2 * np.pi / count
+    moved = step * (np.arange(count) + noise * np.random.default_rng(int(seed)).standard_normal(count))
+    return _circle(moved, dimension), _weights(None, count)
+
+
+def equispaced(dimension: int, count: int, offset: float = 0.0) -> tuple[Array, Array]:
+    """N equally spaced tokens on the circle, the first at `offset` spacings from angle 0."""
+    return _circle(2 * np.pi * (np.arange(count) + offset) / count, dimension), _weights(None, count)
+
+
+def wrapped_normals(dimension: int, count: int, centres: Sequence[float], deviation: float,
+                    masses: Sequence[float] | None = None) -> tuple[Array, Array]:
+    """Equally spaced tokens on the circle of the first two axes, weighted with a mixture of wrapped normal laws of one deviation.
+
+    In d = 3 they lie on the great circle of the first two axes.
+    """
+    grid = 2 * np.pi * np.arange(count) / count
+    weights = _weights(masses, len(centres))
+    turns = 2 * np.pi * np.arange(-3, 4)
+    gaps = grid[:, None, None] - np.asarray(centres, float)[None, :, None] + turns
+    density = np.einsum("c,ncw->n", weights, np.exp(-0.5 * (gaps / deviation) ** 2))
+    return _circle(grid, dimension), _weights(density, count)
+
+
+STARTS: dict[str, Callable[..., tuple[Array, Array]]] = {
+    "orthonormal": orthonormal, "angles": angles, "lattice": lattice, "disturbed": disturbed, "equispaced": equispaced,
+    "wrapped-normals": wrapped_normals,
+}
+
+
+def starting_tokens(table: dict[str, Any], dimension: int) -> tuple[Array, Array]:
+    """The tokens of a [start] table.
+
+    Raises:
+        ProblemError: an unknown name, or numbers that the start does not take.
+    """
+    options = dict(table)
+    name = options.pop("tokens", None)
+    if name not in STARTS:
+        raise ProblemError("start.tokens", name, "must be one of " + ", ".join(STARTS))
+    try:
+        return STARTS[name](dimension, **options)
+    except TypeError as error:
+        raise ProblemError("start", name, f"cannot begin with this table: {error}") from None

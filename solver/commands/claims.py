@@ -1,0 +1,144 @@
+"""`coldflow claims`: the papers' claims, predicted and measured."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from problems import ProblemError
+from solver.claims.claim import Claim, claim_files, read_claim
+from solver.claims.library import answer_jobs, as_number, conclude, latest, verdict_of
+from solver.claims.page import RELATION, claims_page, measured_text, number_text, told_text
+from solver.commands.common import lines, parse_set, table, world
+from solver.runs.progress import rank_console
+from solver.runs.provenance import provenance
+
+STYLES = {"shown": "green", "contradicted": "red", "not resolved": "yellow", "finding": ""}
+
+
+def run_claims(names: list[str], settings: list[str] | None, out: Path | None, quick: bool, every: bool, resume: bool,
+               quiet: bool, workers: int | None, page: Path | None) -> int:
+    """List the claims, or run some or all; exit code 0 unless a run failed or something is contradicted that the claim's
+    own file does not already account for."""
+    folder = out if out is not None else Path("results") / "claims"
+    if world().size > 1:
+        raise ProblemError("mpirun", world().size, "must be one rank: claims go to the free cores by themselves (--jobs)")
+    console = rank_console(world(), quiet)
+    if page is not None and not names and not every:
+        return write_page(folder, page, console)
+    if not names and not every:
+        return list_claims(folder, console)
+    options = parse_set(settings)
+    claims = [read_claim(name, quick=quick, settings=options) for name in (list(claim_files()) if every else dict.fromkeys(names))]
+    began = time.monotonic()
+
+    def tell(job: Any, outcome: Any, done: int, total: int) -> None:
+        if console:
+            words = outcome.error or "done"
+            console.print(f"[dim]{done:4d}/{total}  {time.monotonic() - began:6.0f} s[/dim]  {label(job)}: {words}", highlight=False,
+                          soft_wrap=True)
+
+    if console:
+        seconds = sum(claim.cost[1 if quick else 0] for claim in claims)
+        console.print(f"{len(claims)} claim{'s' if len(claims) > 1 else ''}, about {seconds:.0f} s of one core", highlight=False)
+    answers, errors = answer_jobs(claims, folder / "cells", resume=resume, workers=workers, on_job=tell)
+    results = conclude(claims, answers, errors, folder, quick=quick, settings=settings or (),
+                       facts={"when": now(), **provenance(world())})
+    for claim in claims:
+        draw(folder, claim, results[claim.id])
+        if console:
+            show(console, claim, results[claim.id])
+    if console:
+        lines(console, [("results", f"{folder}/claims.csv, {folder}/<claim>/")])
+    if page is not None:
+        write_page(folder, page, console)
+    return report(claims, results)
+
+
+def report(claims: list[Claim], results: dict[str, Any]) -> int:
+    """Exit code: 1 where runs failed, or where a claim is contradicted without its file saying what is known about it."""
+    code = 0
+    for claim in claims:
+        result = results[claim.id]
+        if result.failures:
+            print(f"coldflow: {claim.id}: {len(result.failures)} runs failed, the first: {result.failures[0]}", file=sys.stderr)
+            code = 1
+        elif verdict_of(result) == "contradicted" and not claim.known:
+            print(f"coldflow: {claim.id} is contradicted", file=sys.stderr)
+            code = 1
+    return code
+
+
+def label(job: Any) -> str:
+    """A job in a few words."""
+    return f"{job.side}, {job.cell.label}" if job.cell.label else job.side
+
+
+def now() -> str:
+    """Date and time, universal."""
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def draw(folder: Path, claim: Claim, result: Any) -> None:
+    """The figure of a claim; one that cannot be drawn fails nothing."""
+    from solver.report.claim_figure import plot_claim
+
+    try:
+        plot_claim(folder / claim.id / f"{claim.id}", f"{claim.id}: {claim.title}", result.panels)
+    except Exception as error:
+        print(f"coldflow: no figure of {claim.id}: {error}", file=sys.stderr)
+
+
+def show(console: Any, claim: Claim, result: Any) -> None:
+    """The table of one claim."""
+    console.print(f"\n[bold]{claim.id}: {claim.title}[/bold]", highlight=False)
+    made = table("", ["", "predicted", "measured", "verdict", "tells"])
+    made.columns[0].no_wrap = False
+    for row in result.rows:
+        predicted = "" if row["verdict"] == "finding" else RELATION[row["relation"]] + number_text(as_number(row["predicted"]))
+        style = STYLES[row["verdict"]]
+        made.add_row(row["quantity"], predicted, measured_text(as_number(row["measured"]), as_number(row["error"])),
+                     f"[{style}]{row['verdict']}[/{style}]" if style else row["verdict"], told_text(row))
+    console.print(made)
+    for row in result.rows:
+        if row["note"] and not math.isfinite(as_number(row["measured"])):
+            console.print(f"[dim]{row['quantity']}: {row['note']}[/dim]", highlight=False, soft_wrap=True)
+    for failure in result.failures:
+        console.print(f"[red]failed[/red] {failure}", highlight=False, soft_wrap=True)
+
+
+def list_claims(folder: Path, console: Any) -> int:
+    """All claims with source, cost and latest result."""
+    if console is None:
+        return 0
+    found = latest(folder)
+    made = table("Claims", ["", "title", "source", "cost", "quick", "latest"])
+    for column in (1, 2):
+        made.columns[column].justify, made.columns[column].no_wrap = "left", False
+    for name in claim_files():
+        claim = read_claim(name)
+        kept = found.get(name)
+        words = f"{kept['verdict']}{' (quick)' if kept['quick'] else ''}" if kept else ""
+        made.add_row(name, claim.title, claim.source, f"{claim.cost[0]:.0f} s", f"{claim.cost[1]:.0f} s", words)
+    console.print(made)
+    console.print("coldflow claims NAME runs one; --quick a small setting; --all all of them", highlight=False)
+    return 0
+
+
+def write_page(folder: Path, page: Path, console: Any) -> int:
+    """docs/claims.md from the latest results."""
+    found = latest(folder)
+    if not found:
+        raise ProblemError("--write-docs", str(page), f"needs results in {folder}; run coldflow claims --all first")
+    ordered = [found[name] for name in claim_files() if name in found]
+    commits = sorted({str((k.get("git") or {}).get("commit", "") if isinstance(k.get("git"), dict) else k.get("git", ""))[:12]
+                      for k in ordered} - {""})
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(claims_page(ordered, ", ".join(commits) or "unknown", max(str(k.get("when", "")) for k in ordered)))
+    if console:
+        lines(console, [("written", str(page))])
+    return 0

@@ -1,0 +1,76 @@
+"""The figure of a claim: every quantity in axes of its own, prediction as a line, measurement with bars."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from solver.report.figures import SETTINGS, plt
+
+MOST_SERIES = 8
+MOST_PANELS = 6
+DOTS = 24
+
+
+def plot_claim(stem: Path, title: str, panels: Sequence[Any]) -> None:
+    """Draw a claim as stem.png and stem.pdf.
+
+    Args:
+        panels: objects with name, xlabel, ylabel, scale ("linear", "log", "loglog", "logx") and series: dictionaries with label, x,
+            measured, error, predicted and, for fits across runs, fit; lists of one length, or empty.
+    """
+    shown = [panel for panel in panels if any(_finite(s["measured"]) for s in panel.series)][:MOST_PANELS]
+    if not shown:
+        return
+    columns = min(len(shown), 2 if len(shown) in (2, 4) else 3)
+    rows = -(-len(shown) // columns)
+    with plt.rc_context(SETTINGS):
+        figure, grid = plt.subplots(rows, columns, figsize=(max(5.2, 3.9 * columns), 3.3 * rows + 0.4), squeeze=False)
+        for axes in grid.ravel()[len(shown):]:
+            axes.axis("off")
+        for panel, axes in zip(shown, grid.ravel(), strict=False):
+            _draw(axes, panel)
+        figure.suptitle(title, fontsize=10)
+        figure.savefig(stem.with_suffix(".png"))
+        figure.savefig(stem.with_suffix(".pdf"))
+        plt.close(figure)
+
+
+def _finite(values: Sequence[float]) -> bool:
+    return bool(np.isfinite(np.asarray(values, float)).any())
+
+
+def _draw(axes: Any, panel: Any) -> None:
+    labelled = {"predicted": False, "measured": False, "fit": False}
+    several = len([s for s in panel.series if _finite(s["measured"])]) > 1
+    for i, series in enumerate(panel.series[:MOST_SERIES]):
+        x, y, bar = (np.asarray(series[key], float) for key in ("x", "measured", "error"))
+        order = np.argsort(x, kind="stable")
+        colour = f"C{i}"
+        if series["predicted"] and _finite(series["predicted"]):
+            predicted = np.asarray(series["predicted"], float)
+            single = len(x) == 1
+            axes.plot(x[order], predicted[order], "_" if single else "-", color=colour if several else "#333333", lw=1.2, ms=18,
+                      label=None if labelled["predicted"] else "predicted")
+            labelled["predicted"] = True
+        if series.get("fit"):
+            axes.plot(x[order], np.asarray(series["fit"], float)[order], "--", color=colour, lw=1.1,
+                      label=None if labelled["fit"] else "fit")
+            labelled["fit"] = True
+        step = max(1, len(x) // DOTS)
+        kept = order[::step]
+        bars = np.where(np.isfinite(bar[kept]), bar[kept], 0.0)
+        name = series["label"] if several and series["label"] else None if labelled["measured"] else "measured"
+        axes.errorbar(x[kept], y[kept], yerr=bars, fmt="o", ms=3.5, color=colour, capsize=2, lw=1, label=name)
+        labelled["measured"] = True
+    scale = panel.scale
+    positive = all((np.asarray(s["measured"], float)[np.isfinite(np.asarray(s["measured"], float))] > 0).all() for s in panel.series)
+    if scale in ("loglog", "logx"):
+        axes.set_xscale("log")
+    if scale in ("loglog", "log") and positive:
+        axes.set_yscale("log")
+    axes.set(xlabel=panel.xlabel, ylabel=panel.ylabel if panel.ylabel != panel.name else "", title=panel.name)
+    axes.legend(fontsize=7)

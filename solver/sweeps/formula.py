@@ -1,0 +1,150 @@
+"""Formulas that tie the keys of a sweep to each other, such as `N^0.5` or `normal(seed, 3, 3)`.
+
+A formula is parsed into a tree, and only the operations of the tables below are carried out on it: numbers, named
+variables, + - * / ^, comparisons, and the functions of `FUNCTIONS`. Nothing is executed as Python.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import math
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from scipy.special import ive
+
+from problems import ProblemError
+
+LONGEST = 500
+
+
+def normal(seed: float, rows: float, columns: float, stream: float = 0) -> list[list[float]]:
+    """A matrix of independent standard normal entries; `stream` tells matrices of one seed apart."""
+    return np.random.default_rng([int(seed), int(stream)]).standard_normal((int(rows), int(columns))).tolist()
+
+
+def scaled(matrix: list[list[float]], factor: float) -> list[list[float]]:
+    """A matrix times a number."""
+    return (np.asarray(matrix, float) * factor).tolist()
+
+
+def diagonal(*entries: float) -> list[list[float]]:
+    """The diagonal matrix with these entries."""
+    return np.diag([float(e) for e in entries]).tolist()
+
+
+def rotation(angle: float) -> list[list[float]]:
+    """The 2 x 2 matrix that turns vectors by an angle in radians."""
+    return [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
+
+
+def product(a: list[list[float]], b: list[list[float]]) -> list[list[float]]:
+    """The product of two matrices."""
+    return (np.asarray(a, float) @ np.asarray(b, float)).tolist()
+
+
+def choose(number: float, *values: Any) -> Any:
+    """The first, second, .. of the values for number 1, 2, .."""
+    if not 1 <= int(number) <= len(values):
+        raise ValueError(f"there is no choice {number:g} among {len(values)}")
+    return values[int(number) - 1]
+
+
+def unit(index: float, entry: float) -> list[float]:
+    """The list 0, .., 0, entry, with `entry` at place `index` (from 1)."""
+    return [0.0] * (int(index) - 1) + [float(entry)]
+
+
+def pairing_times(beta: float, angle: float, s: float, count: float) -> list[float]:
+    """Depths t(s) = int_0^s e^{beta (1 - rho)} ds, rho = tanh(2 s + artanh cos(angle)), for `count` even values of s from 0 to `s`: the
+    outputs that resolve the pairing of two clusters, whose speed changes by many powers of ten (docs/theory.md §4.4)."""
+    grid = np.linspace(0.0, s, int(count))
+    fine = np.linspace(0.0, s, 64 * (int(count) - 1) + 1)
+    pace = np.exp(beta * (1 - np.tanh(2 * fine + np.arctanh(np.cos(angle)))))
+    steps = np.concatenate(([0.0], np.cumsum((pace[1:] + pace[:-1]) / 2 * np.diff(fine))))
+    return np.interp(grid, fine, steps).tolist()
+
+
+def bessel(order: float, x: float) -> float:
+    """e^{-x} I_order(x)."""
+    return float(ive(order, x))
+
+
+CONSTANTS = {"pi": math.pi, "e": math.e, "inf": math.inf}
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "exp": math.exp, "log": math.log, "sqrt": math.sqrt, "sin": math.sin, "cos": math.cos, "tanh": math.tanh,
+    "abs": abs, "min": min, "max": max, "round": round, "floor": math.floor, "ceil": math.ceil,
+    "normal": normal, "scaled": scaled, "diagonal": diagonal, "rotation": rotation,
+    "product": product, "pairing_times": pairing_times, "bessel": bessel, "choose": choose, "unit": unit,
+}
+OPERATIONS: dict[type, Callable[..., Any]] = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv, ast.Pow: math.pow,
+    ast.USub: operator.neg, ast.UAdd: operator.pos,
+    ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge, ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+}
+
+
+def evaluate(formula: str, variables: Mapping[str, Any], field: str = "formula") -> Any:
+    """The value of a formula: a number, a matrix, or true or false.
+
+    Args:
+        formula: text such as "N^0.5", "2*log(beta)" or "diagonal(d, 1)"; ^ and ** are powers.
+        variables: name -> value.
+        field: where the formula stands, for the error.
+
+    Raises:
+        ProblemError: not a formula, an unknown name, or a value that does not exist, such as log(0).
+    """
+    try:
+        tree = ast.parse(formula.strip().replace("^", "**"), mode="eval") if len(formula) <= LONGEST else None
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        tree = None
+    if tree is None:
+        raise ProblemError(field, formula, "must be a formula of numbers, names, + - * / ^ and " + ", ".join(FUNCTIONS))
+    try:
+        return _value(tree.body, variables, formula, field)
+    except (ArithmeticError, ValueError, TypeError, RecursionError) as error:
+        raise ProblemError(field, formula, f"has no value here ({error})") from None
+
+
+def names(formula: str, field: str = "formula") -> set[str]:
+    """The variables that occur in a formula."""
+    try:
+        tree = ast.parse(formula.strip().replace("^", "**"), mode="eval")
+    except (SyntaxError, ValueError):
+        raise ProblemError(field, formula, "must be a formula") from None
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - set(FUNCTIONS) - set(CONSTANTS)
+
+
+def _value(node: ast.AST, variables: Mapping[str, Any], formula: str, field: str) -> Any:
+    def inner(part: ast.AST) -> Any:
+        return _value(part, variables, formula, field)
+
+    if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
+        return node.value
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.Name):
+        if node.id in variables:
+            return variables[node.id]
+        if node.id in CONSTANTS:
+            return CONSTANTS[node.id]
+        known = [*variables, *CONSTANTS]
+        close = difflib.get_close_matches(node.id, known, n=1)
+        hint = f'did you mean "{close[0]}"? ' if close else ""
+        raise ProblemError(field, formula, f'knows no "{node.id}", {hint}there are {", ".join(known)}')
+    if isinstance(node, ast.BinOp) and type(node.op) in OPERATIONS:
+        return OPERATIONS[type(node.op)](inner(node.left), inner(node.right))
+    if isinstance(node, ast.UnaryOp) and type(node.op) in OPERATIONS:
+        return OPERATIONS[type(node.op)](inner(node.operand))
+    if isinstance(node, ast.Compare) and len(node.ops) == 1 and type(node.ops[0]) in OPERATIONS:
+        return OPERATIONS[type(node.ops[0])](inner(node.left), inner(node.comparators[0]))
+    if isinstance(node, ast.List | ast.Tuple):
+        return [inner(part) for part in node.elts]
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS and not node.keywords:
+        return FUNCTIONS[node.func.id](*(inner(part) for part in node.args))
+    raise ProblemError(field, formula, "may hold numbers, names, + - * / ^, comparisons and " + ", ".join(FUNCTIONS))
