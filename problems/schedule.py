@@ -73,7 +73,8 @@ def read_time(table: Mapping[str, Any]) -> Time:
 
 
 def equally_spaced(end: float, count: int) -> tuple[float, ...]:
-    """`count` depths from 0 to `end`, both included: each the double nearest to its exact value, and the last one `end` itself."""
+    """`count` depths from 0 to `end`, both included: each the double nearest to its exact value, and the last one `end`
+    itself."""
     return (0.0,) if end == 0.0 else (*(end * i / (count - 1) for i in range(count - 1)), end)
 
 

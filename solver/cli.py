@@ -179,7 +179,8 @@ def claims(names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]..",
            out: Annotated[Path | None, typer.Option("--out", help="Folder; default results/claims.")] = None,
            resume: Annotated[bool, typer.Option("--resume", help="Keep the runs that are in the folder already.")] = False,
            jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Processes; default the free cores.")] = None,
-           write_docs: Annotated[bool, typer.Option("--write-docs", help="Write docs/claims.md from the latest results.")] = False,
+           write_docs: Annotated[bool, typer.Option("--write-docs", help="Write docs/claims.md from the latest results.")] =
+           False,
            quiet: Quiet = False) -> int:
     """The papers' claims: list them, or run some: prediction beside measurement, with error bars and a verdict."""
     from solver.commands.claims import run_claims

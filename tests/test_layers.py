@@ -12,6 +12,7 @@ FLOORS = (
     ("solver.cli",),
     ("solver.commands",),
     ("solver.claims", "solver.bench"),
+    ("solver.sweeps",),
     ("solver.comparison",),
     ("solver.report",),
     ("solver.runs",),

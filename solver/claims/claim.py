@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from problems import ProblemError
+from problems.checks import nearest, refuse_unknown
 from problems.errors import MISSING
-from problems.fields import nearest, refuse_unknown
 from problems.loader import FOLDER, override, parse, toml_value
 from problems.problem import SECTIONS, read_problem
 from solver.claims.case import Case
@@ -52,7 +52,8 @@ class Quantity:
         at: depths at which curves are compared; empty: the last output.
         where: formula that says to which cells of the sweep it applies; empty: all.
         relation: "equal", "at most" or "at least". tell, reach: see `judge`.
-        across: a name of `ACROSS`, empty for one comparison per run; against: formula of the abscissa; level: of a crossing, a number or a
+        across: a name of `ACROSS`, empty for one comparison per run; against: formula of the abscissa; level: of a crossing, a
+        number or a
             formula.
         gap: what goes across is |measured - predicted|, and `expected` (a formula) is its prediction.
     """
@@ -166,12 +167,12 @@ def read_claim(name: str, *, quick: bool = False, settings: Mapping[str, str] | 
         raise ProblemError("run.side", side, 'must be "tokens" or "density"')
     cells, coarse = [], []
     lists = {key: value for key, value in sweep.items() if isinstance(value, list)}
-    tied = {key: value for key, value in sweep.items() if not isinstance(value, list)}
+    ties: dict[str, Any] = {key: value for key, value in sweep.items() if not isinstance(value, list)}
     for combination in itertools.product(*lists.values()):
-        chosen = dict(zip(lists, combination, strict=True))
-        cells.append(_cell(values, {**chosen, **tied}, lists))
+        chosen: dict[str, Any] = dict(zip(lists, combination, strict=True))
+        cells.append(_cell(values, {**chosen, **ties}, lists))
         finer = run.get("coarser") or {}
-        coarse.append(_cell(values, {**chosen, **tied}, lists, finer) if finer else None)
+        coarse.append(_cell(values, {**chosen, **ties}, lists, finer) if finer else None)
     quantities = tuple(q for entry in listed for q in _quantities(entry))
     if not quantities:
         raise ProblemError("quantities", MISSING, "must hold at least one [[quantities]] table")

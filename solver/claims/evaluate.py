@@ -96,7 +96,8 @@ def _series(claim: Claim, quantity: Quantity, cell: Cell, coarse: Cell | None, a
             other = values if values.shape == measured.shape else _matched(times, np.asarray(there["times"], float), values)
     if measured.ndim and predicted.ndim == 0:
         predicted = np.full_like(measured, float(predicted))
-    return {"times": times, "measured": measured, "own": own, "coarse": other, "predicted": predicted, "model": model + 0 * measured}
+    return {"times": times, "measured": measured, "own": own, "coarse": other, "predicted": predicted, "model": model + 0 *
+    measured}
 
 
 def _matched(times: np.ndarray, others: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -142,7 +143,8 @@ def _each(claim: Claim, quantity: Quantity, pairs: list[tuple[Cell, Cell | None]
                 others = ", ".join(f"{short(k)} = {cell.variables[short(k)]}" for k in claim.swept
                                    if k not in numeric[:1] and len({str(c.variables[short(k)]) for c in claim.cells}) > 1)
                 entry = scalar.setdefault(others, {"x": [], "measured": [], "error": [], "predicted": []})
-                for key, value in (("x", x), ("measured", point.measured), ("error", point.error), ("predicted", point.predicted)):
+                for key, value in (("x", x), ("measured", point.measured), ("error", point.error), ("predicted",
+                point.predicted)):
                     entry[key].append(value)
         s = _series(claim, quantity, cell, coarse, answers)
         if s["measured"].ndim:
@@ -187,7 +189,8 @@ def _short(value: Any) -> str:
     return text if len(text) < 28 else text[:25] + ".."
 
 
-def _reduced(claim: Claim, quantity: Quantity, words: str, points: list[Point], against: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def _reduced(claim: Claim, quantity: Quantity, words: str, points: list[Point], against: str) -> tuple[dict[str, Any], dict[str,
+Any]]:
     try:
         x = np.array([float(evaluate(against, p.cell.variables, "quantities.against")) for p in points])
     except (ProblemError, TypeError):
@@ -249,6 +252,7 @@ def _row(claim: Claim, quantity: Quantity, words: str, predicted: float, measure
                            "predicted": predicted, "measured": measured, "error": error, "relation": quantity.relation,
                            "tell": quantity.tell, "reach": quantity.reach, "note": note}
     if finding:
-        return row | {"predicted": math.nan, "verdict": "finding" if math.isfinite(measured) else "not resolved", "factor": math.nan}
+        return row | {"predicted": math.nan, "verdict": "finding" if math.isfinite(measured) else "not resolved", "factor":
+        math.nan}
     found = judge(predicted, measured, error, relation=quantity.relation, tell=quantity.tell, reach=quantity.reach)
     return row | {"verdict": found.verdict, "factor": found.factor}

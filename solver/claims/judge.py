@@ -47,6 +47,9 @@ def judge(predicted: float, measured: float, error: float, *, relation: str = "e
         verdict = SHOWN if slack >= error else CONTRADICTED if slack < -error else UNRESOLVED
         return Judgement(verdict, math.nan, abs(slack) - error)
     told = abs(measured - predicted) + error
+    if predicted == 0 and reach is not None:  # zero is claimed up to `reach`
+        verdict = SHOWN if told <= reach else CONTRADICTED if abs(measured) - error > reach else UNRESOLVED
+        return Judgement(verdict, math.nan, told)
     factor = 1.0 + told / abs(predicted) if predicted else math.nan
     if abs(measured - predicted) > error:
         return Judgement(CONTRADICTED, factor, told)

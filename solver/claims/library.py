@@ -13,7 +13,8 @@ from solver.claims.claim import Claim
 from solver.claims.evaluate import Result, evaluate_claim
 from solver.claims.judge import together
 from solver.claims.work import Job, carry_out, jobs_of
-from solver.runs.folder import CsvTable, clean_json, write_text
+from solver.runs.folder import clean_json, write_text
+from solver.runs.tables import CsvTable
 from solver.sweeps.pool import Outcome, run_jobs
 
 COLUMNS = ["claim", "quantity", "predicted", "measured", "error", "verdict", "command"]
@@ -86,7 +87,8 @@ def conclude(claims: list[Claim], answers: Mapping[str, Any], errors: Mapping[st
         results[claim.id] = result
         if folder is not None:
             (folder / claim.id).mkdir(parents=True, exist_ok=True)
-            kept = {"claim": claim.id, "title": claim.title, "statement": claim.statement, "source": claim.source, "known": claim.known,
+            kept = {"claim": claim.id, "title": claim.title, "statement": claim.statement, "source": claim.source, "known":
+            claim.known,
                     "command": command, "verdict": verdict_of(result), "quick": quick, "rows": result.rows,
                     "panels": [vars(panel) for panel in result.panels], "failures": result.failures, **(facts or {})}
             write_text(folder / claim.id / "claim.json", json.dumps(clean_json(kept), indent=1) + "\n")

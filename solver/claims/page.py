@@ -11,10 +11,12 @@ from solver.claims.library import as_number
 HEAD = """# Claims: predicted and measured
 
 Written by `coldflow claims --write-docs`; do not edit. Each line of each table was computed by the command above it, on commit
-{commit}, {when}. *Predicted* follows from the parameters by the formulas of [theory.md](theory.md); *measured* comes from
-runs, with an error bar from a second, coarser run and from fits. The verdict is *shown* if the two agree within the bar and the bar is
+{commit}, {when}. *Predicted* follows from the parameters by the formulas of docs/theory.md; *measured* comes from
+runs, with an error bar from a second, coarser run and from fits. The verdict is *shown* if the two agree within the bar and the
+bar is
 narrow: the last column is the factor by which the prediction could have been wrong at most without being contradicted. It is
-*contradicted* if they differ by more than the bar, and *not resolved* if the bar is too wide to tell. A *finding* has no prediction.
+*contradicted* if they differ by more than the bar, and *not resolved* if the bar is too wide to tell. A *finding* has no
+prediction.
 
 {summary}
 """
@@ -60,8 +62,9 @@ def claims_page(kept: list[Mapping[str, Any]], commit: str, when: str) -> str:
         lines += ["| quantity | predicted | measured | verdict | tells a factor |", "|---|---|---|---|---|"]
         for row in k["rows"]:
             predicted = RELATION[row.get("relation", "equal")] + number_text(as_number(row["predicted"]), 8)
-            lines.append(f"| {row['quantity'].replace('|', '/')} | {predicted if row['verdict'] != 'finding' else ''} "
-                         f"| {measured_text(as_number(row['measured']), as_number(row['error']))} | {row['verdict']} | {told_text(row)} |")
+            cells = [row["quantity"].replace("|", "/"), predicted if row["verdict"] != "finding" else "",
+                     measured_text(as_number(row["measured"]), as_number(row["error"])), row["verdict"], told_text(row)]
+            lines.append("| " + " | ".join(cells) + " |")
         if k["failures"]:
             lines += ["", "Runs that failed: " + "; ".join(k["failures"]) + "."]
         if k["known"]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from problems import ProblemError
-from problems.fields import nearest
+from problems.checks import nearest
 from solver.claims.case import Value, execute
 from solver.claims.claim import Cell, Claim, Quantity, resolve
 from solver.claims.measurements import MEASUREMENTS
@@ -100,7 +100,8 @@ def carry_out(job: Job) -> dict[str, Any]:
         shape = np.shape(value)
         answers[key] = {"value": np.asarray(value, float).tolist(),
                         "error": np.broadcast_to(np.asarray(error_bar, float), shape).tolist()}
-    return clean_json({"times": (run.times if run is not None else case.times), "answers": answers})
+    times = np.asarray(run.times if run is not None else case.times).tolist()
+    return {"times": times, "answers": clean_json(answers)}
 
 
 def number(value: Any) -> float:

@@ -13,7 +13,9 @@ from problems import ProblemError
 from solver.claims.claim import Claim, claim_files, read_claim
 from solver.claims.library import answer_jobs, as_number, conclude, latest, verdict_of
 from solver.claims.page import RELATION, claims_page, measured_text, number_text, told_text
-from solver.commands.common import lines, parse_set, table, world
+from solver.commands.common import parse_set
+from solver.ranks import world
+from solver.runs.console import TerminalTable, print_pairs
 from solver.runs.progress import rank_console
 from solver.runs.provenance import provenance
 
@@ -33,13 +35,15 @@ def run_claims(names: list[str], settings: list[str] | None, out: Path | None, q
     if not names and not every:
         return list_claims(folder, console)
     options = parse_set(settings)
-    claims = [read_claim(name, quick=quick, settings=options) for name in (list(claim_files()) if every else dict.fromkeys(names))]
+    claims = [read_claim(name, quick=quick, settings=options) for name in (list(claim_files()) if every else
+    dict.fromkeys(names))]
     began = time.monotonic()
 
     def tell(job: Any, outcome: Any, done: int, total: int) -> None:
         if console:
             words = outcome.error or "done"
-            console.print(f"[dim]{done:4d}/{total}  {time.monotonic() - began:6.0f} s[/dim]  {label(job)}: {words}", highlight=False,
+            console.print(f"[dim]{done:4d}/{total}  {time.monotonic() - began:6.0f} s[/dim]  {label(job)}: {words}",
+            highlight=False,
                           soft_wrap=True)
 
     if console:
@@ -53,7 +57,7 @@ def run_claims(names: list[str], settings: list[str] | None, out: Path | None, q
         if console:
             show(console, claim, results[claim.id])
     if console:
-        lines(console, [("results", f"{folder}/claims.csv, {folder}/<claim>/")])
+        print_pairs(console, [("results", f"{folder}/claims.csv, {folder}/<claim>/")])
     if page is not None:
         write_page(folder, page, console)
     return report(claims, results)
@@ -96,14 +100,13 @@ def draw(folder: Path, claim: Claim, result: Any) -> None:
 def show(console: Any, claim: Claim, result: Any) -> None:
     """The table of one claim."""
     console.print(f"\n[bold]{claim.id}: {claim.title}[/bold]", highlight=False)
-    made = table("", ["", "predicted", "measured", "verdict", "tells"])
-    made.columns[0].no_wrap = False
+    made = TerminalTable("", ["quantity", "predicted", "measured", "verdict", "tells"], sentences=["quantity"])
     for row in result.rows:
         predicted = "" if row["verdict"] == "finding" else RELATION[row["relation"]] + number_text(as_number(row["predicted"]))
         style = STYLES[row["verdict"]]
-        made.add_row(row["quantity"], predicted, measured_text(as_number(row["measured"]), as_number(row["error"])),
+        made.add(row["quantity"], predicted, measured_text(as_number(row["measured"]), as_number(row["error"])),
                      f"[{style}]{row['verdict']}[/{style}]" if style else row["verdict"], told_text(row))
-    console.print(made)
+    made.print(console)
     for row in result.rows:
         if row["note"] and not math.isfinite(as_number(row["measured"])):
             console.print(f"[dim]{row['quantity']}: {row['note']}[/dim]", highlight=False, soft_wrap=True)
@@ -116,15 +119,13 @@ def list_claims(folder: Path, console: Any) -> int:
     if console is None:
         return 0
     found = latest(folder)
-    made = table("Claims", ["", "title", "source", "cost", "quick", "latest"])
-    for column in (1, 2):
-        made.columns[column].justify, made.columns[column].no_wrap = "left", False
+    made = TerminalTable("Claims", ["", "title", "source", "cost", "quick", "latest"], sentences=["title", "source"])
     for name in claim_files():
         claim = read_claim(name)
         kept = found.get(name)
         words = f"{kept['verdict']}{' (quick)' if kept['quick'] else ''}" if kept else ""
-        made.add_row(name, claim.title, claim.source, f"{claim.cost[0]:.0f} s", f"{claim.cost[1]:.0f} s", words)
-    console.print(made)
+        made.add(name, claim.title, claim.source, f"{claim.cost[0]:.0f} s", f"{claim.cost[1]:.0f} s", words)
+    made.print(console)
     console.print("coldflow claims NAME runs one; --quick a small setting; --all all of them", highlight=False)
     return 0
 
@@ -140,5 +141,5 @@ def write_page(folder: Path, page: Path, console: Any) -> int:
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(claims_page(ordered, ", ".join(commits) or "unknown", max(str(k.get("when", "")) for k in ordered)))
     if console:
-        lines(console, [("written", str(page))])
+        print_pairs(console, [("written", str(page))])
     return 0

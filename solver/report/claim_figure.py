@@ -19,7 +19,8 @@ def plot_claim(stem: Path, title: str, panels: Sequence[Any]) -> None:
     """Draw a claim as stem.png and stem.pdf.
 
     Args:
-        panels: objects with name, xlabel, ylabel, scale ("linear", "log", "loglog", "logx") and series: dictionaries with label, x,
+        panels: objects with name, xlabel, ylabel, scale ("linear", "log", "loglog", "logx") and series: dictionaries with label,
+        x,
             measured, error, predicted and, for fits across runs, fit; lists of one length, or empty.
     """
     shown = [panel for panel in panels if any(_finite(s["measured"]) for s in panel.series)][:MOST_PANELS]
@@ -67,7 +68,8 @@ def _draw(axes: Any, panel: Any) -> None:
         axes.errorbar(x[kept], y[kept], yerr=bars, fmt="o", ms=3.5, color=colour, capsize=2, lw=1, label=name)
         labelled["measured"] = True
     scale = panel.scale
-    positive = all((np.asarray(s["measured"], float)[np.isfinite(np.asarray(s["measured"], float))] > 0).all() for s in panel.series)
+    positive = all((np.asarray(s["measured"], float)[np.isfinite(np.asarray(s["measured"], float))] > 0).all() for s in
+    panel.series)
     if scale in ("loglog", "logx"):
         axes.set_xscale("log")
     if scale in ("loglog", "log") and positive:

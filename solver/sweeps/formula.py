@@ -21,19 +21,24 @@ from problems import ProblemError
 LONGEST = 500
 
 
+def rows_of(matrix: np.ndarray) -> list[list[float]]:
+    """A matrix as a list of rows."""
+    return [[float(entry) for entry in row] for row in matrix]
+
+
 def normal(seed: float, rows: float, columns: float, stream: float = 0) -> list[list[float]]:
     """A matrix of independent standard normal entries; `stream` tells matrices of one seed apart."""
-    return np.random.default_rng([int(seed), int(stream)]).standard_normal((int(rows), int(columns))).tolist()
+    return rows_of(np.random.default_rng([int(seed), int(stream)]).standard_normal((int(rows), int(columns))))
 
 
 def scaled(matrix: list[list[float]], factor: float) -> list[list[float]]:
     """A matrix times a number."""
-    return (np.asarray(matrix, float) * factor).tolist()
+    return rows_of(np.asarray(matrix, float) * factor)
 
 
 def diagonal(*entries: float) -> list[list[float]]:
     """The diagonal matrix with these entries."""
-    return np.diag([float(e) for e in entries]).tolist()
+    return rows_of(np.diag([float(e) for e in entries]))
 
 
 def rotation(angle: float) -> list[list[float]]:
@@ -43,7 +48,7 @@ def rotation(angle: float) -> list[list[float]]:
 
 def product(a: list[list[float]], b: list[list[float]]) -> list[list[float]]:
     """The product of two matrices."""
-    return (np.asarray(a, float) @ np.asarray(b, float)).tolist()
+    return rows_of(np.asarray(a, float) @ np.asarray(b, float))
 
 
 def choose(number: float, *values: Any) -> Any:
@@ -59,13 +64,19 @@ def unit(index: float, entry: float) -> list[float]:
 
 
 def pairing_times(beta: float, angle: float, s: float, count: float) -> list[float]:
-    """Depths t(s) = int_0^s e^{beta (1 - rho)} ds, rho = tanh(2 s + artanh cos(angle)), for `count` even values of s from 0 to `s`: the
+    """Depths t(s) = int_0^s e^{beta (1 - rho)} ds, rho = tanh(2 s + artanh cos(angle)), for `count` even values of s from 0 to
+    `s`: the
     outputs that resolve the pairing of two clusters, whose speed changes by many powers of ten (docs/theory.md §4.4)."""
-    grid = np.linspace(0.0, s, int(count))
-    fine = np.linspace(0.0, s, 64 * (int(count) - 1) + 1)
+    each = max(1, 6400 // (int(count) - 1))
+    fine = np.linspace(0.0, s, each * (int(count) - 1) + 1)
     pace = np.exp(beta * (1 - np.tanh(2 * fine + np.arctanh(np.cos(angle)))))
     steps = np.concatenate(([0.0], np.cumsum((pace[1:] + pace[:-1]) / 2 * np.diff(fine))))
-    return np.interp(grid, fine, steps).tolist()
+    return [float(t) for t in steps[::each]]
+
+
+def last(values: list[float]) -> float:
+    """The last entry of a list."""
+    return values[-1]
 
 
 def bessel(order: float, x: float) -> float:
@@ -78,7 +89,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "exp": math.exp, "log": math.log, "sqrt": math.sqrt, "sin": math.sin, "cos": math.cos, "tanh": math.tanh,
     "abs": abs, "min": min, "max": max, "round": round, "floor": math.floor, "ceil": math.ceil,
     "normal": normal, "scaled": scaled, "diagonal": diagonal, "rotation": rotation,
-    "product": product, "pairing_times": pairing_times, "bessel": bessel, "choose": choose, "unit": unit,
+    "product": product, "pairing_times": pairing_times, "bessel": bessel, "last": last, "choose": choose, "unit": unit,
 }
 OPERATIONS: dict[type, Callable[..., Any]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv, ast.Pow: math.pow,

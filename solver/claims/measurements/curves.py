@@ -37,7 +37,8 @@ def covariance_entry(run: Run, row: int = 0, column: int = 0) -> Array:
 def moment(run: Run, k: int) -> Array:
     """Real part of int e^{ik theta} dmu on the circle; int P_k(x_d) dmu on the sphere, P_k the Legendre polynomial."""
     if run.case.dimension == 2 or np.abs(run.points[0][:, 2:]).max() < 1e-12:
-        return np.array([float(m @ np.cos(k * np.arctan2(x[:, 1], x[:, 0]))) for x, m in zip(run.points, run.masses, strict=True)])
+        return np.array([float(m @ np.cos(k * np.arctan2(x[:, 1], x[:, 0]))) for x, m in zip(run.points, run.masses,
+        strict=True)])
     unit = np.eye(k + 1)[k]
     return np.array([float(m @ legendre.legval(x[:, -1], unit)) for x, m in zip(run.points, run.masses, strict=True)])
 
@@ -59,13 +60,14 @@ def initial_angular_velocity(run: Run, token: int = 0) -> float:
 
 def travelled(run: Run, token: int = 0) -> Array:
     """Arc between a token and its start."""
-    return np.array([2 * np.arcsin(min(1.0, np.linalg.norm(x[token] - run.points[0][token]) / 2)) for x in run.points])
+    return np.array([2 * np.arcsin(min(1.0, float(np.linalg.norm(x[token] - run.points[0][token])) / 2)) for x in run.points])
 
 
 def cosine_at_pairing_time(run: Run, s: float, first: int = 0, second: int = 1) -> float:
     """Cosine rho of two tokens at pairing time s, ds = e^{-beta (1 - rho(t))} dt (docs/theory.md §4.4).
 
-    s is integrated over the number of the output, by cubic splines: outputs may be far from evenly spaced. NaN beyond the last one.
+    s is integrated over the number of the output, by cubic splines: outputs may be far from evenly spaced. NaN beyond the last
+    one.
     """
     rho, number = cosine(run, first, second), np.arange(len(run.times))
     pace = CubicSpline(number, run.times)(number, 1) * np.exp(-run.case.beta * (1 - rho))
@@ -94,7 +96,8 @@ def first_time_above(run: Run, level: float, first: int = 0, second: int = 1) ->
 def mass_near(run: Run, centre: list[float], radius: float) -> Array:
     """Mass within an arc `radius` of a direction."""
     c = np.asarray(centre, float) / np.linalg.norm(centre)
-    return np.array([float(m[np.arccos(np.clip(x @ c, -1, 1)) <= radius].sum()) for x, m in zip(run.points, run.masses, strict=True)])
+    return np.array([float(m[np.arccos(np.clip(x @ c, -1, 1)) <= radius].sum()) for x, m in zip(run.points, run.masses,
+    strict=True)])
 
 
 def mass_ahead(run: Run, row: int = 0) -> Array:
@@ -116,5 +119,6 @@ def merge_time(run: Run, first: int = 0, second: int = 1, level: float = 0.999) 
     return float(np.log(first_time_above(run, level, first, second)))
 
 
-TABLE = (cosine, mean_length, mean_entry, second_entry, covariance_entry, moment, energy, angle, initial_angular_velocity, travelled, cosine_at_pairing_time,
+TABLE = (cosine, mean_length, mean_entry, second_entry, covariance_entry, moment, energy, angle, initial_angular_velocity,
+travelled, cosine_at_pairing_time,
          clusters, first_time_above, mass_near, mass_ahead, final_energy_scaled, merge_time)

@@ -105,7 +105,8 @@ def initial_moment_rate(run: Run, k: int) -> float:
 
 
 def initial_mode_slope(run: Run, k: int) -> float:
-    """(log m_k(t) - log m_k(0))/t at the last output, for perturbations that stay small: a rate without a claim to three e-folds, which
+    """(log m_k(t) - log m_k(0))/t at the last output, for perturbations that stay small: a rate without a claim to three
+    e-folds, which
     may be zero."""
     m = moment(run, k)
     return float(np.log(m[-1] / m[0]) / run.times[-1])
@@ -122,7 +123,8 @@ def lattice_speed(run: Run, clusters: int, mode: int, until: float = 4.0) -> flo
 
 
 def bump_rate(run: Run, centre: list[float], radius: float, end: float) -> float:
-    """Mean rate up to depth `end` at which the spread of the mass that starts within `radius` of a direction changes: tokens only."""
+    """Mean rate up to depth `end` at which the spread of the mass that starts within `radius` of a direction changes: tokens
+    only."""
     c = np.asarray(centre, float) / np.linalg.norm(centre)
     chosen = np.arccos(np.clip(run.points[0] @ c, -1, 1)) <= radius
     m = run.masses[0][chosen] / run.masses[0][chosen].sum()
@@ -147,5 +149,6 @@ def blow_up_time(run: Run, entry: int = 0) -> float:
     return float(t[1] - y[1] * (t[1] - t[0]) / (y[1] - y[0]))
 
 
-TABLE = (mode_rate, heat_rate, separation_rate, lattice_rate, distance_rate, span_rate, dirac_rate, variance_rate, rotation_frequency,
+TABLE = (mode_rate, heat_rate, separation_rate, lattice_rate, distance_rate, span_rate, dirac_rate, variance_rate,
+rotation_frequency,
          initial_moment_rate, initial_mode_slope, lattice_speed, bump_rate, algebraic_exponent, blow_up_time)

@@ -26,7 +26,8 @@ def w_target(run: Run, p: int = 2) -> Array:
     measure = Measure(*goal.measure(4096))
     key = f"w{p}_target"
     if key not in run.cache:
-        run.cache[key] = np.array([distance(Measure(x, m), measure, p=p, manifold=run.case.problem.manifold).value for x, m in run.atoms])
+        run.cache[key] = np.array([distance(Measure(x, m), measure, p=p, manifold=run.case.problem.manifold).value for x, m in
+        run.atoms])
     return run.cache[key]
 
 
@@ -44,7 +45,8 @@ def w_span(run: Run, p: int = 2) -> Array:
 def w2_final_dirac(run: Run) -> Array:
     """W2 to the Dirac mass at the direction of the final mean."""
     e = run.mean[-1] / np.linalg.norm(run.mean[-1])
-    return np.array([float(np.sqrt(m @ np.arctan2(np.linalg.norm(x - np.outer(x @ e, e), axis=1), x @ e) ** 2)) for x, m in run.atoms])
+    return np.array([float(np.sqrt(m @ np.arctan2(np.linalg.norm(x - np.outer(x @ e, e), axis=1), x @ e) ** 2)) for x, m in
+    run.atoms])
 
 
 def _minimum(times: Array, values: Array) -> tuple[float, float]:
@@ -116,7 +118,7 @@ def w1_to_cold(run: Run, p: int = 1) -> Array:
 
     case = run.case
     start, masses = case.start(len(run.masses[0]) if run.side == "tokens" else 4096)
-    found = flow(start, case.B, case.V, run.times)
+    found = flow(start, case.weights, run.times)
     return np.array([distance(Measure(x, m), Measure(y, masses), p=p, manifold=case.problem.manifold).value
                      for (x, m), y in zip(run.atoms, found, strict=True)])
 

@@ -33,7 +33,8 @@ def pair_speed(case: Case, own: float, other: float, angle: float) -> float:
 
 
 def pair_path_angle(case: Case) -> Array:
-    """Angle of the first of an equal antipodal pair on the circle: x' = tanh(beta <x, B x>) P_x V x (docs/theory.md §4.7). Unequal
+    """Angle of the first of an equal antipodal pair on the circle: x' = tanh(beta <x, B x>) P_x V x (docs/theory.md §4.7).
+    Unequal
     pairs do not stay antipodal, so that their speed (`pair_speed`) holds at depth 0 alone."""
     start = case.start()[0][0]
 
@@ -51,7 +52,8 @@ def survival_beta(case: Case) -> float:
 
 
 def narrow_bump_rate(case: Case) -> float:
-    """Rate at which a narrow smaller bump opposite a larger one widens: -(m_2 e^beta - m_1 e^-beta)/(m_2 e^beta + m_1 e^-beta)."""
+    """Rate at which a narrow smaller bump opposite a larger one widens: -(m_2 e^beta - m_1 e^-beta)/(m_2 e^beta + m_1
+    e^-beta)."""
     weights = sorted(float(c.get("weight", 1.0)) for c in case.problem.initial.options["components"])
     return -float(np.tanh(case.beta - 0.5 * np.log(weights[-1] / weights[0])))
 
@@ -79,5 +81,6 @@ def cluster_energy(case: Case, masses: list[float]) -> float:
     return float(np.sum(m**2) * np.exp(case.beta) / (2 * case.beta))
 
 
-TABLE = (pairing_cosine, dirac_path_angle, pair_speed, pair_path_angle, survival_beta, narrow_bump_rate, dirac_energy_scaled, pair_energy_scaled,
+TABLE = (pairing_cosine, dirac_path_angle, pair_speed, pair_path_angle, survival_beta, narrow_bump_rate, dirac_energy_scaled,
+pair_energy_scaled,
          uniform_energy_scaled, cluster_energy)

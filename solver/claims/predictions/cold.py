@@ -45,7 +45,8 @@ def target_rate(case: Case, p: int = 2) -> float:
 
 
 def closest_exponent(case: Case, share: float, p: int = 1) -> float:
-    """Exponent in beta of W_p at t = share log beta while the law follows the zero-temperature flow: -share times `target_rate`."""
+    """Exponent in beta of W_p at t = share log beta while the law follows the zero-temperature flow: -share times
+    `target_rate`."""
     return -share * target_rate(case, p)
 
 
@@ -57,7 +58,8 @@ def narrow_time_slope(case: Case) -> float:
 
 
 def terminal_distance(case: Case) -> float:
-    """W2 between the target and the terminal state: each atom +-e of the target moved to the nearest of the dominant eigenspace of
+    """W2 between the target and the terminal state: each atom +-e of the target moved to the nearest of the dominant eigenspace
+    of
     V (docs/theory.md §4.7)."""
     from solver.projection.spectrum import analyse
     from solver.projection.target import target
@@ -70,7 +72,8 @@ def terminal_distance(case: Case) -> float:
 
 
 def cold_distance(case: Case, p: int = 2) -> Array:
-    """W_p to the target along the zero-temperature flow of a uniform start with B = I and V = diag(l_1, .., l_1, l_2 ..): arcs to the
+    """W_p to the target along the zero-temperature flow of a uniform start with B = I and V = diag(l_1, .., l_1, l_2 ..): arcs
+    to the
     eigenspace E of l_1, under the angular central Gaussian law of docs/theory.md §3.3.
 
     Circle: E = +-e_1. Sphere: E a great circle or a pair. Tokens at arc a from E at depth 0 are at arc atan(e^{-gt} tan a).
@@ -86,7 +89,8 @@ def cold_distance(case: Case, p: int = 2) -> Array:
 
 
 def half_space_mass(case: Case) -> float:
-    """Mass that the start gives to the half-space {<l, x> > 0} of the left eigenvector l of A, <l, e> > 0: what T sends to e, with e
+    """Mass that the start gives to the half-space {<l, x> > 0} of the left eigenvector l of A, <l, e> > 0: what T sends to e,
+    with e
     normalised so that its largest entry is positive (docs/theory.md §3.2). Von Mises-Fisher starts with one component: by
     quadrature of the law of <l, x>."""
     a = case.V @ case.B.T
@@ -116,11 +120,13 @@ def half_space_mass(case: Case) -> float:
 
 
 def positive_clustering_bound(case: Case) -> float:
-    """Largest exponent of W2 to the final Dirac for positive densities: USA (d-1) e^{-beta}/2, SA min(1, (d-1)/2); what starts near
+    """Largest exponent of W2 to the final Dirac for positive densities: USA (d-1) e^{-beta}/2, SA min(1, (d-1)/2); what starts
+    near
     the antipode leaves it at the rate e^{-beta} (1 for SA)."""
     d = case.dimension
     return (d - 1) * float(np.exp(-case.beta)) / 2 if case.unnormalised else min(1.0, (d - 1) / 2)
 
 
-TABLE = (spectral_gap, pair_frequency, target_rate, closest_exponent, narrow_time_slope, terminal_distance, cold_distance, half_space_mass,
+TABLE = (spectral_gap, pair_frequency, target_rate, closest_exponent, narrow_time_slope, terminal_distance, cold_distance,
+half_space_mass,
          positive_clustering_bound)

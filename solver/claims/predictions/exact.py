@@ -50,7 +50,8 @@ def two_dirac_cosine(case: Case) -> Array:
     """Cosine of two Dirac masses against t, from `two_dirac_slope`."""
     points, masses = case.start()
     start = float(points[0] @ points[1])
-    return solve_ivp(lambda _, r: two_dirac_slope(case, r, *masses), (0, case.times[-1]), [start], t_eval=case.times, **TIGHT).y[0]
+    return solve_ivp(lambda _, r: two_dirac_slope(case, r, *masses), (0, case.times[-1]), [start], t_eval=case.times,
+    **TIGHT).y[0]
 
 
 def two_dirac_time(case: Case, level: float) -> float:
@@ -114,7 +115,8 @@ def bessel_ratio(case: Case, probe: int = 0) -> float:
 
 
 def energy_dissipation(case: Case) -> float:
-    """dE/dt at depth 0 for V = +-B symmetric: +-int Z |X|^2 dmu (SA), +-int |X|^2 dmu (USA), Z the denominator (docs/theory.md §1)."""
+    """dE/dt at depth 0 for V = +-B symmetric: +-int Z |X|^2 dmu (SA), +-int |X|^2 dmu (USA), Z the denominator (docs/theory.md
+    §1)."""
     x, m = case.start(case.problem.particles.count)
     speed = drift(case, x, x, m)
     _, log_z = attended(case, x, x, m)
@@ -140,9 +142,11 @@ def reference_cosine(case: Case, first: int = 0, second: int = 1) -> Array:
 
 
 def crossover_depth(case: Case) -> float:
-    """d at which, for D = diag(-1, d), a Dirac mass at e_2 and the equal pair at +-e_1 have the same energy: ln(cosh beta)/beta."""
+    """d at which, for D = diag(-1, d), a Dirac mass at e_2 and the equal pair at +-e_1 have the same energy: ln(cosh
+    beta)/beta."""
     return float(brentq(lambda d: np.exp(case.beta * d) - np.cosh(case.beta), -1, 1, xtol=1e-14))
 
 
-TABLE = (constant, equiangular_cosine, equiangular_time, two_dirac_cosine, two_dirac_time, kuramoto_mean, normal_law, normal_blow_up,
+TABLE = (constant, equiangular_cosine, equiangular_time, two_dirac_cosine, two_dirac_time, kuramoto_mean, normal_law,
+normal_blow_up,
          bessel_ratio, energy_dissipation, reference_cosine, crossover_depth)

@@ -16,7 +16,8 @@ def partition(case: Case) -> float:
 
 
 def uniform_rate(case: Case, k: int) -> float:
-    """Growth rate of degree-k harmonics about the uniform law: gamma k (k+d-2) I_{k+d/2-1}(beta)/(beta I_{d/2-1}(beta)), times a_0
+    """Growth rate of degree-k harmonics about the uniform law: gamma k (k+d-2) I_{k+d/2-1}(beta)/(beta I_{d/2-1}(beta)), times
+    a_0
     for USA, less k (k+d-2) D with noise (docs/theory.md §4.5, §5.6); V = gamma I, B = I."""
     d, beta = case.dimension, case.beta
     rate = case.V[0, 0] * k * (k + d - 2) * float(ive(k + d / 2 - 1, beta) / ive(d / 2 - 1, beta)) / beta
@@ -60,7 +61,8 @@ def lattice_contraction(case: Case, clusters: int) -> float:
 def lattice_growth(case: Case, clusters: int, mode: int) -> float:
     """Growth rate of lattice mode p: -(1/k) sum_j g(2 pi j/k) (1 - cos(2 pi p j/k)), over Z for SA."""
     angles = 2 * np.pi * np.arange(clusters) / clusters
-    return -float(np.mean(lattice_force(case, angles) * (1 - np.cos(mode * angles)))) / _lattice_scale(case, clusters) * case.V[0, 0]
+    pull = float(np.mean(lattice_force(case, angles) * (1 - np.cos(mode * angles))))
+    return -pull / _lattice_scale(case, clusters) * case.V[0, 0]
 
 
 def critical_diffusivity(case: Case) -> float:
@@ -71,7 +73,8 @@ def critical_diffusivity(case: Case) -> float:
 
 
 def stationary_moment(case: Case) -> float:
-    """|int x dmu| of the stationary bump rho ~ exp((kappa/beta) int e^{beta <x,y>} rho(y)) on the circle (docs/theory.md §5.6), by
+    """|int x dmu| of the stationary bump rho ~ exp((kappa/beta) int e^{beta <x,y>} rho(y)) on the circle (docs/theory.md §5.6),
+    by
     fixed-point iteration from a concentrated law on 512 equispaced points; kappa/beta -> kappa cos at beta = 0."""
     beta, kappa = case.beta, 1 / case.problem.noise.diffusivity
     grid = 2 * np.pi * np.arange(512) / 512
@@ -99,5 +102,6 @@ def continuous_up_to(case: Case) -> float:
     return float(brentq(lambda b: ive(d / 2 + 1, b) / ive(d / 2, b) - 1 / d, 1e-6, 100))
 
 
-TABLE = (uniform_rate, fastest_mode, fastest_rate, inverse_fastest_rate, lattice_contraction, lattice_growth, critical_diffusivity,
+TABLE = (uniform_rate, fastest_mode, fastest_rate, inverse_fastest_rate, lattice_contraction, lattice_growth,
+critical_diffusivity,
          stationary_moment, bifurcation_slope, continuous_up_to)
