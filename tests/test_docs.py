@@ -2,8 +2,8 @@
 
     <!-- not run: needs Slurm -->
 
-Python and commands run in one folder for each page; a TOML block that begins with a comment `# name.toml` is saved there under that
-name, and every TOML block must be a valid problem. The README's blocks are run by test_readme.py.
+Python and commands run in one folder for each page; a TOML block that begins with a comment `# name.toml` is saved there
+under that name, and every TOML block must be a valid problem. The README's blocks are run by test_readme.py.
 """
 
 import os
@@ -71,7 +71,8 @@ def small(words):
         cut = words.index("--")
         own, dashes, petsc = words[:cut], ["--"], words[cut + 1:]
     rest = "time.end=stationary" in words
-    sizes = [word for key, value in SETTINGS.items() if not (rest and key.startswith("time.")) for word in ("--set", f"{key}={value}")]
+    sizes = [f"{key}={value}" for key, value in SETTINGS.items() if not (rest and key.startswith("time."))]
+    sizes = [word for size in sizes for word in ("--set", size)]
     return [*own, *sizes, "--quiet", *(["--no-verdict"] if words[0] == "compare" else []), *dashes, *petsc]
 
 
@@ -104,7 +105,8 @@ def run_command(line, folder):
 
 def complete(text):
     """A fragment of a problem file with what it lacks."""
-    needed = {"space": '[space]\nmanifold = "circle"\n', "attention": "[attention]\nbeta = 1.0\n", "initial": '[initial]\nlaw = "uniform"\n'}
+    needed = {"space": '[space]\nmanifold = "circle"\n', "attention": "[attention]\nbeta = 1.0\n",
+              "initial": '[initial]\nlaw = "uniform"\n'}
     return text + "\n" + "".join(table for name, table in needed.items() if f"[{name}]" not in text)
 
 
@@ -142,7 +144,26 @@ def test_readme_is_run_or_marked():
 
 def test_blocks_are_found(tmp_path):
     page = tmp_path / "page.md"
-    page.write_text("Text\n\n    coldflow a\n    coldflow b\n\n* item\n\n    still the item\n\n<!-- not run: why -->\n```sh\nx\n```\n"
-                    "\n```python\ny\n```\n")
+    page.write_text("Text\n\n    coldflow a\n    coldflow b\n\n* item\n\n    still the item\n\n"
+                    "<!-- not run: why -->\n```sh\nx\n```\n\n```python\ny\n```\n")
     found = [(block.line, block.language, block.text, block.marked) for block in blocks(page)]
     assert found == [(3, "", "coldflow a\ncoldflow b\n", False), (11, "sh", "x\n", True), (15, "python", "y\n", False)]
+
+
+def test_gallery_shows_every_bundled_problem():
+    """A heading, the command and a picture each; the page is what its script writes from the problem files."""
+    from problems import bundled
+
+    page = (ROOT / "docs" / "gallery.md").read_text()
+    for name, title in bundled():
+        assert f"## {name}\n\n**{title}**" in page, "run python3 docs/tools/gallery.py"
+        assert f"\ncoldflow compare {name} " in page
+        assert f"](gallery/{name}.png)" in page
+        assert (ROOT / "docs" / "gallery" / f"{name}.png").exists()
+
+
+def test_every_page_is_on_the_site():
+    """mkdocs.yml lists every page of docs/ once."""
+    listed = re.findall(r"^ +- [^:]+: ([\w-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.M)
+    assert len(listed) == len(set(listed))
+    assert {page.name for page in PAGES} <= set(listed)

@@ -16,8 +16,8 @@ PICTURES = ROOT / "docs" / "gallery"
 WIDTH = 1000
 HEAD = """# Gallery
 
-Every bundled problem, with the law over depth as its run draws it, and the command. Circles are unrolled: angle against depth, and
-colour for density. Surfaces are shown at four depths. Made by `python3 docs/tools/gallery.py`.
+Every bundled problem, with the law over depth as its run draws it, and the command. Circles are unrolled: angle against
+depth, and colour for density. Surfaces are shown at four depths. Made by `python3 docs/tools/gallery.py`.
 """
 
 
@@ -40,7 +40,8 @@ def page() -> str:
         parts.append(f"## {name}\n\n**{title}**\n\n{description(path)}\n")
         if (PICTURES / f"{name}.png").exists():
             parts.append(f"![{title}](gallery/{name}.png)\n")
-        parts.append(f"<!-- not run: its tests run every bundled problem, smaller -->\n```sh\ncoldflow compare {name} --out results/gallery/{name}\n```\n")
+        parts.append(f"<!-- not run: other tests run every bundled problem, smaller -->\n```sh\n"
+                     f"coldflow compare {name} --out results/gallery/{name}\n```\n")
     return "\n".join(parts)
 
 

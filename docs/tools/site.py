@@ -1,7 +1,7 @@
 """What the site adds to MkDocs: pages from the project's own folder, and formulas as MathML.
 
-Home is the README; CONTRIBUTING.md and its like become pages. Formulas are translated when the site is built, so that a reader needs
-neither network nor script.
+Home is the README; CONTRIBUTING.md and its like become pages. Formulas are translated when the site is built, so that a
+reader needs neither network nor script.
 """
 
 import html
@@ -17,6 +17,8 @@ PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CODE_OF
 LINK = re.compile(r"(\]\()([^)#:\s]+)((?:#[^)\s]*)?\))")
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.S)
 CLAIMS = "# Claims\n\nThis page is made by `coldflow claims --all`. [Theory](theory.md#10-predictions) lists what is predicted.\n"
+# Bars and slashes close up: browsers put spaces around them as around a relation.
+TIGHT = re.compile(r"<mo[^>]*>(&#x0007C;|&#x0002F;|\||/)</mo>")
 # Commands that the translator does not know, in words that it does.
 SPELLED = {r"\lvert": "|", r"\rvert": "|", r"\bigl": "", r"\bigr": "", r"\Bigl": "", r"\Bigr": "", r"\ll": "≪", r"\iint": "∬",
            r"\varepsilon": "ε", r"\in": "∈", r"\operatorname{div}": r"\mathrm{div}\,"}
@@ -56,6 +58,7 @@ def formula(match):
     for old, new in SPELLED.items():
         text = re.sub(re.escape(old) + (r"(?![a-zA-Z])" if old[-1].isalpha() else ""), lambda _, new=new: new, text)
     found = convert(text, display="block" if block else "inline")
+    found = TIGHT.sub(r'<mo lspace="0" rspace="0" stretchy="false">\1</mo>', found)
     return f'<div class="math-block">{found}</div>' if block else found
 
 
