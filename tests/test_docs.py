@@ -71,7 +71,12 @@ def small(words):
         cut = words.index("--")
         own, dashes, petsc = words[:cut], ["--"], words[cut + 1:]
     rest = "time.end=stationary" in words
-    sizes = [f"{key}={value}" for key, value in SETTINGS.items() if not (rest and key.startswith("time."))]
+    if "--over" in own:  # two values are as good as many
+        at = own.index("--over") + 1
+        own = [*own[:at], ",".join(own[at].split(",")[:2]), *own[at + 1:]]
+    own_mesh = Path(words[1]).is_file() and 'manifold = "file"' in Path(words[1]).read_text()
+    left = [key for key in SETTINGS if not (rest and key.startswith("time.")) and not (own_mesh and key == "density.cells")]
+    sizes = [f"{key}={SETTINGS[key]}" for key in left]
     sizes = [word for size in sizes for word in ("--set", size)]
     return [*own, *sizes, "--quiet", *(["--no-verdict"] if words[0] == "compare" else []), *dashes, *petsc]
 
@@ -143,7 +148,7 @@ def test_readme_is_run_or_marked():
 
 
 def test_blocks_are_found(tmp_path):
-    page = tmp_path / "page.md"
+    page = tmp_path / "page"
     page.write_text("Text\n\n    coldflow a\n    coldflow b\n\n* item\n\n    still the item\n\n"
                     "<!-- not run: why -->\n```sh\nx\n```\n\n```python\ny\n```\n")
     found = [(block.line, block.language, block.text, block.marked) for block in blocks(page)]

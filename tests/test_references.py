@@ -8,8 +8,9 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("meshes", "problems", "solver", "tests", "docs", "docker", ".ci", ".github", "notebooks")
 SUFFIXES = {".py", ".c", ".h", ".toml", ".md", ".html", ".yml", ".yaml", ".cff", ".ipynb", ".def", ".sh", ""}
-# Pages that a command makes.
+# Pages that a command makes, and those that the site makes of the project's own.
 MADE = {"docs/claims.md", "claims.md"}
+ON_SITE = {"index.md", "contributing.md", "code-of-conduct.md", "security.md", "changelog.md"}
 # A paper or book is cited by its year, "(Hairer & Wanner 1996, §IV.2)".
 PUBLISHED = re.compile(r"\b(?:19|20)\d\d[a-z]?, §[IVX\d.]+")
 SECTION = re.compile(r"§\s?(\d+(?:\.\d+)?)?(?:\s?(?:-|–|to)\s?§?(\d+(?:\.\d+)?))?")
@@ -48,10 +49,11 @@ def dead_sections(text):
 def dead_pages(path, text):
     """Names of pages that lead nowhere, from the project's folder or, in documents and tests, from docs/ or beside."""
     starts = [ROOT]
-    if path.suffix in (".md", ".ipynb", ".yml") or path.parts[0] == "tests":
+    site = path.name == "mkdocs.yml" or path.parent == Path("docs/tools")
+    if site or path.suffix in (".md", ".ipynb") or path.parts[0] == "tests":
         starts += [ROOT / path.parent, ROOT / "docs"]
     return [name for name in PAGE.findall(re.sub(r"https?://\S+", "", text))
-            if name not in MADE and not any((at / name).exists() for at in starts)]
+            if name not in MADE and not (site and name in ON_SITE) and not any((at / name).exists() for at in starts)]
 
 
 def test_theory_is_numbered_without_gaps():
