@@ -114,13 +114,13 @@ def test_every_key_is_documented():
     """docs/problem-file.md names every key that the loader accepts."""
     from dataclasses import fields
 
-    from problems import attention, sections, space
+    from problems import attention, schedule, sections, space
     from problems.laws import LAWS
 
     keys = {field.name for section in (sections.Noise, sections.Density, sections.Particles, sections.Compare)
             for field in fields(section) if field.metadata.get("check")}
-    keys |= {*space.KEYS, *attention.WEIGHT_KEYS, *LAWS, *(key for law in LAWS.values() for key in law.keys)}
-    keys |= {"accuracy", "support", "layers", "until", "end", "outputs", "rescaled"}
+    keys |= {field.key for field in (*space.FIELDS, *space.GRADING, *attention.FIELDS, attention.UNTIL, *schedule.FIELDS)}
+    keys |= {*LAWS, *(key for law in LAWS.values() for key in law.keys)}
     keys |= {*sections.DENSITY_INTEGRATORS, *sections.PARTICLE_INTEGRATORS, *sections.SAMPLINGS, *sections.METRICS}
     keys |= {*space.MANIFOLDS}
     missing = sorted(keys - names_on("problem-file.md"))
