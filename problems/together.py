@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 
 import numpy as np
 
@@ -42,16 +41,19 @@ def check_together(manifold: Manifold | None, attention: Attention | None, noise
 
 def _exponent(manifold: Manifold, attention: Attention, time: Time, wrong: Mistakes) -> None:
     """Unnormalised attention in true time overflows where beta <x, By> is large (docs/theory.md §8.1)."""
-    if time.rescaled or not manifold.normalised:
+    if not manifold.normalised:
         return
     for layer in attention.layers:
         weights = layer.weights
         if weights.normalization != "none":
             continue
-        largest = weights.beta * max(float(np.linalg.norm(head.score, 2)) for head in weights.heads)
-        if not largest < LARGEST_EXPONENT or math.isnan(largest):
-            wrong.note("time.rescaled", False, f'must be true where normalization = "none" and beta |B| = {largest:.4g} is at '
-                       f"least {LARGEST_EXPONENT:g}: exp would overflow")
+        norm = max(float(np.linalg.norm(head.score, 2)) for head in weights.heads)
+        if time.rescaled and not weights.beta * (norm - 1.0) < LARGEST_EXPONENT:
+            wrong.note("attention.beta", weights.beta, f"beta (|B| - 1) must be below {LARGEST_EXPONENT:g}, and |B| is {norm:.4g}: "
+                       "exp would overflow, scale query or key down")
+        elif not time.rescaled and not weights.beta * norm < LARGEST_EXPONENT:
+            wrong.note("time.rescaled", False, f'must be true where normalization = "none" and beta |B| = {weights.beta * norm:.4g} '
+                       f"is at least {LARGEST_EXPONENT:g}: exp would overflow")
 
 
 def _layers(attention: Attention, time: Time, wrong: Mistakes) -> None:

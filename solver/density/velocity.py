@@ -6,6 +6,7 @@ import math
 
 import dolfinx.fem
 import numpy as np
+from mpi4py import MPI
 
 from problems import Problem
 from problems.attention import Weights
@@ -13,7 +14,10 @@ from solver.attention import Attention, BoundAttention
 from solver.density.gather import Gather
 from solver.density.geometry import Geometry
 from solver.density.reference import velocity_element
+from solver.errors import RunError
 
+# The logarithm of the largest velocity that is still computed with.
+LARGEST_EXPONENT = 600.0
 # Below this part of the largest density a point counts as outside the support of a law whose support is not full: the
 # transport scheme spreads a little mass ahead of the law, which zero temperature must not attend to.
 SUPPORT = 1e-8
@@ -103,8 +107,13 @@ class Velocity:
             density = masses / self.volumes
             masses = np.where(density > SUPPORT * density.max(), masses, 0.0)
         values, log_scale = self.bound(weights).field(masses)
+        if weights.normalization == "softmax":
+            return self.tangent(values)
         exponent = log_scale + self.log_time
-        return self.tangent(values * math.exp(exponent) if exponent else values)
+        largest = float(self.geometry.mesh.comm.allreduce(exponent, op=MPI.MAX))
+        if not largest < LARGEST_EXPONENT:
+            raise RunError(f"the velocity of unnormalised attention is about e^{largest:.4g}, beyond the range of numbers")
+        return self.tangent(values * math.exp(exponent))
 
     def tangent(self, values: np.ndarray) -> np.ndarray:
         """The tangent part of values (k, d) at the nodes."""

@@ -14,6 +14,8 @@ Array = NDArray[np.float64]
 
 # Beyond this norms overflow.
 LARGEST = 1e150
+# The logarithm of the largest velocity that is still computed with.
+LARGEST_EXPONENT = 600.0
 
 
 class NotFiniteError(ArithmeticError):
@@ -89,8 +91,8 @@ class Drift:
             values, log_scale = self.attention.field(points[member], sources[member], self.masses, sources[member])
             if self.weights.normalization == "none":
                 shift = self.weights.beta if self.schedule.rescaled_time else 0.0
-                with np.errstate(over="ignore"):
-                    values = values * np.exp(log_scale - shift)
+                # Capped where the step it leads to is caught as not finite, on every rank; an infinity would become NaN here.
+                values = values * np.exp(min(log_scale - shift, LARGEST_EXPONENT))
             result[member] = self.manifold.project(points[member], values)
         return result
 
