@@ -36,6 +36,11 @@ class Manifold:
     normalised: bool
     volume: float | None
 
+    @property
+    def roughness(self) -> float:
+        """How far cells are from a smooth curve or surface, on average, as a length; 0 where there are none."""
+        return 0.0
+
     def project(self, points: np.ndarray, vectors: np.ndarray) -> np.ndarray:
         """Tangent parts (n, d) of `vectors` (n, d) at `points` (n, d); the identity in flat space."""
         return np.array(vectors, dtype=float)

@@ -37,6 +37,9 @@ SMALLEST_STEP = 1e-13
 # Attention at zero temperature jumps whenever a token's favourite changes; no step resolves a jump, so steps stop shrinking
 # here and the jump costs at most (its size) x (this step).
 JUMP_STEP = 1e-3
+# On meshes from a file velocities have kinks where cells meet. A step need not see them better than the mesh sees the curve or
+# surface it stands for: its error may be this part of the distance between the two (`Manifold.roughness`).
+KINK = 1e-4
 STANDSTILL = 1e-9
 
 
@@ -80,13 +83,19 @@ class ParticleSolver:
         if self.noisy:
             lines.append(f"Noise: Euler-Maruyama with step {self._fixed_step:g}, weak order 1, whatever integrator is asked for.")
         elif self.table.error:
-            lines.append(f"{self.table.reference}, order 5, steps chosen for a local error of {settings.rtol:g} per token.")
+            why = ", well below that of the mesh" if self.tolerance > settings.rtol else ""
+            lines.append(f"{self.table.reference}, order 5, steps chosen for a local error of {self.tolerance:.2g} per token{why}.")
         else:
             lines.append(f"{self.table.reference}, order {self.table.order}, step {self._fixed_step:g}.")
         if not self.problem.manifold.closed and self.problem.manifold.volume is not None:
             lines.append("At the walls tokens are reflected." if self.noisy else
                          "At the walls tokens lose the outward part of their velocity: they slide, and no mass is lost.")
         return lines
+
+    @property
+    def tolerance(self) -> float:
+        """Largest local error of a token in an adaptive step, relative to its norm where that is above one."""
+        return max(self.problem.particles.rtol, KINK * self.problem.manifold.roughness)
 
     @property
     def _fixed_step(self) -> float:
@@ -228,17 +237,17 @@ class ParticleSolver:
             if control.step < SMALLEST_STEP * max(self.time, 1e-3):
                 raise self._lost(lost) if lost else RunError(
                     f"the adaptive step fell to {control.step:.3g}: the drift is not resolved to particles.rtol = "
-                    f"{self.problem.particles.rtol:g}", step=self.step, time=self.time)
+                    f"{self.tolerance:g}", step=self.step, time=self.time)
 
     def _scaled(self, sizes: Array) -> float:
         if sizes.size == 0:
             return 0.0
         scale = np.maximum(1.0, np.linalg.norm(self.points, axis=-1)) if not self.problem.manifold.normalised else 1.0
-        return float(np.max(sizes / scale)) / self.problem.particles.rtol
+        return float(np.max(sizes / scale)) / self.tolerance
 
     def _first_step(self) -> float:
         speed = self.layout.largest(float(np.max(np.linalg.norm(self._slope, axis=-1), initial=0.0)))
-        return min(1.0, 0.3 * self.problem.particles.rtol**0.2 / speed) if speed > 1e-300 else 1.0
+        return min(1.0, 0.3 * self.tolerance**0.2 / speed) if speed > 1e-300 else 1.0
 
     def _still(self) -> bool:
         return self.layout.largest(float(np.max(np.abs(self._slope), initial=0.0))) < STANDSTILL

@@ -124,7 +124,7 @@ def test_density_and_tokens_move_alike_on_flat_facets(name, cells, tmp_path):
         values = described(path, 3 if name == "torus" else 2, degree=2)
         values["space"]["refine"] = refine
         values["time"] = {"end": 0.3, "outputs": 2}
-        values["particles"] = {"count": 600, "rtol": 1e-6}
+        values["particles"] = {"count": 2000, "rtol": 1e-6}
         problem = read_problem(values)
         if refine == 0:
             tokens = ParticleSolver(problem, MPI.COMM_SELF)
@@ -134,7 +134,7 @@ def test_density_and_tokens_move_alike_on_flat_facets(name, cells, tmp_path):
         found = []
         density.run(lambda snapshot, found=found: found.append(snapshot.row["second"]))
         gaps.append(np.abs(found[-1] - reference).max())
-    assert gaps[0] < 2e-3 and gaps[1] < 1e-3, gaps
+    assert max(gaps) < 1e-3, gaps
 
 
 def test_what_a_file_brings_cannot_be_set(folder):

@@ -171,3 +171,16 @@ def test_refined_cells_are_pieces_of_the_same_geometry(name):
     edges = {1: len(cells.cells), 2: None}.get(cells.dimension)
     if edges is not None:
         assert vertices == len(np.unique(cells.vertices)) + edges
+
+
+def test_roughness_is_the_height_of_arcs_over_their_chords():
+    for n in (16, 64):
+        circle = simplicial("file", shapes.ellipse(n, 1, (1.0, 1.0)))
+        assert circle.roughness == pytest.approx(1 - np.cos(np.pi / n), rel=0.02)
+    assert simplicial("file", shapes.ellipse(64, 2)).roughness < 0.02 * simplicial("file", shapes.ellipse(128)).roughness
+    # 18 cube edges of right angles for every 3 x 6 x 3 edges between cells on the faces: only the corners count.
+    cells = shapes.cube(3)
+    edges, corner = 12 * 3, 1.5 * len(cells.cells)
+    size = np.sqrt(0.5) / 3
+    assert simplicial("file", cells).roughness == pytest.approx(edges / corner * size * (np.pi / 2) / 8, rel=1e-12)
+    assert simplicial("file", shapes.l_shape(2)).roughness == 0.0
