@@ -11,9 +11,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from solver.commands.common import load_shared, run_path
+from solver.projection.target import target
 from solver.ranks import world
 from solver.runs.console import TerminalTable, print_pairs
 from solver.runs.history import History
+from solver.runs.phases import timeline
 from solver.runs.progress import rank_console
 
 if TYPE_CHECKING:
@@ -82,12 +84,19 @@ def show_comparison(console: Console, found: Comparison, folder: Path) -> None:
             facts.append((f"{side} to E(V)", f"{end['value']:.4f} at t = {end['time']:.4g}"))
     mass = found.density.column("mass")
     facts.append(("mass", f"1 to {np.abs(mass - 1).max():.1e}; minimum {found.density.column('minimum').min():.3g}"))
+    if found.phases:
+        facts.append(("phases", timeline(found.phases)))
+    if not has_target:
+        reason = target(found.problem).unmeasured
+        facts.append(("no target", reason))
+    judged = sum(row["verdict"] != "not judged" for row in verdicts)
+    facts.append(("judged", f"{judged} of {len(rows)} outputs"))
     facts.append(("verdict", f"{'agree' if found.verdict.agree else 'DISAGREE'} ({found.verdict.reason})"))
     facts.append(("results", f"{folder}/comparison.csv, {folder}/figures/"))
     print_pairs(console, facts)
 
 
-def show_history(console: Console, title: str, history: History, names: list[str], folder: Path) -> None:
+def show_history(console: Console, title: str, history: History, names: list[str]) -> None:
     """Table of chosen diagnostics at chosen outputs."""
     names = [n for n in names if np.isfinite(history.column(n)).any()]
     made = TerminalTable(title, ["t", "step", *names])
@@ -95,13 +104,12 @@ def show_history(console: Console, title: str, history: History, names: list[str
         row = history.rows[i]
         made.add(f"{row['time']:.4g}", str(row["step"]), *(f"{row[n]:.6g}" for n in names))
     made.print(console)
-    print_pairs(console, [("results", str(folder))])
 
 
 def run_side(side: str, name: str, settings: list[str] | None, out: Path | None, force: bool, resume: bool,
              quiet: bool) -> int:
-    """One solver by itself, "density" or "particles": its table, and pictures of the density."""
-    from solver.report.gallery import draw_density
+    """One solver by itself, "density" or "particles": its table and pictures."""
+    from solver.report.pictures import draw_run
     from solver.runs.context import open_run
     from solver.runs.solve import run_alone
 
@@ -113,9 +121,12 @@ def run_side(side: str, name: str, settings: list[str] | None, out: Path | None,
     if context.console:
         context.console.print(f"[bold]{escape(problem.title)}[/bold]", highlight=False)
     history = run_alone(context, side)
-    if is_density and context.folder.writes:
-        draw_density(context.folder.path / "figures", problem, history)
+    if context.folder is not None and context.folder.writes:
+        draw_run(context.folder.path, problem, context.to_target, context.phases, **{side: history})
     if context.console:
         extremes = ["minimum", "maximum", "entropy"] if is_density else []
-        show_history(context.console, side.capitalize(), history, [*extremes, "energy", "w1_target", "w2_target"], folder)
+        energy = "energy" if np.isfinite(history.column("energy")).all() else "log_energy"
+        show_history(context.console, side.capitalize(), history, [*extremes, energy, "w1_target", "w2_target"])
+        facts = [("phases", timeline(context.phases))] if context.phases else []
+        print_pairs(context.console, [*facts, ("results", str(folder))])
     return 0

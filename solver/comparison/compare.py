@@ -13,9 +13,10 @@ from rich.console import Console
 from problems import Problem, ProblemError
 from solver.comparison.refinement import refine
 from solver.comparison.verdict import CONVERGENCE_COLUMNS, VERDICT_COLUMNS, Verdict, judge, judged_outputs
-from solver.runs.context import final_numbers, finish, open_run, recorded
+from solver.runs.context import final_numbers, finish, open_run, recorded, tell_phases
 from solver.runs.distances import TargetDistance, bounded_distance
 from solver.runs.history import History
+from solver.runs.phases import Phase
 from solver.runs.solve import record_density, record_particles
 from solver.runs.tables import COMPARISON_COLUMNS, DISTANCES_COLUMNS
 
@@ -30,7 +31,8 @@ class Comparison:
     """Result of `compare`, the same on every rank.
 
     rows: one dict per output with the columns of comparison.csv; verdict: agreement at every output;
-    summary: the few numbers a run is remembered by (closest approach, terminal level, distance to E(V)).
+    summary: the few numbers a run is remembered by (closest approach, terminal level, distance to E(V)); phases: what the run
+    went through, on rank 0, empty without a run folder.
     """
 
     problem: Problem
@@ -39,6 +41,7 @@ class Comparison:
     rows: list[dict[str, float]]
     verdict: Verdict
     summary: dict[str, Any] = field(default_factory=dict)
+    phases: list[Phase] = field(default_factory=list)
 
     @property
     def convergence(self) -> dict[str, tuple[list[float], list[float]]] | None:
@@ -135,11 +138,12 @@ def compare(problem: Problem, *, comm: MPI.Comm | None = None, out: str | Path |
     comparison.summary = summarise(context.to_target, comparison)
     finish(context, "done" if judgement.agree else "density and particles disagree",
            density=final_numbers(density), particles=final_numbers(particles), summary=comparison.summary,
-           verdict=judgement.facts())
+           verdict=judgement.facts(), phases=tell_phases(context))
+    comparison.phases = context.phases
     if folder is not None and folder.writes:
-        from solver.report.gallery import draw_comparison
+        from solver.report.pictures import draw_run
 
-        draw_comparison(folder.path / "figures", comparison, context.to_target)
+        draw_run(folder.path, problem, context.to_target, context.phases, comparison=comparison)
     return comparison
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from solver.ranks import Termination, world
 from solver.runs.distances import TargetDistance
 from solver.runs.folder import RunFolder
 from solver.runs.history import History
+from solver.runs.phases import Phase, find_or_skip
 from solver.runs.progress import rank_console
 from solver.runs.provenance import provenance
 
@@ -32,6 +33,7 @@ class Context:
     folder: RunFolder | None
     console: Console | None
     to_target: TargetDistance
+    phases: list[Phase] = field(default_factory=list)
 
     @property
     def end(self) -> float | None:
@@ -77,6 +79,13 @@ def recorded(context: Context) -> Iterator[Context]:
 def final_numbers(history: History) -> dict[str, object]:
     """The last row of a history, for run.json."""
     return {key: np.asarray(value).tolist() for key, value in history.rows[-1].items()} if history.rows else {}
+
+
+def tell_phases(context: Context) -> list[dict[str, str | float]]:
+    """Find the phases of a run that has ended, keep them in the context, and return them for run.json; none but on rank 0."""
+    if context.folder is not None and context.folder.writes:
+        context.phases = find_or_skip(context.folder.path, context.problem, context.to_target.target)
+    return [phase.summary() for phase in context.phases]
 
 
 def finish(context: Context, exit_reason: str = "done", **facts: object) -> None:

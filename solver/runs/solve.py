@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from problems import Problem
-from solver.runs.context import Context, final_numbers, finish, open_run, recorded
+from solver.runs.context import Context, final_numbers, finish, open_run, recorded, tell_phases
 from solver.runs.history import History
 from solver.runs.observers import Checkpoints, FieldFiles, Observer, ProgressLine
 from solver.runs.recorders import DensityRecorder, ParticleRecorder, Recorder
@@ -124,5 +124,5 @@ def run_alone(context: Context, side: str) -> History:
     """Run one solver by itself, "density" or "particles", and record how it ended (collective)."""
     with recorded(context):
         history = record(context, side)
-    finish(context, **{side: final_numbers(history)})
+    finish(context, **{side: final_numbers(history)}, phases=tell_phases(context))
     return history
