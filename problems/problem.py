@@ -94,7 +94,7 @@ def read_problem(values: Mapping[str, Any], *, name: str = "problem", path: Path
     density = wrong.check(read_density, given["density"], space, manifold) if "density" in given else None
     particles, compare = (wrong.check(read, kind, section, given[section]) if section in given else None
                           for section, kind in (("particles", Particles), ("compare", Compare)))
-    wrong.check(check_together, manifold, attention, noise, time, density, particles, compare)
+    wrong.check(check_together, manifold, attention, noise, initial, time, density, particles, compare)
     wrong.stop()
     return Problem(name, title, space, attention, noise, initial, time, density, particles, compare, manifold, path)
 

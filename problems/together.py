@@ -9,14 +9,16 @@ import numpy as np
 from meshes.manifold import Manifold
 from problems.attention import LARGEST_EXPONENT, Attention
 from problems.errors import Mistakes
+from problems.laws import InitialLaw
 from problems.schedule import Time
 from problems.sections import Compare, Density, Noise, Particles
 
 IMPLICIT = ("arkimex", "bdf", "theta")
+MULTISTEP = ("bdf", "theta")
 
 
-def check_together(manifold: Manifold | None, attention: Attention | None, noise: Noise | None, time: Time | None,
-                   density: Density | None, particles: Particles | None, compare: Compare | None) -> None:
+def check_together(manifold: Manifold | None, attention: Attention | None, noise: Noise | None, initial: InitialLaw | None,
+                   time: Time | None, density: Density | None, particles: Particles | None, compare: Compare | None) -> None:
     """Check what no section can check by itself; a section with mistakes of its own is None.
 
     Raises:
@@ -32,6 +34,9 @@ def check_together(manifold: Manifold | None, attention: Attention | None, noise
         wrong.note("density.integrator", density.integrator, "with noise it must be arkimex, bdf or theta (implicit)")
     if density and noisy and manifold and density.degree == 0 and 1 < manifold.intrinsic <= 3:
         wrong.note("density.degree", density.degree, "must be 1, 2 or 3 with noise, except on curves")
+    if density and initial and initial.is_atomic and density.integrator in MULTISTEP:
+        wrong.note("density.integrator", density.integrator, "not for a law of points, which it would make negative for a while: "
+                   "must be arkimex, or explicit without noise")
     if time and not time.stationary:
         _steps(float(time.end), density, particles, wrong)
     if time and time.outputs and compare and compare.until is not None and compare.until < time.outputs[0]:

@@ -191,14 +191,17 @@ def refine(problem: Problem, comm: MPI.Comm, density: History, particles: Histor
             fewer = max(count // 2**level, FEWEST_TOKENS)
             run = again(vary(problem, "particles", count=fewer), ParticleRecorder, run_particles,
                         f"sampling error: {fewer} tokens")
+            if len(run.measures[last].masses) >= len(tokens.masses):
+                break  # the rule has no fewer nodes: on a mesh from a file at least one for each cell
             found.fewer = found.fewer or run
             tokens_curve[0].append(float(fewer))
             tokens_curve[1].append(apart(run.measures[last], measure))
         found.curves[sampling] = tokens_curve
-        found.words += f", sampling error against {max(count // 2, FEWEST_TOKENS)} tokens"
-        largest = max(count // 8, FEWEST_TOKENS)
+        if found.fewer is not None:
+            found.words += f", sampling error against {max(count // 2, FEWEST_TOKENS)} tokens"
+            largest = max(count // 8, FEWEST_TOKENS)
     found.curves["random"] = random_curve(problem, comm, found, largest, measure, last, announce)
-    if sampling == "random":
+    if found.fewer is None:
         found.random_factor = float(np.sqrt(largest / count))
         found.words += f", sampling error from {ENSEMBLE} independent samples of {largest} tokens"
     return found

@@ -55,12 +55,14 @@ def test_integrators_agree(integrator, reference):
     assert snapshot.row["mass"] == pytest.approx(1, abs=1e-13) and snapshot.row["minimum"] >= 0
 
 
+NARROW = {"law": "wrapped-normal", "components": [{"mean": 0.3, "deviation": 0.1}, {"mean": 2.0, "deviation": 0.1}]}
+
+
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("integrator", ["bdf", "theta"])
-def test_steps_grow_after_a_rough_start(integrator, tmp_path):
-    """Points of mass leave most cells empty, where the limiter acts at every step: the error estimate must not see it."""
-    (tmp_path / "points.csv").write_text("0.8,0.6,1\n-0.6,0.8,2\n0,-1,1\n")
-    keywords = {"end": 0.02, "diffusivity": 0.02, "initial": {"law": "table", "path": str(tmp_path / "points.csv")},
+def test_steps_grow_after_a_rough_start(integrator):
+    """A narrow start leaves most cells empty, where the limiter acts at every step: the error estimate must not see it."""
+    keywords = {"end": 0.02, "diffusivity": 0.02, "initial": NARROW,
                 "rtol": 1e-6, "atol": 1e-9, "degree": 1}
     expected = final(**keywords)[1].row["mean"]
     solver, snapshot = final(integrator, **keywords)

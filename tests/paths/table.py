@@ -54,6 +54,8 @@ def possible(path: Mapping[str, str]) -> bool:
         return False
     if path.get("noise") == "some" and path.get("scheme") in EXPLICIT:
         return False
+    if law == "table" and path.get("scheme") in ("bdf", "theta"):  # they would make a law of points negative
+        return False
     if path.get("sampling") == "adaptive":  # a chain or a triangulation that the flow carries
         if path.get("noise") == "some" or law == "table":
             return False

@@ -35,6 +35,7 @@ from mpi4py import MPI  # noqa: E402
 from solver.cli import dispatch  # noqa: E402
 from solver.ranks import run_together  # noqa: E402
 from solver.runs.recorders import Recorder  # noqa: E402
+from tests.paths.judge import findings  # noqa: E402
 from tests.paths.table import IMPLICIT, has_density, name_of, path_table, problem_of, random_paths  # noqa: E402
 
 COMMANDS = ("check", "mesh", "target", "particles", "solve", "compare", "report", "stop", "resume")
@@ -152,13 +153,20 @@ def main() -> int:
     chosen = [(i, path) for i, path in enumerate(table) if i % every == first
               and (not options.only or any(word in name_of(path) for word in options.only.split(",")))]
     scratch = Path(tempfile.mkdtemp())
-    results = []
+    results, told = [], []
+
+    def take(name: str, folder: Path, began: float, **facts: object) -> None:
+        results.append({"name": name, "folder": str(folder), "seconds": round(time.perf_counter() - began, 2), **facts})
+        if COMM.rank == 0 and options.judge:
+            new = [f"{name}: {finding}" for finding in findings(results[-1])]
+            told.extend(new)
+            print("\n".join(new) or f"{name}: well, {results[-1]['seconds']} s", flush=True)
+
     for name in sorted(file.stem for file in PROBLEMS.glob("*.toml")) if options.bundled else ():
         folder, began = options.out / name, time.perf_counter()
         fresh(folder)
         found = walk(name, "compare", folder, tuple(options.commands.split(",")), scratch, REDUCED)
-        results.append({"name": name, "folder": str(folder), "commands": found, "dense": True, "implicit": name in NOISY,
-                        "seconds": round(time.perf_counter() - began, 2)})
+        take(name, folder, began, commands=found, dense=True, implicit=name in NOISY)
     for i, path in () if options.bundled else chosen:
         folder, began = options.out / f"{i:03d}-{name_of(path)}", time.perf_counter()
         fresh(folder)
@@ -166,17 +174,12 @@ def main() -> int:
         COMM.barrier()
         found = walk(str(problem), "compare" if has_density(path) else "particles", folder, tuple(options.commands.split(",")),
                      scratch)
-        results.append({"path": path, "name": name_of(path), "folder": str(folder), "commands": found, "dense": has_density(path),
-                        "implicit": path["scheme"] in CHOOSING, "seconds": round(time.perf_counter() - began, 2)})
+        take(name_of(path), folder, began, path=path, commands=found, dense=has_density(path), implicit=path["scheme"] in CHOOSING)
     if COMM.rank != 0:
         return 0
     (options.out / "walk.json").write_text(json.dumps(results, indent=1))
     if not options.judge:
         return 0
-    from tests.paths.judge import findings
-
-    told = [f"{result['name']}: {finding}" for result in results for finding in findings(result)]
-    print("\n".join(told))
     print(f"{len(results)} paths, {len(told)} findings, {sum(r['seconds'] for r in results):.0f} s")
     return 1 if told else 0
 
