@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 import typer
@@ -15,6 +15,9 @@ import typer.core
 
 from solver.errors import RunError
 from solver.ranks import INTERRUPTED, Termination, keep_pipes_harmless, run_together, world
+
+if TYPE_CHECKING:
+    from solver.runs.stop import Limits
 
 # Commands that need no PETSc: they start faster without, and work where it is not installed.
 LIGHT = {"animate", "check", "doctor", "new", "particles", "problems", "report", "target"}
@@ -89,35 +92,53 @@ Force = Annotated[bool, typer.Option("--force", help="Replace an earlier run in 
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in that folder.")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE",
                                                help="Change one key of the problem, such as attention.beta=200.")]
+TimeLimit = Annotated[str | None, typer.Option("--time-limit", metavar="TIME", help="Stop after this wall-clock time, such as "
+                                               "90s, 45m, 12h or 1:30:00, with a checkpoint to go on from (exit code 3).")]
+CheckpointEvery = Annotated[str | None, typer.Option("--checkpoint-every", metavar="TIME", help="Wall-clock time between "
+                                                     "checkpoints, besides those at outputs; default 10m.")]
+Watchdog = Annotated[str | None, typer.Option("--watchdog", metavar="TIME", help="End the run if no step or output is finished "
+                                              "for this long, because a rank has stopped answering; default: never.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Nothing on the terminal but errors.")]
+
+
+def limits(time_limit: str | None, checkpoint_every: str | None, watchdog: str | None) -> Limits:
+    """The options of time, read."""
+    from solver.runs.stop import CHECKPOINT_SECONDS, Limits, read_duration
+
+    every = CHECKPOINT_SECONDS if checkpoint_every is None else read_duration("--checkpoint-every", checkpoint_every)
+    return Limits(None if time_limit is None else read_duration("--time-limit", time_limit), every,
+                  None if watchdog is None else read_duration("--watchdog", watchdog))
 
 
 @app.command()
 def compare(problem: ProblemName, out: Out = None, force: Force = False, resume: Resume = False, set_: Set = None,
-            quiet: Quiet = False,
+            quiet: Quiet = False, time_limit: TimeLimit = None,
+            checkpoint_every: CheckpointEvery = None, watchdog: Watchdog = None,
             verdict: Annotated[bool, typer.Option(help="Judge agreement with extra, coarser runs.")] = True) -> int:
     """Solve for density and particles, and compare both with each other and with the target."""
     from solver.commands.run import run_compare
 
-    return run_compare(problem, set_, out, force, resume, quiet, verdict)
+    return run_compare(problem, set_, out, force, resume, quiet, verdict, limits(time_limit, checkpoint_every, watchdog))
 
 
 @app.command()
 def solve(problem: ProblemName, out: Out = None, force: Force = False, resume: Resume = False, set_: Set = None,
-          quiet: Quiet = False) -> int:
+          quiet: Quiet = False, time_limit: TimeLimit = None,
+          checkpoint_every: CheckpointEvery = None, watchdog: Watchdog = None) -> int:
     """Solve for the density on its mesh."""
     from solver.commands.run import run_side
 
-    return run_side("density", problem, set_, out, force, resume, quiet)
+    return run_side("density", problem, set_, out, force, resume, quiet, limits(time_limit, checkpoint_every, watchdog))
 
 
 @app.command()
 def particles(problem: ProblemName, out: Out = None, force: Force = False, resume: Resume = False, set_: Set = None,
-              quiet: Quiet = False) -> int:
+              quiet: Quiet = False, time_limit: TimeLimit = None,
+              checkpoint_every: CheckpointEvery = None, watchdog: Watchdog = None) -> int:
     """Follow the token system, in any dimension."""
     from solver.commands.run import run_side
 
-    return run_side("particles", problem, set_, out, force, resume, quiet)
+    return run_side("particles", problem, set_, out, force, resume, quiet, limits(time_limit, checkpoint_every, watchdog))
 
 
 @app.command()
@@ -132,11 +153,12 @@ def target(problem: ProblemName, out: Out = None, force: Force = False, set_: Se
 def sweep(problem: ProblemName,
           over: Annotated[list[str], typer.Option("--over", metavar="KEY=V1,V2,..",
                                                   help="Values of one key; repeat for a product of several.")],
-          out: Out = None, force: Force = False, resume: Resume = False, set_: Set = None, quiet: Quiet = False) -> int:
+          out: Out = None, force: Force = False, resume: Resume = False, set_: Set = None, quiet: Quiet = False,
+          time_limit: TimeLimit = None, checkpoint_every: CheckpointEvery = None, watchdog: Watchdog = None) -> int:
     """Run the same comparison for several values of a key, in one table and figure."""
     from solver.commands.sweep import run_sweep
 
-    return run_sweep(problem, over, set_, out, force, resume, quiet)
+    return run_sweep(problem, over, set_, out, force, resume, quiet, limits(time_limit, checkpoint_every, watchdog))
 
 
 @app.command()
@@ -265,7 +287,7 @@ def main(arguments: list[str] | None = None) -> None:
     comm = world()
     if comm.rank > 0 and is_light(own):
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (the help and the version are printed by click, on every rank)
-    Termination.listen()
+    Termination.listen(comm)
 
     def work() -> int:
         if petsc or not is_light(own):

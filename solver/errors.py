@@ -17,3 +17,18 @@ class RunError(RuntimeError):
         where += [f"t = {time:.6g}"] if time is not None else []
         where += [place] if place else []
         super().__init__(f"{', '.join(where)}: {message}" if where else message)
+
+
+def located(error: BaseException, step: int, time: float) -> BaseException:
+    """An error that ended a run, with step and depth where it does not name them: what a library or the system says does not."""
+    if isinstance(error, RunError):
+        return error if error.step is not None else RunError(str(error), step=step, time=time)
+    if isinstance(error, MemoryError):
+        return RunError(f"out of memory{f' ({error})' if str(error) else ''}", step=step, time=time)
+    if isinstance(error, OSError) and error.strerror:
+        return RunError(f"{error.strerror}" + (f": {error.filename}" if error.filename else ""), step=step, time=time)
+    if type(error).__module__.startswith("petsc4py"):
+        return RunError(f"PETSc: {str(error).splitlines()[-1].strip()}", step=step, time=time)
+    if isinstance(error, Exception):
+        error.add_note(f"in step {step}, t = {time:.6g}")
+    return error

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from problems.errors import ProblemError
 from solver.errors import RunError
@@ -15,8 +18,18 @@ from solver.errors import RunError
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-FAILED, BAD_INPUT, INTERRUPTED, TERMINATED = 1, 2, 130, 143
+FAILED, BAD_INPUT, TIME_IS_UP, INTERRUPTED, TERMINATED = 1, 2, 3, 130, 143
 GRACE_SECONDS = 5.0
+STOP_SECONDS = 8.0  # from a signal to a step all ranks have finished; after that a rank ends by itself
+STOP_WORDS = {TIME_IS_UP: "stopped by the time limit", INTERRUPTED: "interrupted", TERMINATED: "interrupted"}
+
+
+class Stopped(BaseException):
+    """All ranks stop at the same step, in order. code: the exit code, 3, 130 or 143."""
+
+    def __init__(self, code: int):
+        self.code = code
+        super().__init__(STOP_WORDS[code])
 
 
 class Serial:
@@ -69,39 +82,87 @@ def keep_pipes_harmless() -> None:
 class Termination:
     """Whether the job was told to end: by Ctrl-C, or by SIGTERM, which batch systems send when its time is up.
 
-    asked: the number of the signal, 0 before there was one.
+    asked: the number of the signal, 0 before there was one. last_words: told the reason where this rank ends by itself, without
+    the others: there run.json has to be written at once.
     """
 
     asked = 0
+    last_words: ClassVar[list[Callable[[str], None]]] = []
+    _since = 0.0
+    _held = 0
+    _alone = True
 
     @classmethod
-    def listen(cls) -> None:
-        """Let both signals end a run in the same way, so that the run folder says how it ended.
+    def listen(cls, comm: Any) -> None:
+        """Let both signals end a run in order, at a step that all ranks agree on.
 
-        The signal is remembered: inside a PETSc callback its KeyboardInterrupt comes out as an error of PETSc.
+        The signal is remembered until then. One process alone is interrupted at once where no step is under way. A second signal,
+        or `STOP_SECONDS` without such a step, ends the process at once; the run folder then holds the last checkpoint.
         """
+        cls._alone = comm.size == 1
 
         def stop(number: int, _: object) -> None:
-            cls.asked = number
-            raise KeyboardInterrupt
+            now = time.monotonic()
+            again = cls.asked and now - cls._since > 1.0  # mpirun and batch systems send the first one several times
+            if again:
+                cls.end_at_once()
+            if cls.asked:
+                return
+            cls.asked, cls._since = number, now
+            if cls._alone and not cls._held:
+                raise KeyboardInterrupt
+            timer = threading.Timer(STOP_SECONDS, cls.end_at_once)
+            timer.daemon = True
+            timer.start()
 
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, stop)
 
+    @classmethod
+    @contextlib.contextmanager
+    def held(cls) -> Iterator[None]:
+        """While steps are taken a signal waits for the end of the step: inside a PETSc callback it would look like a failure."""
+        cls._held += 1
+        try:
+            yield
+        finally:
+            cls._held -= 1
+
+    @classmethod
+    def code(cls) -> int:
+        """The exit code of the signal that came."""
+        return TERMINATED if cls.asked == signal.SIGTERM else INTERRUPTED
+
+    @classmethod
+    def say_last(cls, reason: str) -> None:
+        """Write down why this rank ends, wherever that is possible."""
+        for tell in cls.last_words:
+            with contextlib.suppress(Exception):
+                tell(reason)
+
+    @classmethod
+    def end_at_once(cls) -> None:
+        """End this process, and with it the job, without waiting for any other rank."""
+        cls.say_last("interrupted")
+        os._exit(cls.code())
+
 
 def explain(error: BaseException) -> tuple[int, str]:
     """Exit code and message of an error; a traceback only where the fault is the program's own."""
+    if isinstance(error, Stopped):
+        return error.code, f"coldflow: {STOP_WORDS[error.code]}; the run folder holds what was reached (--resume goes on)"
     if isinstance(error, KeyboardInterrupt) or Termination.asked:
-        words = "coldflow: interrupted; the run folder holds what was reached (--resume goes on)"
-        return TERMINATED if Termination.asked == signal.SIGTERM else INTERRUPTED, words
+        return Termination.code(), "coldflow: interrupted; the run folder holds what was reached (--resume goes on)"
     if isinstance(error, ProblemError):
         return BAD_INPUT, "\n".join(f"coldflow: {one}" for one in error.errors)
     if isinstance(error, RunError):
         return FAILED, f"coldflow: the run failed: {error}"
     if isinstance(error, MemoryError):
         return FAILED, "coldflow: the run failed: out of memory"
-    if isinstance(error, OSError) and error.filename:
-        return FAILED, f"coldflow: the run failed: {error.strerror}: {error.filename}"
+    if isinstance(error, SystemExit):
+        return FAILED, f"coldflow: the run failed: something in it called sys.exit({error.code!r})"
+    if isinstance(error, OSError) and error.strerror:
+        return FAILED, f"coldflow: the run failed: {error.strerror}" + (f": {error.filename}" if error.filename else "")
     return FAILED, "".join(traceback.format_exception(error)) + "coldflow: internal error, please report the lines above"
 
 
@@ -130,12 +191,11 @@ def run_together(work: Callable[[], int], comm: MPI.Comm) -> int:
     aside = comm.Dup() if comm.size > 1 else comm
     try:
         return work()
-    except SystemExit as error:
-        return error.code if isinstance(error.code, int) else FAILED
     except BaseException as error:
         code, message = explain(error)
         if comm.size > 1 and not all_arrived(aside):
             print(f"{message} (rank {comm.rank})", file=sys.stderr, flush=True)
+            Termination.say_last(f"{message.splitlines()[-1].removeprefix('coldflow: ')} (rank {comm.rank})")
             comm.Abort(code)
         if comm.rank == 0:
             print(message, file=sys.stderr, flush=True)

@@ -41,7 +41,8 @@ def test_the_message_goes_to_standard_error(capsys):
     captured = capsys.readouterr()
     assert captured.out == "" and captured.err == "coldflow: the run failed: step 1: no\n"
     assert run_together(lambda: 0, MPI.COMM_SELF) == 0
-    assert run_together(lambda: sys.exit(3), MPI.COMM_SELF) == 3
+    assert run_together(lambda: sys.exit(3), MPI.COMM_SELF) == 1
+    assert "sys.exit(3)" in capsys.readouterr().err
 
 
 def test_a_job_told_to_end_says_so(tmp_path):

@@ -17,6 +17,7 @@ from solver.runs.console import TerminalTable, print_pairs
 from solver.runs.history import History
 from solver.runs.phases import timeline
 from solver.runs.progress import rank_console
+from solver.runs.stop import Limits
 
 if TYPE_CHECKING:
     from solver.comparison.compare import Comparison
@@ -25,7 +26,7 @@ SHOWN = 13
 
 
 def run_compare(name: str, settings: list[str] | None, out: Path | None, force: bool, resume: bool, quiet: bool,
-                verdict: bool) -> int:
+                verdict: bool, limits: Limits) -> int:
     """Exit code 0 when density and particles agree, 1 when they do not."""
     from solver.comparison.compare import compare
 
@@ -34,7 +35,8 @@ def run_compare(name: str, settings: list[str] | None, out: Path | None, force: 
     console = rank_console(world(), quiet)
     if console:
         console.print(f"[bold]{escape(problem.title)}[/bold]", highlight=False)
-    found = compare(problem, out=folder, force=force, resume=resume, quiet=quiet, verdict=verdict)
+    found = compare(problem, out=folder, force=force, resume=resume, quiet=quiet, verdict=verdict,
+                    limits=limits)
     if console:
         show_comparison(console, found, folder)
     if not found.verdict.agree:
@@ -107,22 +109,23 @@ def show_history(console: Console, title: str, history: History, names: list[str
 
 
 def run_side(side: str, name: str, settings: list[str] | None, out: Path | None, force: bool, resume: bool,
-             quiet: bool) -> int:
+             quiet: bool, limits: Limits) -> int:
     """One solver by itself, "density" or "particles": its table and pictures."""
     from solver.report.pictures import draw_run
-    from solver.runs.context import open_run
+    from solver.runs.context import leave, open_run
     from solver.runs.solve import run_alone
 
     problem = load_shared(name, settings)
     folder = run_path(problem, out)
     is_density = side == "density"
     context = open_run(problem, out=folder, force=force, resume=resume, quiet=quiet,
-                       command="solve" if is_density else "particles")
+                       command="solve" if is_density else "particles", limits=limits)
     if context.console:
         context.console.print(f"[bold]{escape(problem.title)}[/bold]", highlight=False)
     history = run_alone(context, side)
     if context.folder is not None and context.folder.writes:
         draw_run(context.folder.path, problem, context.to_target, context.phases, **{side: history})
+    leave(context)
     if context.console:
         extremes = ["minimum", "maximum", "entropy"] if is_density else []
         energy = "energy" if np.isfinite(history.column("energy")).all() else "log_energy"

@@ -13,6 +13,7 @@ from solver.commands.common import load_shared, number_text
 from solver.ranks import world
 from solver.runs.console import TerminalTable, print_pairs
 from solver.runs.progress import rank_console
+from solver.runs.stop import Limits
 
 COLUMNS = ["closest_w1", "closest_w1_time", "closest_w2", "closest_w2_time", "w2_density_particles_max", "verdict"]
 
@@ -48,7 +49,7 @@ def split_values(text: str) -> list[str]:
 
 
 def run_sweep(name: str, over: list[str], settings: list[str] | None, out: Path | None, force: bool, resume: bool,
-              quiet: bool) -> int:
+              quiet: bool, limits: Limits) -> int:
     """Run every combination in a folder of its own; sweep.csv and a figure; exit code 1 if any disagrees."""
     from solver.comparison.compare import compare
 
@@ -62,7 +63,7 @@ def run_sweep(name: str, over: list[str], settings: list[str] | None, out: Path 
         label = ",".join(f"{key.rsplit('.', 1)[-1]}={value}" for key, value in case.items())
         if console:
             console.print(f"[bold]{label}[/bold]", highlight=False)
-        found = compare(problem, out=base / label.replace("/", "_"), force=force, resume=resume, quiet=quiet)
+        found = compare(problem, out=base / label.replace("/", "_"), force=force, resume=resume, quiet=quiet, limits=limits)
         code = max(code, 0 if found.verdict.agree else 1)
         rows.append({**case, **outcome(found)})
         curves[label] = (np.array([row["time"] for row in found.rows]), found.column("w2_density_target"))

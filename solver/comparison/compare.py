@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,13 @@ from rich.console import Console
 from problems import Problem, ProblemError
 from solver.comparison.refinement import refine
 from solver.comparison.verdict import CONVERGENCE_COLUMNS, VERDICT_COLUMNS, Verdict, judge, judged_outputs
-from solver.runs.context import final_numbers, finish, open_run, recorded, tell_phases
+from solver.runs.checkpoints import on_first_rank
+from solver.runs.context import Context, final_numbers, finish, leave, open_run, recorded, tell_phases
 from solver.runs.distances import TargetDistance, bounded_distance
 from solver.runs.history import History
 from solver.runs.phases import Phase
 from solver.runs.solve import record_density, record_particles
+from solver.runs.stop import Limits
 from solver.runs.tables import COMPARISON_COLUMNS, DISTANCES_COLUMNS
 
 if TYPE_CHECKING:
@@ -95,7 +98,7 @@ def summarise(to_target: TargetDistance, comparison: Comparison) -> dict[str, An
 
 
 def compare(problem: Problem, *, comm: MPI.Comm | None = None, out: str | Path | None = None, force: bool = False,
-            resume: bool = False, quiet: bool = True, verdict: bool = True) -> Comparison:
+            resume: bool = False, quiet: bool = True, verdict: bool = True, limits: Limits | None = None) -> Comparison:
     """Solve for density and particles and compare them with each other and with the target (collective).
 
     Args:
@@ -104,6 +107,7 @@ def compare(problem: Problem, *, comm: MPI.Comm | None = None, out: str | Path |
         out: run folder; None keeps everything in memory and draws nothing.
         force, resume: replace an earlier run in that folder, or go on with it.
         quiet: nothing on the terminal.
+        limits: of time, between checkpoints, and of the watchdog.
         verdict: also run the coarser mesh and the smaller token systems that tell noise and mesh error from a bug.
 
     Returns:
@@ -116,35 +120,44 @@ def compare(problem: Problem, *, comm: MPI.Comm | None = None, out: str | Path |
     """
     if problem.time.stationary and problem.noise.diffusivity > 0.0:
         raise ProblemError("time.end", problem.time.end, "must be a depth to compare with noise, which never lets tokens rest")
-    context = open_run(problem, comm=comm, out=out, force=force, resume=resume, quiet=quiet, command="compare")
+    context = open_run(problem, comm=comm, out=out, force=force, resume=resume, quiet=quiet, command="compare",
+                       limits=limits)
     comm, folder, console = context.comm, context.folder, context.console
     with recorded(context):
         density = record_density(context)
         particles = record_particles(context)
         rows, bounds = comparison_rows(problem, comm, density, particles)
-        if folder is not None:
-            folder.table("comparison.csv", COMPARISON_COLUMNS).write_all(rows)
-            folder.table("distances.csv", DISTANCES_COLUMNS).write_all(bounds)
+        write_table(context, "comparison.csv", COMPARISON_COLUMNS, rows)
+        write_table(context, "distances.csv", DISTANCES_COLUMNS, bounds)
+        context.supervisor.check()
         refinement = None
         if verdict:
             last = judged_outputs(problem, density.times)[-1]
-            refinement = refine(problem, comm, density, particles, last, announce(console))
+            refinement = refine(problem, comm, density, particles, last, announce(console),
+                                folder.store if folder is not None else None, context.supervisor)
         judgement = judge(problem, comm, rows, density, particles, refinement)
-        if folder is not None:
-            folder.table("verdict.csv", VERDICT_COLUMNS).write_all(judgement.rows)
-            if refinement is not None:
-                folder.table("convergence.csv", CONVERGENCE_COLUMNS).write_all(refinement.table())
+        write_table(context, "verdict.csv", VERDICT_COLUMNS, judgement.rows)
+        if refinement is not None:
+            write_table(context, "convergence.csv", CONVERGENCE_COLUMNS, refinement.table())
         comparison = Comparison(problem, density, particles, rows, judgement)
-    comparison.summary = summarise(context.to_target, comparison)
-    finish(context, "done" if judgement.agree else "density and particles disagree",
-           density=final_numbers(density), particles=final_numbers(particles), summary=comparison.summary,
-           verdict=judgement.facts(), phases=tell_phases(context))
+        comparison.summary = summarise(context.to_target, comparison)
+        on_first_rank(comm, partial(finish, context, "done" if judgement.agree else "density and particles disagree",
+                                    density=final_numbers(density), particles=final_numbers(particles),
+                                    summary=comparison.summary, verdict=judgement.facts(), phases=tell_phases(context)))
     comparison.phases = context.phases
     if folder is not None and folder.writes:
         from solver.report.pictures import draw_run
 
         draw_run(folder.path, problem, context.to_target, context.phases, comparison=comparison)
+    leave(context)
     return comparison
+
+
+def write_table(context: Context, name: str, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """A whole table of the run folder, if there is one (collective)."""
+    folder, rows = context.folder, list(rows)
+    if folder is not None:
+        on_first_rank(context.comm, lambda: folder.table(name, columns, rows).close())
 
 
 def announce(console: Console | None) -> Callable[[str], None]:

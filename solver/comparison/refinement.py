@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
@@ -13,11 +13,13 @@ import numpy as np
 from problems import Problem
 from solver.comparison.moments import moment_gap, moments
 from solver.particles.snapshot import ParticleSnapshot
-from solver.particles.solver import simulate_particles
+from solver.runs.checkpoints import Store
 from solver.runs.distances import distance_between
 from solver.runs.history import History
+from solver.runs.observers import Checkpoints, Observer
 from solver.runs.recorders import DensityRecorder, ParticleRecorder, Recorder
 from solver.runs.solve import run_density, run_particles
+from solver.runs.stop import Supervisor
 from solver.wasserstein.measure import Measure
 
 if TYPE_CHECKING:
@@ -33,16 +35,81 @@ MOST_CELLS = 12_000  # of a mesh from a file when its cells are cut to measure i
 FINER = 2.0  # |u_h - u| against |u_h - u_(h/2)| if the order is one at least; less if it is higher
 
 
-class Members:
-    """Collects the members of an ensemble at every output: measures and moments, [output][member]."""
+class Members(Observer):
+    """Collects the members of an ensemble at every output: measures and moments, [output][member].
 
-    def __init__(self) -> None:
+    Args:
+        store: journal and checkpoints of this run, or None where it cannot go on later.
+    """
+
+    def __init__(self, store: Store | None = None) -> None:
+        self.store = store
         self.measures: list[list[Measure]] = []
         self.moments: list[list[tuple[np.ndarray, np.ndarray]]] = []
 
-    def __call__(self, snapshot: ParticleSnapshot) -> None:
-        self.measures.append([Measure(points, snapshot.masses) for points in snapshot.members])
-        self.moments.append([(np.asarray(row["mean"]), np.asarray(row["second"])) for row in snapshot.rows])
+    def begin(self, solver: object) -> None:
+        for record in self.store.earlier() if self.store is not None else ():
+            self.keep(record)
+
+    def output(self, snapshot: ParticleSnapshot) -> None:
+        record = {"time": np.array(snapshot.time), "members": snapshot.members, "masses": snapshot.masses,
+                  "means": np.array([row["mean"] for row in snapshot.rows]),
+                  "seconds": np.array([row["second"] for row in snapshot.rows])}
+        self.keep(record)
+        if self.store is not None:
+            self.store.append(record)
+
+    def keep(self, record: Mapping[str, np.ndarray]) -> None:
+        """Add one output."""
+        self.measures.append([Measure(points, record["masses"]) for points in record["members"]])
+        self.moments.append(list(zip(record["means"], record["seconds"], strict=True)))
+
+
+class Extra:
+    """Makes the extra runs of a verdict, each with checkpoints of its own, and goes on with those a stopped run left.
+
+    Args:
+        comm: all ranks.
+        announce: told which run comes next.
+        stores: gives the store of a run by its name, None: nothing is kept.
+        supervisor: of the main run.
+    """
+
+    def __init__(self, comm: MPI.Comm, announce: Callable[[str], None], stores: Callable[[str], Store] | None = None,
+                 supervisor: Supervisor | None = None):
+        self.comm, self.announce, self.stores, self.supervisor = comm, announce, stores, supervisor
+
+    def density(self, problem: Problem, name: str, label: str) -> History:
+        """The density of a varied problem (collective)."""
+        recorder = DensityRecorder(problem, self.comm, store=self.store(name))
+        self._run(problem, run_density, recorder, label)
+        return recorder.history
+
+    def particles(self, problem: Problem, name: str, label: str) -> History:
+        """The tokens of a varied problem (collective)."""
+        recorder = ParticleRecorder(problem, self.comm, store=self.store(name))
+        self._run(problem, run_particles, recorder, label)
+        return recorder.history
+
+    def members(self, problem: Problem, name: str, label: str) -> Members:
+        """The members of an ensemble (collective)."""
+        members = Members(self.store(name))
+        self._run(problem, run_particles, members, label)
+        return members
+
+    def store(self, name: str) -> Store | None:
+        """The store of one run (collective)."""
+        return self.stores(name) if self.stores is not None else None
+
+    def _run(self, problem: Problem, run: Callable[..., None], observer: Recorder | Members,
+             label: str) -> None:
+        store = observer.store
+        if store is not None and store.finished:
+            observer.begin(None)
+            return
+        self.announce(label)
+        observers = [observer, *([Checkpoints(store)] if store is not None else [])]
+        run(problem, self.comm, observers, store.restart if store is not None else None, self.supervisor)
 
 
 @dataclass
@@ -141,7 +208,8 @@ def other_meshes(problem: Problem) -> list[tuple[int, Problem]]:
 
 
 def refine(problem: Problem, comm: MPI.Comm, density: History, particles: History, last: int,
-           announce: Callable[[str], None]) -> Refinement:
+           announce: Callable[[str], None], stores: Callable[[str], Store] | None = None,
+           supervisor: Supervisor | None = None) -> Refinement:
     """Make the extra runs (collective).
 
     Args:
@@ -149,15 +217,11 @@ def refine(problem: Problem, comm: MPI.Comm, density: History, particles: Histor
         density, particles: its histories.
         last: index of the last judged output, where the convergence curves are taken.
         announce: told which run comes next.
+        stores, supervisor: see `Extra`.
     """
+    extra = Extra(comm, announce, stores, supervisor)
     tdim = problem.manifold.intrinsic
     steps: list[str] = []
-
-    def again(varied: Problem, kind: type[Recorder], run: Callable[..., None], label: str) -> History:
-        announce(label)
-        recorder = kind(varied, comm)
-        run(varied, comm, [recorder])
-        return recorder.history
 
     def apart(a: Measure, b: Measure) -> float:
         found = distance_between(problem, a, b, 2) if comm.rank == 0 else None
@@ -169,7 +233,7 @@ def refine(problem: Problem, comm: MPI.Comm, density: History, particles: Histor
     meshes = []
     for level, varied in other_meshes(problem):
         cells = varied.density.cells
-        meshes.append(again(varied, DensityRecorder, run_density, f"mesh error: {cells} cells"))
+        meshes.append(extra.density(varied, f"mesh-{level}-{cells}", f"mesh error: {cells} cells"))
         mesh[0].append(width * 2.0**level)
         mesh[1].append(apart(meshes[-1].measures[last], tokens))
         steps.append(f"{cells}")
@@ -189,8 +253,7 @@ def refine(problem: Problem, comm: MPI.Comm, density: History, particles: Histor
         tokens_curve = ([float(count)], [apart(tokens, measure)])
         for level in range(1, TOKEN_LEVELS + 1):
             fewer = max(count // 2**level, FEWEST_TOKENS)
-            run = again(vary(problem, "particles", count=fewer), ParticleRecorder, run_particles,
-                        f"sampling error: {fewer} tokens")
+            run = extra.particles(vary(problem, "particles", count=fewer), f"tokens-{fewer}", f"sampling error: {fewer} tokens")
             if len(run.measures[last].masses) >= len(tokens.masses):
                 break  # the rule has no fewer nodes: on a mesh from a file at least one for each cell
             found.fewer = found.fewer or run
@@ -200,7 +263,7 @@ def refine(problem: Problem, comm: MPI.Comm, density: History, particles: Histor
         if found.fewer is not None:
             found.words += f", sampling error against {max(count // 2, FEWEST_TOKENS)} tokens"
             largest = max(count // 8, FEWEST_TOKENS)
-    found.curves["random"] = random_curve(problem, comm, found, largest, measure, last, announce)
+    found.curves["random"] = random_curve(problem, comm, found, largest, measure, last, extra)
     if found.fewer is None:
         found.random_factor = float(np.sqrt(largest / count))
         found.words += f", sampling error from {ENSEMBLE} independent samples of {largest} tokens"
@@ -208,17 +271,15 @@ def refine(problem: Problem, comm: MPI.Comm, density: History, particles: Histor
 
 
 def random_curve(problem: Problem, comm: MPI.Comm, found: Refinement, largest: int, measure: Measure, last: int,
-                 announce: Callable[[str], None]) -> tuple[list[float], list[float]]:
+                 extra: Extra) -> tuple[list[float], list[float]]:
     """Mean W2 to the density of random ensembles of `largest` tokens, half and a quarter of them (collective)."""
     sizes, values = [], []
     for count in (largest, largest // 2, largest // 4):
         if count < FEWEST_TOKENS:
             break
-        announce(f"sampling error: {ENSEMBLE} random samples of {count} tokens")
-        members = Members()
         varied = vary(problem, "particles", sampling="random", count=count, ensemble=ENSEMBLE,
                       seed=problem.particles.seed + 1)
-        simulate_particles(varied, comm, members)
+        members = extra.members(varied, f"random-{count}", f"sampling error: {ENSEMBLE} random samples of {count} tokens")
         found.random = found.random or members
         mine = {k: distance_between(problem, members.measures[last][k], measure, 2)
                 for k in range(comm.rank, ENSEMBLE, comm.size)}

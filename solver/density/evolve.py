@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +64,8 @@ class DensitySolver:
         self.time, self.step, self.rejected = 0.0, 0, 0
         self.remembers = False
         self.implicit: ImplicitTerms | None = None
+        self.settling: dict[str, float] = {}  # how far the search for a stationary state has come
+        self._resumed, self._cause = False, None
         self.state = self.operator.create_vector()
         self.state.array[:] = self.operator.initial()
         self.total_mass = self.operator.mass(self.state.array)
@@ -86,13 +88,14 @@ class DensitySolver:
     def run(self, on_output: Callable[[DensitySnapshot], None], on_step: Callable[[StepInfo], None] | None = None) -> None:
         """Go on to the last output; every output depth and every change of layer is hit exactly.
 
+        After `load_state` the present depth is no output any more: it was one before.
+
         Raises:
             RunError: the step underflows or the density is no longer finite.
         """
-        outputs = [t for t in self.problem.time.outputs if t >= self.time]
-        if outputs and outputs[0] == self.time:
+        if self.time in self.problem.time.outputs and not self._resumed:
             on_output(self.snapshot())
-            outputs = outputs[1:]
+        outputs = [t for t in self.problem.time.outputs if t > self.time]
         # To the end of the problem, as tokens go: the last output may come before it.
         last = self.time if self.problem.time.stationary else max(float(self.problem.time.end), self.time)
         if self.problem.time.stationary and outputs:
@@ -105,10 +108,9 @@ class DensitySolver:
         if self.problem.time.stationary:
             def stepped(dt: float) -> None:
                 if on_step is not None:
-                    minimum = self.minimum
-                    on_step(StepInfo(self.time, self.step, dt, self.operator.mass(self.state.array), minimum))
+                    on_step(StepInfo(self.time, self.step, dt, self.operator.mass(self.state.array), self.minimum))
 
-            run_to_stationary(self, stepped)
+            run_to_stationary(self, stepped, on_step)
             on_output(self.snapshot())
         if PETSc.Options(self.options_prefix).hasName("ts_view"):
             self.ts.view()
@@ -139,19 +141,31 @@ class DensitySolver:
         return state
 
     def state_dict(self) -> dict[str, Any]:
-        """All a restart needs, on any number of ranks: coefficients (cells, n) in canonical order, the same on every rank."""
+        """All a restart needs, on any number of ranks: coefficients (cells, n) in canonical order, and numbers; the same on every
+        rank. On the same ranks a run that goes on from it takes the very same steps. Schemes that remember earlier steps start
+        anew here, in this run as well."""
         op = self.operator
+        support = op.velocity.full_support
+        if self.ts.getType() in (*REMEMBERING, "alpha", "beuler", "cn"):
+            self.ts.restartStep()
         return {"coefficients": op.gather_cells(self.state.array), "time": self.time, "step": self.step,
-                "full_support": bool(op.velocity.full_support)}
+                "rejected": self.rejected, "full_support": -1 if support is None else int(support),
+                "next_step": self._suggested, "scale": op.scale, "top": self._top, "minimum": self.minimum,
+                **{f"settling_{name}": value for name, value in self.settling.items()}}
 
-    def load_state(self, saved: dict[str, Any]) -> None:
-        """Go on from a `state_dict`; collective."""
-        self.state.array[:] = self.operator.scatter_cells(np.asarray(saved["coefficients"]))
-        self.time, self.step = float(saved["time"]), int(saved["step"])
-        if "full_support" in saved:
-            self.operator.velocity.full_support = bool(saved["full_support"])
+    def load_state(self, saved: Mapping[str, Any]) -> None:
+        """Go on from a `state_dict`; collective. Nothing is limited again: the state was when it was saved."""
+        op = self.operator
+        self.state.array[:] = op.scatter_cells(np.asarray(saved["coefficients"]))
+        self.time, self.step, self.rejected = float(saved["time"]), int(saved["step"]), int(saved["rejected"])
+        support = int(saved["full_support"])
+        op.velocity.full_support = None if support < 0 else bool(support)
+        op.scale, self._top, self.minimum = float(saved["scale"]), float(saved["top"]), float(saved["minimum"])
+        self._suggested = float(saved["next_step"])
+        settling = [key for key in saved if key.startswith("settling_")]
+        self.settling = {key.removeprefix("settling_"): float(saved[key]) for key in settling}
+        self._resumed = True
         self.ts.restartStep()
-        self._settle()
 
     def accept(self, state: np.ndarray) -> None:
         """Replace the density by the unknowns `state`, made non-negative and of the same mass."""
@@ -162,7 +176,11 @@ class DensitySolver:
         self._settle()
 
     def _rhs(self, ts: PETSc.TS, t: float, x: PETSc.Vec, out: PETSc.Vec) -> None:
-        lowest = self.operator.rhs(self.time, x.array_r, out.array_w)
+        try:
+            lowest = self.operator.rhs(self.time, x.array_r, out.array_w)
+        except BaseException as error:
+            self._cause = error  # PETSc passes on that there was an error, but not which
+            raise
         self._lowest = min(self._lowest, lowest)
 
     def _settle(self) -> tuple[float, float]:
@@ -210,8 +228,7 @@ class DensitySolver:
             try:
                 self.ts.step()
             except PETSc.Error as error:
-                raise RunError(f"PETSc's {self.ts.getType()} step failed: {str(error).splitlines()[-1].strip()}", step=self.step,
-                               time=start) from None
+                raise self._failed(error, start) from self._cause
             done = self.ts.getTime() - start
             if self.remembers:
                 break
@@ -231,6 +248,14 @@ class DensitySolver:
         if self.chooses:
             self._suggested = self.ts.getTimeStep() if not last else max(self._suggested_or(size), self.ts.getTimeStep())
         return done
+
+    def _failed(self, error: PETSc.Error, start: float) -> BaseException:
+        """What a step that PETSc gave up on is reported as: the error inside a callback, where there was one."""
+        cause = self._cause or (self.implicit.cause if self.implicit is not None else None)
+        if cause is not None and not isinstance(cause, RunError | ArithmeticError):
+            return cause
+        words = f"PETSc's {self.ts.getType()} step failed: {str(error).splitlines()[-1].strip()}" if cause is None else str(cause)
+        return RunError(words, step=self.step, time=start)
 
     def _suggested_or(self, size: float) -> float:
         return self._suggested if np.isfinite(self._suggested) else size

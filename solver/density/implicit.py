@@ -11,6 +11,7 @@ residual, attention included, by finite differences. All options take the solver
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from petsc4py import PETSc
@@ -72,10 +73,22 @@ class ImplicitTerms:
         self.frozen: PETSc.Mat | None = None
         self.matrix = self._pattern()
         self._work = operator.create_vector()
-        ts.setIFunction(self._residual, operator.create_vector())
-        ts.setIJacobian(self._jacobian, self.matrix)
+        self.cause: BaseException | None = None
+        ts.setIFunction(self._kept(self._residual), operator.create_vector())
+        ts.setIJacobian(self._kept(self._jacobian), self.matrix)
         if not self.imex:
-            ts.setRHSFunction(self._transport, operator.create_vector())
+            ts.setRHSFunction(self._kept(self._transport), operator.create_vector())
+
+    def _kept(self, callback: Callable[..., None]) -> Callable[..., None]:
+        """A callback whose error is remembered: PETSc passes on that there was one, but not which."""
+        def called(*arguments: Any) -> None:
+            try:
+                callback(*arguments)
+            except BaseException as error:
+                self.cause = error
+                raise
+
+        return called
 
     def repair(self, state: np.ndarray, mass: float) -> float:
         """Give the unknowns non-negative cell averages and the total `mass`, in place; returns the mass clipped.

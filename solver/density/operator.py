@@ -69,7 +69,7 @@ class DensityOperator:
         index_map = self.mesh.mesh.topology.index_map(self.mesh.tdim)
         self.work = dolfinx.la.vector(index_map, self.size)
         self._known: tuple[float, np.ndarray] | None = None
-        self._scale = 1.0
+        self.scale = 1.0
 
     @property
     def unknowns(self) -> int:
@@ -104,7 +104,7 @@ class DensityOperator:
         lowest = 0.0
         if limit and self.problem.density.limiter:
             with stage("limiter"):
-                lowest = self.transport.limit(work, tiny=ROUNDING * self._scale)[0]
+                lowest = self.transport.limit(work, tiny=ROUNDING * self.scale)[0]
         self.set_velocity(t, work[:n])
         with stage("transport"):
             self.work.scatter_forward()
@@ -115,11 +115,11 @@ class DensityOperator:
         """Limit the unknowns in place (if the problem says so); global least average before, minimum after, mass and maximum."""
         with stage("limiter"):
             on = self.problem.density.limiter
-            lowest, low, high, _ = self.transport.limit(state, tiny=ROUNDING * self._scale, scale=on)
+            lowest, low, high, _ = self.transport.limit(state, tiny=ROUNDING * self.scale, scale=on)
             g = self.geometry
             mass = float(np.einsum("ci,ci,c->", g.mean, state.reshape(-1, self.size), g.volume))
             lowest, low, high = self.extremes(lowest, low, high)
-            self._scale = max(high, 0.0)
+            self.scale = max(high, 0.0)
             return lowest, low, self.comm.allreduce(mass, op=MPI.SUM), high
 
     def lowest_average(self, lowest: float, state: np.ndarray) -> float:

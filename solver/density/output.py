@@ -7,6 +7,7 @@ interpolated there at degree 2. Degree 0 on flat cells stays one value per cell.
 
 from __future__ import annotations
 
+import ctypes
 import shutil
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from solver.density.reference import density_element, tabulate
 from solver.density.snapshot import DensitySnapshot
 
 NAME = "density"
+_abandoned: list[Any] = []
 
 
 class DensityWriter:
@@ -83,6 +85,13 @@ class DensityWriter:
         """Finish the files; a second call does nothing."""
         if self._vtx is not None:
             self._vtx.close()
+            self._vtx = None
+
+    def abandon(self) -> None:
+        """Let go of the files without closing them: ADIOS2 closes them together with all ranks, which may not be there."""
+        if self._vtx is not None:
+            _abandoned.append(self._vtx)
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._vtx))  # or its end would close them after all
             self._vtx = None
 
     def _open_vtx(self, append: bool) -> tuple[Any, dolfinx.fem.Function]:

@@ -11,7 +11,7 @@ The first two terms have no mass whatever rho is, so that the last one vanishes 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from petsc4py import PETSc
@@ -151,12 +151,13 @@ class Flow(Protocol):
     state: PETSc.Vec
     time: float
     step: int
+    settling: dict[str, float]
 
-    def advance(self, target: float) -> None: ...
+    def advance(self, target: float, on_step: Callable[[Any], None] | None = None) -> None: ...
     def accept(self, state: np.ndarray) -> None: ...
 
 
-def run_to_stationary(solver: Flow, on_step: Callable[[float], None]) -> None:
+def run_to_stationary(solver: Flow, on_step: Callable[[float], None], on_flow: Callable[[Any], None] | None = None) -> None:
     """Take a `DensitySolver` from its present state to the stationary state it tends to; collective.
 
     With noise, backward Euler steps in pseudo-time, the velocity frozen over each, then Newton's method; `solver.time`
@@ -165,26 +166,27 @@ def run_to_stationary(solver: Flow, on_step: Callable[[float], None]) -> None:
 
     Args:
         on_step: called after each step in pseudo-time with its size.
+        on_flow: called after each step of the flow itself, as in `DensitySolver.run`.
 
     Raises:
         RunError: the density does not come to rest.
     """
     switches = [t for t in solver.problem.attention.switch_times if t > solver.time]
     for switch in switches:
-        solver.advance(switch)
+        solver.advance(switch, on_flow)
     if solver.problem.noise.diffusivity > 0.0:
         _settle_with_noise(solver, on_step)
     else:
-        _settle_by_flow(solver)
+        _settle_by_flow(solver, on_flow)
 
 
 def _settle_with_noise(solver: Flow, on_step: Callable[[float], None]) -> None:
     operator = solver.operator
     steady = SteadyProblem(operator, solver.time, solver.options_prefix + "stationary_")
-    slow, fastest = SLOW, 0.0
     now = size(operator, steady.slope(solver.state))
-    dt = STRIDE / max(now, FLOOR)
-    for _ in range(MOST_STEPS):
+    kept = {"slow": SLOW, "fastest": 0.0, "dt": STRIDE / max(now, FLOOR), "tried": 0.0, **solver.settling}
+    slow, fastest, dt = kept["slow"], kept["fastest"], kept["dt"]
+    for count in range(int(kept["tried"]), MOST_STEPS):
         fastest = max(fastest, now)
         if now <= slow * fastest or now <= FLOOR:
             trial = solver.state.copy()
@@ -197,16 +199,21 @@ def _settle_with_noise(solver: Flow, on_step: Callable[[float], None]) -> None:
         trial = solver.state.copy()
         steady.pseudo_step(trial, dt)
         solver.accept(trial.array_r)
-        solver.time, solver.step = solver.time + dt, solver.step + 1
-        on_step(dt)
+        solver.time, solver.step, taken = solver.time + dt, solver.step + 1, dt
         before, now = now, size(operator, steady.slope(solver.state))
         dt *= min(max(before / max(now, FLOOR), 0.5), 2.0)
+        solver.settling = {"slow": slow, "fastest": fastest, "dt": dt, "tried": count + 1.0}
+        on_step(taken)
     raise RunError(f"no stationary state found: the density still changes by {now:.3e} per unit of depth",
                    step=solver.step, time=solver.time)
 
 
-def _settle_by_flow(solver: Flow) -> None:
-    operator, slope, chunk, fastest = solver.operator, solver.operator.create_vector(), 1.0, 0.0
+def _settle_by_flow(solver: Flow, on_flow: Callable[[Any], None] | None) -> None:
+    operator, slope = solver.operator, solver.operator.create_vector()
+    kept = {"chunk": 1.0, "fastest": 0.0, "until": solver.time, **solver.settling}
+    chunk, fastest = kept["chunk"], kept["fastest"]
+    if kept["until"] > solver.time:  # stopped half way
+        solver.advance(kept["until"], on_flow)
     while True:
         operator.rhs(solver.time, solver.state.array_r, slope.array_w)
         now = size(operator, slope)
@@ -216,8 +223,9 @@ def _settle_by_flow(solver: Flow) -> None:
         if solver.time >= LONGEST:
             raise RunError(f"no stationary state found: the density still changes by {now:.3e} per unit of depth",
                            step=solver.step, time=solver.time)
-        solver.advance(solver.time + chunk)
-        chunk *= 1.5
+        until, chunk = solver.time + chunk, chunk * 1.5
+        solver.settling = {"chunk": chunk, "fastest": fastest, "until": until}
+        solver.advance(until, on_flow)
 
 
 def size(operator: DensityOperator, vector: PETSc.Vec) -> float:

@@ -72,6 +72,7 @@ class ParticleSolver:
         self.controller = Controller(np.inf)
         self.jumps = 0
         self._slope: Array | None = None
+        self._leg = 0.0, 0  # where the present run of equal steps began, and how many of them are done
         self._resumed = False
 
     @property
@@ -147,7 +148,8 @@ class ParticleSolver:
         """Everything needed to go on, as arrays and numbers; the same on every rank and for any number of ranks; collective."""
         return {"points": self.layout.gather(self.points).copy(), "masses": self.masses.copy(), "time": self.time,
                 "step": self.step, "next_step": self.controller.step, "previous_error": self.controller.previous,
-                "rejected": self.controller.rejected, "jumps": self.jumps}
+                "rejected": self.controller.rejected, "jumps": self.jumps,
+                "leg_begin": self._leg[0], "leg_done": self._leg[1]}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on from a `state_dict`, of which only what this rank needs is kept; the trajectory is the uninterrupted one."""
@@ -159,6 +161,7 @@ class ParticleSolver:
         self.points = self.layout.local(points)
         self.time, self.step, self.jumps = float(state["time"]), int(state["step"]), int(state["jumps"])
         self.controller = Controller(float(state["next_step"]), float(state["previous_error"]), self.step, int(state["rejected"]))
+        self._leg = float(state["leg_begin"]), int(state["leg_done"])
         self._slope, self._resumed = None, True
 
     def _energies(self, points: Array, local: Array) -> dict[str, float]:
@@ -168,19 +171,24 @@ class ParticleSolver:
     def _advance(self, stop: float, on_step: Callable[[ParticleStep], None] | None) -> None:
         """Integrate up to the depth `stop`, exactly."""
         if self.table.error:
+            if stop == np.inf and self._resumed and self._at_rest():
+                return
             while self.time < stop:
                 dt, error = self._adaptive_step(stop)
                 self._report(dt, error, on_step)
                 if stop == np.inf and self._still():
                     break
             return
-        span, begin = stop - self.time, self.time
+        begin, done = self._leg if self._leg[1] else (self.time, 0)
+        span = stop - begin
         if not np.isfinite(span):
             raise RunError('time.end = "stationary" needs the integrator dopri5 and no noise for particles', step=self.step)
         steps = max(1, int(np.ceil(span / self._fixed_step - 1e-9)))
-        for i in range(steps):
+        for i in range(done, steps):
             self._fixed(span / steps)
-            self.time = stop if i == steps - 1 else begin + span * (i + 1) / steps
+            last = i == steps - 1
+            self.time = stop if last else begin + span * (i + 1) / steps
+            self._leg = begin, 0 if last else i + 1
             self._report(span / steps, 0.0, on_step)
 
     def _report(self, dt: float, error: float, on_step: Callable[[ParticleStep], None] | None) -> None:
@@ -206,10 +214,7 @@ class ParticleSolver:
         control = self.controller
         jumping = np.isinf(self.drift.weights.beta)
         if self._slope is None:
-            try:
-                self._slope = self.drift(self.points)
-            except NotFiniteError as error:
-                raise self._lost(error) from None
+            self._slope = self._first_slope()
         if not np.isfinite(control.step):
             control.step = self._first_step()
         while True:
@@ -248,6 +253,17 @@ class ParticleSolver:
     def _first_step(self) -> float:
         speed = self.layout.largest(float(np.max(np.linalg.norm(self._slope, axis=-1), initial=0.0)))
         return min(1.0, 0.3 * self.tolerance**0.2 / speed) if speed > 1e-300 else 1.0
+
+    def _at_rest(self) -> bool:
+        """Whether tokens that were just loaded stand still already."""
+        self._slope = self._first_slope()
+        return self._still()
+
+    def _first_slope(self) -> Array:
+        try:
+            return self.drift(self.points)
+        except NotFiniteError as error:
+            raise self._lost(error) from None
 
     def _still(self) -> bool:
         return self.layout.largest(float(np.max(np.abs(self._slope), initial=0.0))) < STANDSTILL

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
 
-from problems import Problem, dumps
-from solver.ranks import Termination, world
+from problems import Problem, ProblemError, dumps
+from solver.ranks import STOP_WORDS, Stopped, Termination, world
+from solver.runs.checkpoints import on_first_rank
+from solver.runs.contents import read_facts
+from solver.runs.disk import write_text
 from solver.runs.distances import TargetDistance
 from solver.runs.folder import RunFolder
 from solver.runs.history import History
 from solver.runs.phases import Phase, find_or_skip
 from solver.runs.progress import rank_console
 from solver.runs.provenance import provenance
+from solver.runs.stop import Limits, Supervisor
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -33,6 +39,7 @@ class Context:
     folder: RunFolder | None
     console: Console | None
     to_target: TargetDistance
+    supervisor: Supervisor
     phases: list[Phase] = field(default_factory=list)
 
     @property
@@ -42,7 +49,7 @@ class Context:
 
 
 def open_run(problem: Problem, *, comm: MPI.Comm | None = None, out: str | Path | None = None, force: bool = False,
-             resume: bool = False, quiet: bool = True, command: str = "solve") -> Context:
+             resume: bool = False, quiet: bool = True, command: str = "solve", limits: Limits | None = None) -> Context:
     """Prepare a run: folder, provenance, target (collective).
 
     Args:
@@ -52,28 +59,72 @@ def open_run(problem: Problem, *, comm: MPI.Comm | None = None, out: str | Path 
         force, resume: replace an earlier run in that folder, or go on with it.
         quiet: no progress on the terminal.
         command: recorded in run.json.
+        limits: of time, between checkpoints, and of the watchdog.
 
     Raises:
         ProblemError: the folder cannot be used.
     """
     if comm is None:
         comm = world()
-    folder = None
+    folder, console = None, rank_console(comm, quiet)
+    to_target = TargetDistance(problem, comm)  # before anything is written: it may find that the problem makes no sense
+    resumed: list[str] = []
+
+    def tell(words: str) -> None:
+        resumed.append(words)
+        if console is not None:
+            console.print(words, style="dim", highlight=False, markup=False, soft_wrap=True)
+
     if out is not None:
-        folder = RunFolder(out, comm, dumps(problem), force=force, resume=resume)
-        folder.record(command=command, title=problem.title, exit_reason="running", **provenance(comm))
-    return Context(problem, comm, folder, rank_console(comm, quiet), TargetDistance(problem, comm))
+        folder = RunFolder(out, comm, dumps(problem), force=force, resume=resume, tell=tell)
+        if folder.resumed:
+            folder.facts["resumed"] = resumed
+    context = Context(problem, comm, folder, console, to_target, Supervisor(comm, limits))
+    with recorded(context):
+        if folder is not None:
+            on_first_rank(comm, lambda: folder.record(command=command, title=problem.title, exit_reason="running",
+                                                      **provenance(comm)))
+    return context
 
 
 @contextmanager
 def recorded(context: Context) -> Iterator[Context]:
-    """Whatever ends the run, run.json says so."""
+    """Whatever ends the run, run.json says so; a run whose input was bad, or that never began, leaves nothing behind."""
+    folder = context.folder
+    tell = partial(end_alone, folder) if folder is not None else None
+    if tell is not None:
+        Termination.last_words.append(tell)
     try:
         yield context
     except BaseException as error:
-        interrupted = isinstance(error, KeyboardInterrupt) or Termination.asked
-        finish(context, "interrupted" if interrupted else f"{type(error).__name__}: {error}")
+        if folder is not None:
+            if isinstance(error, ProblemError):
+                folder.discard()
+            else:
+                with suppress(OSError):
+                    folder.record(complete=True, exit_reason=reason_of(error))
+            folder.close()
+        context.supervisor.end()
         raise
+    finally:
+        if tell is not None:
+            Termination.last_words.remove(tell)
+
+
+def reason_of(error: BaseException) -> str:
+    """Why a run ended, for run.json."""
+    if isinstance(error, Stopped):
+        return STOP_WORDS[error.code]
+    if isinstance(error, KeyboardInterrupt) or Termination.asked:
+        return "interrupted"
+    return f"{type(error).__name__}: {error}"
+
+
+def end_alone(folder: RunFolder, reason: str) -> None:
+    """A rank ends without the others: run.json says why, whichever rank it is, if nobody has said anything else yet."""
+    facts = read_facts(folder.path)
+    if facts is not None and facts.get("exit_reason") == "running":
+        write_text(folder.path / "run.json", json.dumps({**facts, "exit_reason": reason}, indent=2) + "\n")
 
 
 def final_numbers(history: History) -> dict[str, object]:
@@ -92,3 +143,11 @@ def finish(context: Context, exit_reason: str = "done", **facts: object) -> None
     """Record how a run ended."""
     if context.folder is not None:
         context.folder.record(exit_reason=exit_reason, **facts)
+
+
+def leave(context: Context) -> None:
+    """The run is over and everything of it written: list its files, give the folder free (collective)."""
+    context.supervisor.end()
+    if context.folder is not None:
+        on_first_rank(context.comm, partial(context.folder.record, complete=True))
+        context.folder.close()

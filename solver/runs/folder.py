@@ -1,4 +1,4 @@
-"""The folder a run leaves behind: problem, tables, run.json, particles and checkpoints.
+"""The folder a run leaves behind: problem, tables, run.json and checkpoints.
 
 Everything is written as the run goes, row by row, and replaced atomically where it is rewritten: whatever
 ends a run, what it had reached stays readable. Only rank 0 touches the disk; the decision to refuse, reuse
@@ -7,120 +7,186 @@ or resume a folder is taken there and shared, so that all ranks go on or stop to
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import math
-import os
-import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from problems.errors import ProblemError
+from solver.runs.checkpoints import Store
+from solver.runs.contents import Replaced, files_of, foreign_names, own_files, read_facts, remove
+from solver.runs.disk import replace_file, write_text
+from solver.runs.lock import HeldError, Lock
 from solver.runs.tables import CsvTable
 
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file atomically: readers see the old or the new content, never half of it."""
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+RESERVE = 65536  # bytes kept free for the last words of a run whose disk is full
+Refusal = tuple[str, str, str]
 
 
-def save_arrays(path: Path, **arrays: np.ndarray) -> None:
-    """Save arrays as one .npz file, atomically."""
-    temporary = path.with_name(path.name + ".part.npz")
-    np.savez(temporary, **arrays)
-    os.replace(temporary, path)
+def digest(text: str) -> str:
+    """The name by which two resolved problems are known to be the same."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class RunFolder:
-    """The results of one run.
+    """The results of one run, locked for as long as it lasts.
 
     Args:
         path: folder; made if missing.
         comm: communicator of all ranks of the run (collective).
-        force: replace what an earlier run left there.
+        force: replace what an earlier run left there; it is set aside until this one has begun.
         resume: go on from the newest checkpoint there; the resolved problem must be the same.
         problem_text: the resolved problem as TOML.
+        tell: says in one line what is gone on from or repaired; called on rank 0.
 
     Raises:
-        ProblemError: the folder holds an earlier run and neither `force` nor `resume` was asked for,
-            is a file, or was made from another problem; on every rank alike.
+        ProblemError: the folder holds an earlier run and neither `force` nor `resume` was asked for, something that no run
+            wrote stands in the way, another run is under way in it, it is a file, or was made from another problem; on every
+            rank alike.
     """
 
-    def __init__(self, path: str | Path, comm: MPI.Comm, problem_text: str, *, force: bool = False,
-                 resume: bool = False):
+    def __init__(self, path: str | Path, comm: MPI.Comm, problem_text: str, *, force: bool = False, resume: bool = False,
+                 tell: Callable[[str], None] | None = None):
         self.path, self.comm = Path(path), comm
         self.writes = comm.rank == 0
+        self.tell: Callable[[str], None] = tell or (lambda words: None)
         self.resumed = False
-        refusal = None
+        self.facts: dict[str, Any] = {}
+        self.started = time.time()
+        self._lock: Lock | None = None
+        self._made: list[Path] = []
+        self._replaced = Replaced(self.path)
+        self._before: str | None = None
+        refusal: Refusal | None = None
         if self.writes:
             try:
                 refusal = self._prepare(problem_text, force, resume)
+            except HeldError as error:
+                refusal = "--out", str(path), f"a folder in which no other run is under way ({error} has it)"
             except OSError as error:
-                refusal = ("--out", str(path), f"a folder that can be written ({error.strerror})")
+                refusal = "--out", str(path), f"a folder that can be written ({error.strerror})"
+            if refusal is not None:
+                self._leave()
         refusal, self.resumed = comm.bcast((refusal, self.resumed))
         if refusal is not None:
             raise ProblemError(*refusal)
-        self.facts: dict[str, object] = {}
-        self.started = time.time()
 
-    def _prepare(self, problem_text: str, force: bool, resume: bool) -> tuple[str, str, str] | None:
+    def _prepare(self, problem_text: str, force: bool, resume: bool) -> Refusal | None:
         if self.path.exists() and not self.path.is_dir():
             return "--out", str(self.path), "a folder, not a file"
-        old = self.path / "problem.toml"
-        if old.exists() or (self.path / "run.json").exists():
+        self._made = [place for place in (self.path, *self.path.parents) if not place.exists()]
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._lock = Lock(self.path)
+        facts = read_facts(self.path)
+        if self._replaced.waiting() is not None:  # a run with --force was cut off
+            if facts is not None and facts.get("begun"):
+                self._replaced.forget()
+            else:
+                remove(files_of(self.path), self.path)
+                self._replaced.bring_back()
+                self.tell("the earlier run, which a run that never began had set aside, is back")
+                facts = read_facts(self.path)
+        foreign = foreign_names(self.path, facts)
+        if foreign:
+            return "--out", str(self.path), f"a folder without {', '.join(foreign[:3])}, which no run of coldflow wrote"
+        if facts is not None:
             if resume:
-                if old.exists() and old.read_text() != problem_text:
-                    return "--resume", str(self.path), "the folder of the same resolved problem (or use --force)"
+                if (refusal := self._same_problem(facts, problem_text)) is not None:
+                    return refusal
                 self.resumed = True
+                self._before = (self.path / "run.json").read_text()
+                ended = {key: facts[key] for key in ("started", "exit_reason", "wall_seconds", "ranks") if key in facts}
+                self.facts["earlier"] = [*facts.get("earlier", []), ended]
             elif not force:
                 return "--out", str(self.path), "a new folder (or use --force to replace it, --resume to go on)"
             else:
-                for name in RUN_CONTENT:
-                    item = self.path / name
-                    shutil.rmtree(item) if item.is_dir() else item.unlink(missing_ok=True)
-        for folder in (self.path, self.path / "figures", self.path / "checkpoint"):
-            folder.mkdir(parents=True, exist_ok=True)
-        write_text(old, problem_text)
+                self._replaced.put_aside(own_files(self.path, facts))
+        for name in ("figures", "checkpoint"):
+            (self.path / name).mkdir(exist_ok=True)
+        with contextlib.suppress(OSError):
+            replace_file(self.path / "checkpoint" / "reserve", bytes(RESERVE))
+        write_text(self.path / "problem.toml", problem_text)
+        self.facts |= {"problem_sha256": digest(problem_text), "exit_reason": "running"}
+        if not resume or self._before is None:
+            write_text(self.path / "run.json", json.dumps(self.facts) + "\n")
         return None
 
-    def table(self, name: str, columns: Sequence[str], keep_until: float | None = None) -> CsvTable:
-        """A CSV table of this folder; see CsvTable."""
-        return CsvTable(self.path / name if self.writes else None, columns, keep_until)
+    def _same_problem(self, facts: Mapping[str, Any], problem_text: str) -> Refusal | None:
+        """None if the folder was made from this resolved problem; its problem.toml may be damaged."""
+        file = self.path / "problem.toml"
+        with contextlib.suppress(OSError, UnicodeError):
+            if file.read_text() == problem_text:
+                return None
+        if facts.get("problem_sha256") == digest(problem_text):
+            self.tell("problem.toml was damaged or missing and is written again")
+            return None
+        return "--resume", str(self.path), "the folder of the same resolved problem (or use --force)"
 
-    def record(self, **facts: object) -> None:
-        """Merge facts into run.json and write it (rank 0)."""
+    def store(self, name: str) -> Store:
+        """Checkpoints and journal of one solver run (collective)."""
+        return Store(self.path / "checkpoint", name, self.comm, resume=self.resumed, tell=self.tell)
+
+    def begun(self) -> None:
+        """The first output is recorded: a run that was set aside goes (rank 0)."""
+        if self.writes and not self.facts.get("begun"):
+            self.record(begun=True)
+            self._replaced.forget()
+
+    def table(self, name: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]] = ()) -> CsvTable:
+        """A CSV table of this folder, begun anew with these rows; see CsvTable."""
+        return CsvTable(self.path / name if self.writes else None, columns, rows)
+
+    def record(self, *, complete: bool = False, **facts: Any) -> None:
+        """Merge facts into run.json and write it (rank 0); `complete`: nothing comes after, and all files are listed.
+
+        Raises:
+            OSError.
+        """
         self.facts.update(facts)
-        if self.writes:
-            self.facts["wall_seconds"] = time.time() - self.started
-            write_text(self.path / "run.json", json.dumps(clean_json(self.facts), indent=2) + "\n")
+        if not self.writes:
+            return
+        self.facts["wall_seconds"] = time.time() - self.started
+        if complete:
+            (self.path / "checkpoint" / "reserve").unlink(missing_ok=True)
+            self.facts["files"] = sorted({*files_of(self.path), "run.json"})
+        text = json.dumps(clean_json(self.facts), indent=2) + "\n"
+        try:
+            write_text(self.path / "run.json", text)
+        except OSError:
+            (self.path / "checkpoint" / "reserve").unlink(missing_ok=True)
+            write_text(self.path / "run.json", text)
 
-    def checkpoint(self, name: str, **arrays: np.ndarray) -> None:
-        """Save arrays under checkpoint/NAME.npz (rank 0); the previous one is replaced atomically."""
-        if self.writes:
-            save_arrays(self.path / "checkpoint" / f"{name}.npz", **arrays)
+    def discard(self) -> None:
+        """This run has not begun or its input was bad: leave the folder as it was found (rank 0)."""
+        if self.writes and self._lock is not None and self._lock.descriptor >= 0:
+            with contextlib.suppress(OSError):
+                if self._before is not None:
+                    write_text(self.path / "run.json", self._before)
+                else:
+                    remove(files_of(self.path), self.path)
+                    self._replaced.bring_back()
+            self._leave()
 
-    def restore(self, name: str) -> dict[str, np.ndarray] | None:
-        """Arrays of checkpoint/NAME.npz on every rank, or None (collective)."""
-        found = None
-        if self.writes and self.resumed:
-            file = self.path / "checkpoint" / f"{name}.npz"
-            if file.exists():
-                with np.load(file) as data:
-                    found = dict(data)
-        return self.comm.bcast(found)
+    def close(self) -> None:
+        """Give the folder free."""
+        if self._lock is not None:
+            self._lock.release()
 
-
-RUN_CONTENT = ("problem.toml", "run.json", "diagnostics.csv", "particles.csv", "comparison.csv", "verdict.csv",
-               "convergence.csv", "distances.csv", "target.csv", "clusters.csv", "particles.h5", "density.bp",
-               "density.xdmf", "density.h5", "figures", "checkpoint", "report.html")
+    def _leave(self) -> None:
+        """Give the folder free, and remove it if it was made for this run and nothing is in it."""
+        self.close()
+        for place in self._made:
+            with contextlib.suppress(OSError):
+                place.rmdir()
 
 
 def clean_json(value: object) -> object:

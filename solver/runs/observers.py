@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.console import Console
 
-from solver.runs.folder import RunFolder
+from solver.runs.checkpoints import Store
 from solver.runs.progress import Ticker, ticker
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Solver(Protocol):
 class Observer:
     """Is told of the begin, every output, every step and the end of a run, on every rank alike; does nothing with it."""
 
-    def begin(self, solver: Solver) -> None:
+    def begin(self, solver: Any) -> None:
         """The solver is ready, at its initial law or where it goes on from."""
 
     def output(self, snapshot: Any) -> None:
@@ -56,44 +56,62 @@ class Observer:
     def step(self, info: Step) -> None:
         """A step was accepted."""
 
+    def save(self) -> None:
+        """What a restart needs is to be written now (collective)."""
+
     def close(self) -> None:
-        """The run is over, or has failed."""
+        """The run is over, on every rank (collective)."""
+
+    def abandon(self) -> None:
+        """The run has ended early, perhaps on this rank alone: let go of what is held, without a collective call."""
 
 
 class Checkpoints(Observer):
-    """Saves what a restart needs at every output.
+    """Saves what a restart needs at every output, and whenever it is asked to.
 
     Args:
-        folder: of the run. name: "density" or "particles".
+        store: of the run.
     """
 
-    def __init__(self, folder: RunFolder, name: str):
-        self.folder, self.name = folder, name
+    def __init__(self, store: Store):
+        self.store = store
         self.solver: Solver | None = None
 
     def begin(self, solver: Solver) -> None:
         self.solver = solver
 
     def output(self, snapshot: Snapshot) -> None:
+        self.save()
+
+    def save(self) -> None:
         if self.solver is not None:
-            self.folder.checkpoint(self.name, **self.solver.state_dict())
+            self.store.save(self.solver.state_dict())
+
+    def close(self) -> None:
+        if self.solver is not None and not self.store.finished:
+            self.store.save(self.solver.state_dict(), finished=True)
 
 
 class FieldFiles(Observer):
-    """The density for ParaView, at every output.
+    """The density for ParaView, at every output; a resumed run writes its earlier outputs again from the journal.
 
     Args:
-        folder: of the run. append: go on with the files of an earlier run.
+        folder: of the run. store: whose journal has the earlier outputs.
     """
 
-    def __init__(self, folder: Path, append: bool):
-        self.folder, self.append = folder, append
+    def __init__(self, folder: Path, store: Store):
+        self.folder, self.store = folder, store
         self.writer: DensityWriter | None = None
 
     def begin(self, solver: Solver) -> None:
         from solver.density.output import DensityWriter
+        from solver.density.snapshot import DensitySnapshot
 
-        self.writer = DensityWriter(self.folder, solver, append=self.append)
+        self.writer = DensityWriter(self.folder, solver)
+        operator = solver.operator  # type: ignore[attr-defined]
+        for record in self.store.earlier():
+            state = operator.scatter_cells(record["coefficients"])
+            self.writer.write(DensitySnapshot(operator, state, float(record["time"]), int(record["step"])))
 
     def output(self, snapshot: DensitySnapshot) -> None:
         if self.writer is not None:
@@ -102,6 +120,10 @@ class FieldFiles(Observer):
     def close(self) -> None:
         if self.writer is not None:
             self.writer.close()
+
+    def abandon(self) -> None:
+        if self.writer is not None:
+            self.writer.abandon()
 
 
 class ProgressLine(Observer):
@@ -130,3 +152,5 @@ class ProgressLine(Observer):
 
     def close(self) -> None:
         self.shown.__exit__(None, None, None)
+
+    abandon = close

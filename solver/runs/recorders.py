@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -12,9 +13,11 @@ from meshes.manifold import Manifold
 from problems import Problem
 from solver.particles.clusters import MergeTimes
 from solver.particles.snapshot import ParticleSnapshot
+from solver.runs.checkpoints import Store, on_first_rank
 from solver.runs.distances import TargetDistance
 from solver.runs.folder import RunFolder
-from solver.runs.history import History, HistoryStore, Picture
+from solver.runs.history import History, Picture
+from solver.runs.journal import Record
 from solver.runs.observers import Observer, Snapshot, Solver
 from solver.runs.tables import CsvTable, axis_names, diagnostics_columns, flatten_row
 from solver.wasserstein.measure import Measure
@@ -42,65 +45,72 @@ def atom_radius(manifold: Manifold, count: int) -> float:
 
 
 class Recorder(Observer):
-    """Keeps the history of one solver and writes its table; the two solvers differ in columns and extra files.
+    """Keeps the history of one solver, its journal and its table; the two solvers differ in columns and extra files.
+
+    A run that goes on takes its earlier outputs from the journal and writes its files anew from them.
 
     Args:
         problem: the resolved problem.
         comm: all ranks.
         folder: where to write, or None to keep the history in memory only.
         to_target: distance to the target, or None where none is asked for.
-        resumed_at: depth of the checkpoint that a resumed run starts from; what was recorded up to it is kept.
+        store: journal and checkpoints of this run, or None where it cannot go on later.
     """
 
     file_name = ""
     is_density = False
 
     def __init__(self, problem: Problem, comm: MPI.Comm, folder: RunFolder | None = None,
-                 to_target: TargetDistance | None = None, resumed_at: float | None = None):
-        self.problem, self.comm, self.folder, self.to_target = problem, comm, folder, to_target
-        self.resumed_at = resumed_at
+                 to_target: TargetDistance | None = None, store: Store | None = None):
+        self.problem, self.comm, self.folder, self.to_target, self.store = problem, comm, folder, to_target, store
         self.history = History()
         self.dimension = problem.manifold.dimension
         self.table: CsvTable | None = None
-        self.store: HistoryStore | None = None
 
-    def begin(self, solver: Solver) -> None:
-        """Start the table; a resumed run keeps what was recorded up to the depth it starts from (collective)."""
-        if self.folder is None:
-            return
-        if self.folder.writes:
-            self.store = HistoryStore(self.folder.path / "checkpoint" / f"{Path(self.file_name).stem}.h5")
-            if self.resumed_at is None:
-                self.store.path.unlink(missing_ok=True)
-            else:
-                self.history = self.store.load(self.folder.path / self.file_name, self.resumed_at)
-        self.history = self.comm.bcast(self.history)
-        self.table = self.folder.table(self.file_name, diagnostics_columns(self.dimension, density=self.is_density),
-                                       self.resumed_at)
+    def begin(self, solver: Solver | None) -> None:
+        """Take up what was recorded before, and start the table with it (collective)."""
+        for record in self.store.earlier() if self.store is not None else ():
+            self.history.restore(record)
+            self.again(record)
+        on_first_rank(self.comm, self.start_files)
 
-    def keep(self, snapshot: Snapshot, measure: Measure, picture: Picture | None = None) -> bool:
-        """Record one output, with its distances to the target; False if it was recorded before (collective)."""
-        if self.history.times and snapshot.time <= self.history.times[-1]:
-            return False
+    def again(self, record: Record) -> None:
+        """An output of the journal was taken up; on every rank."""
+
+    def start_files(self) -> None:
+        """Start the files of this run with the earlier outputs (rank 0).
+
+        Raises:
+            OSError.
+        """
+        if self.folder is not None:
+            columns = diagnostics_columns(self.dimension, density=self.is_density)
+            self.table = self.folder.table(self.file_name, columns, self.history.rows)
+            if self.table.mended:
+                self.folder.tell(f"{self.file_name} was damaged and is written again from the checkpoint")
+
+    def keep(self, snapshot: Snapshot, measure: Measure, picture: Picture | None = None,
+             more: Mapping[str, np.ndarray] | None = None) -> None:
+        """Record one output, with its distances to the target (collective).
+
+        Args:
+            measure, picture: the law as atoms, and to be drawn.
+            more: what else the journal needs, so that all files can be written again.
+        """
         bounds = self.to_target(measure) if self.to_target is not None else {}
-        self.history.to_target.append(bounds)
         found = {f"w{p}_target": bound.value for p, bound in bounds.items()}
         row = flatten_row({"time": snapshot.time, "step": snapshot.step, **snapshot.row, **found}, self.dimension)
-        self.history.times.append(snapshot.time)
-        self.history.rows.append(row)
-        self.history.measures.append(measure)
-        if picture is not None:
-            self.history.pictures.append(picture)
-        if self.table is not None:
-            self.table.write(row)
-        if self.store is not None:
-            self.store.append(measure, picture, snapshot.time)
-        return True
+        self.history.keep(row, measure, picture, bounds)
 
-    def close(self) -> None:
-        """Close the files."""
-        if self.table is not None:
-            self.table.close()
+        def write() -> None:
+            if self.store is not None:
+                self.store.journal.append({**self.history.record(), **(more or {})})
+            if self.table is not None:
+                self.table.write(row)
+
+        on_first_rank(self.comm, write)
+        if self.folder is not None:
+            self.folder.begun()
 
 
 class DensityRecorder(Recorder):
@@ -114,7 +124,8 @@ class DensityRecorder(Recorder):
         curve = self.problem.manifold.intrinsic == 1
         points, masses = snapshot.atoms(per_cell=ATOMS_ON_CURVES if curve else ATOMS_ON_SURFACES)
         measure = Measure(points, masses, atom_radius(self.problem.manifold, len(masses)))
-        self.keep(snapshot, measure, snapshot.plot_data())
+        more = {"coefficients": snapshot.operator.gather_cells(snapshot.state)} if self.folder is not None else None
+        self.keep(snapshot, measure, snapshot.plot_data(), more)
 
 
 class ParticleRecorder(Recorder):
@@ -122,53 +133,68 @@ class ParticleRecorder(Recorder):
 
     file_name = "particles.csv"
 
-    def begin(self, solver: Solver) -> None:
-        super().begin(solver)
+    def __init__(self, problem: Problem, comm: MPI.Comm, folder: RunFolder | None = None,
+                 to_target: TargetDistance | None = None, store: Store | None = None):
+        super().__init__(problem, comm, folder, to_target, store)
         self.merges = MergeTimes()
-        self.path: Path | None = None
+        self.clusters: list[dict[str, Any]] = []
+
+    def again(self, record: Record) -> None:
+        if self.folder is not None and self.folder.writes:
+            self.watch(ParticleSnapshot(float(record["time"]), int(record["step"]), record["points"][None], record["masses"], (),
+                                        self.problem))
+
+    def start_files(self) -> None:
+        super().start_files()
         if self.folder is None:
             return
         centres = [f"centre_{a}" for a in axis_names(self.dimension)]
-        self.clusters = self.folder.table("clusters.csv", ["time", "count", "cluster", "mass", "radius", *centres],
-                                          self.resumed_at)
-        if not self.folder.writes:
-            return
+        self.cluster_table = self.folder.table("clusters.csv", ["time", "count", "cluster", "mass", "radius", *centres],
+                                               self.clusters)
+        if self.cluster_table.mended:
+            self.folder.tell("clusters.csv was damaged and is written again from the checkpoint")
         self.path = self.folder.path / "particles.h5"
-        if self.resumed_at is None:
-            self.path.unlink(missing_ok=True)
-        elif self.path.exists():
-            # What was written after the checkpoint will be computed again.
-            with h5py.File(self.path, "a") as file:
-                kept = int(np.count_nonzero(file["time"][()] <= self.resumed_at))
-                file["time"].resize(kept, axis=0)
-                file["points"].resize(kept, axis=0)
+        self.path.unlink(missing_ok=True)
+        for time, measure in zip(self.history.times, self.history.measures, strict=True):
+            self.append(self.path, time, measure.points, measure.masses)
 
     def output(self, snapshot: ParticleSnapshot) -> None:
         """Record one output (collective)."""
-        if self.keep(snapshot, Measure(snapshot.points, snapshot.masses)) and self.path is not None:
-            self.append(self.path, snapshot)
-            self.watch(snapshot)
+        self.keep(snapshot, Measure(snapshot.points, snapshot.masses))
+        if self.folder is not None:
+            on_first_rank(self.comm, lambda: self.write(snapshot))
 
-    def watch(self, snapshot: ParticleSnapshot) -> None:
-        """Add the heaviest clusters of this output to clusters.csv."""
+    def write(self, snapshot: ParticleSnapshot) -> None:
+        """Add one output to clusters.csv and particles.h5 (rank 0)."""
+        self.cluster_table.write_all(self.watch(snapshot))
+        self.append(self.path, snapshot.time, snapshot.points, snapshot.masses)
+
+    def watch(self, snapshot: ParticleSnapshot) -> list[dict[str, Any]]:
+        """The heaviest clusters of this output, as rows of clusters.csv."""
         found = self.merges(snapshot)
         axes = axis_names(self.dimension)
-        for k in range(min(found.count, MOST_CLUSTERS)):
-            self.clusters.write({"time": snapshot.time, "count": found.count, "cluster": k + 1, "mass": found.masses[k],
-                                 "radius": found.radii[k], **{f"centre_{a}": found.centres[k][i] for i, a in enumerate(axes)}})
+        rows = [{"time": snapshot.time, "count": found.count, "cluster": k + 1, "mass": found.masses[k], "radius": found.radii[k],
+                 **{f"centre_{a}": found.centres[k][i] for i, a in enumerate(axes)}}
+                for k in range(min(found.count, MOST_CLUSTERS))]
+        self.clusters += rows
+        return rows
 
-    def append(self, path: Path, snapshot: ParticleSnapshot) -> None:
-        """Add one output to particles.h5, which is closed again at once: a killed run leaves a readable file."""
-        count, dimension = snapshot.points.shape
+    def append(self, path: Path, time: float, points: np.ndarray, masses: np.ndarray) -> None:
+        """Add one output to particles.h5, which is closed again at once: a killed run leaves a readable file.
+
+        Raises:
+            OSError.
+        """
+        count, dimension = points.shape
         with h5py.File(path, "a") as file:
             if "points" not in file:
                 file.create_dataset("time", (0,), maxshape=(None,), dtype="f8")
                 file.create_dataset("points", (0, count, dimension), maxshape=(None, count, dimension), dtype="f8",
                                     chunks=(1, count, dimension))
-                file["masses"] = snapshot.masses
+                file["masses"] = masses
                 file.attrs["title"] = self.problem.title
             row = len(file["time"])
             file["time"].resize(row + 1, axis=0)
             file["points"].resize(row + 1, axis=0)
-            file["time"][row] = snapshot.time
-            file["points"][row] = snapshot.points
+            file["time"][row] = time
+            file["points"][row] = points

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from problems import Problem
-from solver.runs.context import Context, final_numbers, finish, open_run, recorded, tell_phases
+from solver.errors import located
+from solver.ranks import Stopped, Termination
+from solver.runs.checkpoints import Restart, on_first_rank
+from solver.runs.context import Context, final_numbers, finish, leave, open_run, recorded, tell_phases
 from solver.runs.history import History
 from solver.runs.observers import Checkpoints, FieldFiles, Observer, ProgressLine
 from solver.runs.recorders import DensityRecorder, ParticleRecorder, Recorder
+from solver.runs.stop import Limits, Supervisor
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -19,51 +23,79 @@ if TYPE_CHECKING:
     from solver.density.evolve import DensitySolver
     from solver.particles.solver import ParticleSolver
 
-State = Mapping[str, Any]
 
-
-def run_density(problem: Problem, comm: MPI.Comm, observers: Sequence[Observer], state: State | None = None) -> None:
+def run_density(problem: Problem, comm: MPI.Comm, observers: Sequence[Observer], restart: Restart | None = None,
+                supervisor: Supervisor | None = None) -> None:
     """Solve for the density to the end of the problem (collective).
 
     Args:
         problem: the resolved problem, the same on every rank.
         comm: all ranks.
         observers: told of every output and step.
-        state: of a checkpoint to go on from; None starts at depth 0.
+        restart: what to go on from; None starts at depth 0.
+        supervisor: says when to stop and to save; None: one of its own.
 
     Raises:
-        ProblemError, RunError.
+        ProblemError, RunError; Stopped.
     """
     from solver.density.evolve import DensitySolver
 
-    drive(DensitySolver(problem, comm), observers, state)
+    drive(DensitySolver(problem, comm), observers, restart, supervisor)
 
 
-def run_particles(problem: Problem, comm: MPI.Comm, observers: Sequence[Observer], state: State | None = None) -> None:
+def run_particles(problem: Problem, comm: MPI.Comm, observers: Sequence[Observer], restart: Restart | None = None,
+                  supervisor: Supervisor | None = None) -> None:
     """Follow the tokens to the end of the problem (collective); as `run_density`."""
     from solver.particles.solver import ParticleSolver
 
-    drive(ParticleSolver(problem, comm), observers, state)
+    drive(ParticleSolver(problem, comm), observers, restart, supervisor)
 
 
-def drive(solver: DensitySolver | ParticleSolver, observers: Sequence[Observer], state: State | None) -> None:
+def drive(solver: DensitySolver | ParticleSolver, observers: Sequence[Observer], restart: Restart | None,
+          supervisor: Supervisor | None) -> None:
     """Run a solver under observation, from a checkpoint if there is one (collective)."""
-    if state is not None:
-        solver.load_state(state)
+    watch = supervisor if supervisor is not None else Supervisor(solver.comm)
+    pending = False
+    if restart is not None:
+        solver.load_state(restart.state)
+        # Stopped after the step that reached an output, before that was recorded.
+        pending = solver.time in solver.problem.time.outputs and restart.recorded < solver.time
 
     def output(snapshot: Any) -> None:
         for observer in observers:
             observer.output(snapshot)
+        watch.check(solver.step, solver.time)
 
     def step(info: Any) -> None:
         for observer in observers:
             observer.step(info)
+        watch.beat(solver.step, solver.time)
+        code, due = watch.agree()
+        if code or due:
+            for observer in observers:
+                observer.save()
+        if code:
+            raise Stopped(code)
 
-    with ExitStack() as closing:
-        for observer in observers:
-            closing.callback(observer.close)
-            observer.begin(solver)
-        solver.run(output, step)
+    begun: list[Observer] = []
+    try:
+        with Termination.held():
+            for observer in observers:
+                begun.append(observer)
+                observer.begin(solver)
+            watch.check(solver.step, solver.time)
+            if restart is None or not restart.finished:
+                if pending:
+                    output(solver.snapshot())
+                solver.run(output, step)
+    except BaseException as error:
+        watch.end()
+        for observer in reversed(begun):
+            observer.abandon()
+        raise located(error, solver.step, solver.time) from error.__cause__
+    watch.end()
+    for observer in observers:
+        observer.close()
 
 
 def record_density(context: Context) -> History:
@@ -79,26 +111,26 @@ def record_particles(context: Context) -> History:
 def record(context: Context, side: str) -> History:
     """Run one solver, "density" or "particles", with its table, checkpoints, files and progress (collective)."""
     folder = context.folder
-    state = folder.restore(side) if folder is not None else None
     kind, run = (DensityRecorder, run_density) if side == "density" else (ParticleRecorder, run_particles)
-    recorder: Recorder = kind(context.problem, context.comm, folder, context.to_target,
-                              None if state is None else float(state["time"]))
+    store = folder.store(side) if folder is not None else None
+    recorder: Recorder = kind(context.problem, context.comm, folder, context.to_target, store)
     observers: list[Observer] = [recorder]
-    if folder is not None:
+    if folder is not None and store is not None:
         if side == "density":
-            observers.append(FieldFiles(folder.path, append=state is not None))
-        observers.append(Checkpoints(folder, side))
+            observers.append(FieldFiles(folder.path, store))
+        observers.append(Checkpoints(store))
 
     def newest() -> float | None:
         rows = recorder.history.rows
         return rows[-1].get("w2_target") if rows else None
 
-    run(context.problem, context.comm, [*observers, ProgressLine(context.console, side, context.end, newest)], state)
+    observers.append(ProgressLine(context.console, side, context.end, newest))
+    run(context.problem, context.comm, observers, store.restart if store is not None else None, context.supervisor)
     return recorder.history
 
 
 def solve(problem: Problem, *, comm: MPI.Comm | None = None, out: str | Path | None = None, force: bool = False,
-          resume: bool = False, quiet: bool = True) -> History:
+          resume: bool = False, quiet: bool = True, limits: Limits | None = None) -> History:
     """The density on its mesh, at every output depth of the problem (collective).
 
     Args: see `open_run`.
@@ -109,20 +141,25 @@ def solve(problem: Problem, *, comm: MPI.Comm | None = None, out: str | Path | N
     Raises:
         ProblemError, RunError.
     """
-    context = open_run(problem, comm=comm, out=out, force=force, resume=resume, quiet=quiet, command="solve")
-    return run_alone(context, "density")
+    context = open_run(problem, comm=comm, out=out, force=force, resume=resume, quiet=quiet, command="solve", limits=limits)
+    history = run_alone(context, "density")
+    leave(context)
+    return history
 
 
 def simulate(problem: Problem, *, comm: MPI.Comm | None = None, out: str | Path | None = None, force: bool = False,
-             resume: bool = False, quiet: bool = True) -> History:
+             resume: bool = False, quiet: bool = True, limits: Limits | None = None) -> History:
     """The token system, at every output depth of the problem (collective); as `solve`."""
-    context = open_run(problem, comm=comm, out=out, force=force, resume=resume, quiet=quiet, command="particles")
-    return run_alone(context, "particles")
+    context = open_run(problem, comm=comm, out=out, force=force, resume=resume, quiet=quiet, command="particles",
+                       limits=limits)
+    history = run_alone(context, "particles")
+    leave(context)
+    return history
 
 
 def run_alone(context: Context, side: str) -> History:
-    """Run one solver by itself, "density" or "particles", and record how it ended (collective)."""
+    """Run one solver by itself, "density" or "particles", and record how it ended (collective); `leave` is to follow."""
     with recorded(context):
         history = record(context, side)
-    finish(context, **{side: final_numbers(history)}, phases=tell_phases(context))
+    on_first_rank(context.comm, partial(finish, context, **{side: final_numbers(history)}, phases=tell_phases(context)))
     return history

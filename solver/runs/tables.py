@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from solver.runs.disk import append, replace_file
 
 
 def axis_names(dimension: int) -> list[str]:
@@ -54,47 +57,55 @@ def format_cell(value: object) -> str:
 
 
 class CsvTable:
-    """One CSV file with a fixed header, flushed after every row; a no-op away from rank 0.
+    """One CSV file with a fixed header, each row on disk as soon as it is written; a no-op away from rank 0.
 
     Args:
-        path: file to write, or None on ranks that do not write.
+        path: file to write, or None on ranks that do not write. What was there is replaced.
         columns: header; rows must have exactly these keys, missing ones are left empty.
-        keep_until: keep the rows of an existing file with time <= this (a resumed run); None starts anew.
+        rows: to begin with, those of a run that goes on.
+
+    Attributes:
+        mended: whether an old file does not begin with these rows, as it would if nobody had touched it.
+
+    Raises:
+        OSError: naming the file; a row that could not be written leaves no part of it behind.
     """
 
-    def __init__(self, path: Path | None, columns: Sequence[str], keep_until: float | None = None):
-        self.path, self.columns = path, list(columns)
+    def __init__(self, path: Path | None, columns: Sequence[str], rows: Sequence[Mapping[str, object]] = ()):
+        self.path, self.columns, self.mended = path, list(columns), False
         if path is None:
             return
-        kept = read_rows(path) if keep_until is not None and path.exists() else []
-        temporary = path.with_suffix(".part")
-        with temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, self.columns)
-            writer.writeheader()
-            writer.writerows(row for row in kept if float(row["time"]) <= keep_until + 1e-12)
-        temporary.replace(path)
-        self.file = path.open("a", newline="")
+        content = self._text([dict(zip(columns, columns, strict=True)), *rows]).encode()
+        if rows:
+            try:
+                with path.open("rb") as file:
+                    self.mended = file.read(len(content)) != content
+            except FileNotFoundError:
+                self.mended = True
+        replace_file(path, content)
 
     def write(self, row: Mapping[str, object]) -> None:
         """Append one row; unknown keys raise ValueError."""
-        if self.path is None:
-            return
-        unknown = set(row) - set(self.columns)
-        if unknown:
-            raise ValueError(f"{self.path.name} has no column {sorted(unknown)}")
-        csv.DictWriter(self.file, self.columns).writerow({c: format_cell(row.get(c)) for c in self.columns})
-        self.file.flush()
+        if self.path is not None:
+            append(self.path, self._text([row]).encode())
 
     def write_all(self, rows: Iterable[Mapping[str, object]]) -> None:
-        """Append rows and close the file."""
-        for row in rows:
-            self.write(row)
-        self.close()
+        """Append rows."""
+        if self.path is not None:
+            append(self.path, self._text(rows).encode())
 
     def close(self) -> None:
-        """Close the file; later rows are an error."""
-        if self.path is not None and not self.file.closed:
-            self.file.close()
+        """Nothing is kept open."""
+
+    def _text(self, rows: Iterable[Mapping[str, object]]) -> str:
+        buffer = io.StringIO()
+        writer = csv.DictWriter(buffer, self.columns)
+        for row in rows:
+            unknown = set(row) - set(self.columns)
+            if unknown:
+                raise ValueError(f"{self.path.name if self.path else 'a table'} has no column {sorted(unknown)}")
+            writer.writerow({c: format_cell(row.get(c)) for c in self.columns})
+        return buffer.getvalue()
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:

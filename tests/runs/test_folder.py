@@ -8,9 +8,10 @@ from mpi4py import MPI
 
 from problems import ProblemError
 from solver.runs.folder import RunFolder, clean_json
-from solver.runs.history import HistoryStore
+from solver.runs.history import History
+from solver.runs.journal import Journal
 from solver.runs.tables import CsvTable, diagnostics_columns, flatten_row, read_columns, read_rows
-from solver.wasserstein.measure import Measure
+from solver.wasserstein.measure import Distance, Measure
 
 
 def test_columns_follow_the_dimension():
@@ -46,11 +47,15 @@ def test_a_row_is_on_disk_before_the_table_is_closed(tmp_path):
         table.write({"tiem": 2.0})
 
 
-def test_a_resumed_table_keeps_rows_up_to_its_start(tmp_path):
-    CsvTable(tmp_path / "t.csv", ["time"]).write_all({"time": float(i)} for i in range(5))
-    table = CsvTable(tmp_path / "t.csv", ["time"], keep_until=2.0)
+def test_a_resumed_table_begins_with_the_rows_it_is_given(tmp_path):
+    rows = [{"time": float(i)} for i in range(5)]
+    CsvTable(tmp_path / "t.csv", ["time"], rows)
+    table = CsvTable(tmp_path / "t.csv", ["time"], rows[:3])
     table.write_all([{"time": 2.5}])
+    assert not table.mended, "later rows are the ones that are computed again"
     assert [row["time"] for row in read_rows(tmp_path / "t.csv")] == ["0.0", "1.0", "2.0", "2.5"]
+    (tmp_path / "t.csv").write_text("time\r\n0.0\r\n1.0")
+    assert CsvTable(tmp_path / "t.csv", ["time"], rows[:3]).mended
 
 
 def test_json_has_no_infinities(tmp_path):
@@ -63,17 +68,71 @@ def test_json_has_no_infinities(tmp_path):
 
 def test_folders_are_refused_replaced_or_resumed(tmp_path):
     path = tmp_path / "run"
-    RunFolder(path, MPI.COMM_SELF, "a = 1").checkpoint("density", time=np.array(2.0))
+    first = RunFolder(path, MPI.COMM_SELF, "a = 1")
+    first.store("density").save({"time": 2.0})
     (path / "notes.txt").write_text("mine")
+    with pytest.raises(ProblemError, match="no other run is under way"):
+        RunFolder(path, MPI.COMM_SELF, "a = 1", force=True)
+    first.close()
     with pytest.raises(ProblemError, match="--force"):
         RunFolder(path, MPI.COMM_SELF, "a = 1")
     with pytest.raises(ProblemError, match="same resolved problem"):
         RunFolder(path, MPI.COMM_SELF, "a = 2", resume=True)
-    assert RunFolder(path, MPI.COMM_SELF, "a = 1", resume=True).restore("density")["time"] == 2.0
+    resumed = RunFolder(path, MPI.COMM_SELF, "a = 1", resume=True)
+    assert resumed.store("density").restart.state["time"] == 2.0
+    resumed.close()
     replaced = RunFolder(path, MPI.COMM_SELF, "a = 2", force=True)
-    assert not replaced.resumed and replaced.restore("density") is None
-    assert not (path / "checkpoint" / "density.npz").exists()
+    assert not replaced.resumed and not (path / "checkpoint" / "density.ckpt").exists()
+    assert (tmp_path / "run.replaced" / "checkpoint" / "density.ckpt").exists(), "kept until the new run has begun"
+    replaced.begun()
+    assert not (tmp_path / "run.replaced").exists()
     assert (path / "notes.txt").read_text() == "mine", "what a run did not write is not its to remove"
+    replaced.close()
+
+
+def test_a_run_that_never_begins_leaves_everything_as_it_was(tmp_path):
+    path = tmp_path / "run"
+    RunFolder(path, MPI.COMM_SELF, "a = 1").close()
+    before = sorted(p.relative_to(tmp_path) for p in path.rglob("*") if p.is_file())
+    RunFolder(path, MPI.COMM_SELF, "a = 2", force=True).discard()
+    assert sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*") if p.is_file()) == before
+    assert (path / "problem.toml").read_text() == "a = 1"
+    RunFolder(tmp_path / "new" / "run", MPI.COMM_SELF, "a = 2").discard()
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_force_that_was_killed_gives_the_earlier_run_back(tmp_path):
+    path = tmp_path / "run"
+    RunFolder(path, MPI.COMM_SELF, "a = 1").close()
+    RunFolder(path, MPI.COMM_SELF, "a = 2", force=True).close()
+    told = []
+    again = RunFolder(path, MPI.COMM_SELF, "a = 1", resume=True, tell=told.append)
+    assert again.resumed and "is back" in told[0] and not (tmp_path / "run.replaced").exists()
+
+
+@pytest.mark.parametrize("name", ["problem.toml", "figures", "diagnostics.csv", "density.bp"])
+@pytest.mark.parametrize("flags", [{}, {"force": True}, {"resume": True}])
+def test_what_no_run_wrote_is_never_touched(tmp_path, name, flags):
+    for kind in ("file", "link", "beside a run"):
+        folder, elsewhere = tmp_path / kind, tmp_path / f"{kind} elsewhere"
+        elsewhere.mkdir()
+        if kind == "beside a run" and name != "problem.toml":
+            first = RunFolder(folder, MPI.COMM_SELF, "a = 1")
+            first.record(complete=True, exit_reason="done")
+            first.close()
+            (folder / "figures").rmdir()
+        folder.mkdir(exist_ok=True)
+        if kind == "link":
+            (folder / name).symlink_to(elsewhere)
+        elif "." in name:
+            (folder / name).write_text("mine")
+        else:
+            (folder / name).mkdir()
+            (folder / name / "mine.png").write_text("mine")
+        before = sorted((str(p), p.is_symlink()) for p in folder.rglob("*"))
+        with pytest.raises(ProblemError, match="no run of coldflow wrote"):
+            RunFolder(folder, MPI.COMM_SELF, "a = 1", **flags)
+        assert [item for item in sorted((str(p), p.is_symlink()) for p in folder.rglob("*")) if "lock" not in item[0]] == before
 
 
 def test_a_file_is_no_folder(tmp_path):
@@ -82,16 +141,20 @@ def test_a_file_is_no_folder(tmp_path):
         RunFolder(tmp_path / "file", MPI.COMM_SELF, "a = 1")
 
 
-def test_history_comes_back_from_disk(tmp_path):
-    store = HistoryStore(tmp_path / "h.h5")
-    table = CsvTable(tmp_path / "t.csv", ["time", "step", "mass", "w2_target"])
+def test_history_comes_back_from_the_journal(tmp_path):
     points, masses = np.eye(2), np.array([0.25, 0.75])
+    journal, history = Journal(tmp_path / "h.journal"), History()
+    journal.begin()
     for i in range(3):
-        store.append(Measure(points, masses, 0.5), (points, masses, None), float(i))
-        table.write({"time": float(i), "step": i, "mass": 1.0 / 3.0})
-    found = store.load(tmp_path / "t.csv", 1.0)
+        bound = Distance(0.5, 0.1, "exact", 0.4, 0.6)
+        history.keep({"time": float(i), "step": i, "mass": 1.0 / 3.0, "w2_target": np.float64(np.nan)},
+                     Measure(points, masses, 0.5), (points, masses, None), {1: bound})
+        journal.append(history.record())
+    found = History()
+    for record in Journal(tmp_path / "h.journal").read()[:2]:
+        found.restore(record)
     assert found.times == [0.0, 1.0]
-    assert found.rows[1] == {"time": 1.0, "step": 1, "mass": 1.0 / 3.0}
+    assert found.rows[1]["mass"] == 1.0 / 3.0 and found.rows[1]["step"] == 1
     assert np.isnan(found.column("w2_target")).all()
     assert np.array_equal(found.measures[1].masses, masses) and found.measures[1].spread == 0.5
-    assert found.pictures[1][2] is None
+    assert found.pictures[1][2] is None and found.to_target[1] == {1: bound}

@@ -1,0 +1,74 @@
+"""A density that goes on from a checkpoint, taken at any step, is the uninterrupted one, bit by bit."""
+
+import numpy as np
+import pytest
+from mpi4py import MPI
+
+from problems import load
+from solver.density.evolve import DensitySolver
+
+SMALL = {"density.cells": 32, "time.end": 0.3, "time.outputs": 3, "attention.beta": 8.0}
+
+
+def whole(problem):
+    """The final unknowns, and the state after every step."""
+    solver, states = DensitySolver(problem, MPI.COMM_SELF), []
+    solver.run(lambda snapshot: None, lambda info: states.append(solver.state_dict()))
+    return solver, states
+
+
+@pytest.mark.parametrize("change", [
+    {},
+    {"density.integrator": "ssprk104", "density.degree": 2},
+    {"noise.diffusivity": 0.05, "density.integrator": "arkimex"},
+    {"attention.beta": "inf"},
+], ids=["ssprk33", "ssprk104", "arkimex", "inf"])
+def test_it_goes_on_bit_by_bit(change):
+    problem = load("misaligned_circle", {key: str(value) if not isinstance(value, str) else f'"{value}"'
+                                         for key, value in {**SMALL, **change}.items()})
+    solver, states = whole(problem)
+    assert len(states) > 3
+    for state in (states[0], states[len(states) // 2]):
+        again = DensitySolver(problem, MPI.COMM_SELF)
+        again.load_state({key: np.array(value) for key, value in state.items()})
+        assert again.time == state["time"] > 0.0
+        again.run(lambda snapshot: None)
+        assert again.time == solver.time and again.step == solver.step
+        assert np.array_equal(again.state.array, solver.state.array)
+
+
+@pytest.mark.parametrize("integrator", ["theta", "bdf"])
+def test_schemes_that_remember_start_anew_at_a_checkpoint(integrator):
+    problem = load("smooth_circle", {"density.cells": "16", "time.end": "0.2", "time.outputs": "2", "noise.diffusivity": "0.05",
+                                     "density.integrator": f'"{integrator}"', "density.rtol": "1e-5"})
+    solver, states = DensitySolver(problem, MPI.COMM_SELF), []
+    solver.run(lambda snapshot: None, lambda info: states.append(solver.state_dict()) if info.step == 2 else None)
+    again = DensitySolver(problem, MPI.COMM_SELF)
+    again.load_state(states[0])
+    again.run(lambda snapshot: None)
+    assert again.step == solver.step > 2
+    assert np.array_equal(again.state.array, solver.state.array)
+
+
+def test_what_is_not_known_yet_stays_unknown():
+    """At depth 0 nobody has asked yet whether the law has full support; a restart must not take that for a no."""
+    problem = load("misaligned_circle", {"attention.beta": '"inf"', "density.cells": "16"})
+    first, second = DensitySolver(problem, MPI.COMM_SELF), DensitySolver(problem, MPI.COMM_SELF)
+    assert first.operator.velocity.full_support is None
+    second.load_state(first.state_dict())
+    assert second.operator.velocity.full_support is None
+    second.advance(0.01)
+    assert second.operator.velocity.full_support is True
+
+
+@pytest.mark.parametrize("changes", [{}, {"noise.diffusivity": "0.1"}])
+def test_a_stationary_run_goes_on_bit_by_bit(changes):
+    problem = load("misaligned_circle", {"density.cells": "16", "attention.beta": "1.0",
+                                         "attention.value": "[[-1.0, 0.0], [0.0, -1.0]]",
+                                         "time.end": '"stationary"', "time.outputs": "[0.0]", **changes})
+    solver, states = whole(problem)
+    again = DensitySolver(problem, MPI.COMM_SELF)
+    again.load_state({key: np.array(value) for key, value in states[len(states) // 2].items()})
+    again.run(lambda snapshot: None)
+    assert (again.time, again.step) == (solver.time, solver.step)
+    assert np.array_equal(again.state.array, solver.state.array)
