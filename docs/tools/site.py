@@ -19,6 +19,8 @@ FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>',
 CLAIMS = "# Claims\n\nThis page is made by `coldflow claims --all`. [Theory](theory.md#10-predictions) lists what is predicted.\n"
 # Bars and slashes close up: browsers put spaces around them as around a relation.
 TIGHT = re.compile(r"<mo[^>]*>(&#x0007C;|&#x0002F;|\||/)</mo>")
+# A function and its argument are told apart by a thin space, unless a bracket does it.
+FUNCTION = re.compile(r"(<mi>(?:log|ln|cos|sin|cosh|sinh|tanh|coth|dim)</mi>)(?!<mo[^>]*>(?:&#x00028;|\())")
 # Commands that the translator does not know, in words that it does.
 SPELLED = {r"\lvert": "|", r"\rvert": "|", r"\bigl": "", r"\bigr": "", r"\Bigl": "", r"\Bigr": "", r"\ll": "≪", r"\iint": "∬",
            r"\varepsilon": "ε", r"\in": "∈", r"\operatorname{div}": r"\mathrm{div}\,"}
@@ -58,6 +60,7 @@ def formula(match):
     for old, new in SPELLED.items():
         text = re.sub(re.escape(old) + (r"(?![a-zA-Z])" if old[-1].isalpha() else ""), lambda _, new=new: new, text)
     found = convert(text, display="block" if block else "inline")
+    found = FUNCTION.sub(r'\1<mspace width="0.17em"></mspace>', found)
     found = TIGHT.sub(r'<mo lspace="0" rspace="0" stretchy="false">\1</mo>', found)
     return f'<div class="math-block">{found}</div>' if block else found
 

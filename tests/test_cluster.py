@@ -1,0 +1,60 @@
+"""docker/slurm.sh passes Slurm's signal on, asks for another turn, and goes on where it stopped."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SIZES = {"density.cells": 64, "particles.count": 64, "time.end": 0.4, "time.outputs": 61}
+OPTIONS = ["smooth_circle", *(word for key, value in SIZES.items() for word in ("--set", f"{key}={value}")), "--no-verdict",
+           "--quiet"]
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts the script in a folder with a stand-in for `scontrol` that writes down its arguments."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "scontrol").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n')
+    (programs / "scontrol").chmod(0o755)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OMPI_", "PMIX_", "PRTE_"))}
+    environment = kept | {"PATH": f"{programs}:{kept['PATH']}", "PYTHONPATH": str(ROOT), "SLURM_JOB_ID": "7",
+                          "COLDFLOW": f"{sys.executable} -m solver"}
+
+    def run():
+        return subprocess.Popen([str(ROOT / "docker" / "slurm.sh"), *OPTIONS], cwd=tmp_path, env=environment,
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    return run
+
+
+def rows(path):
+    """Rows of a table; none where it is not there yet."""
+    return list(csv.DictReader(path.open())) if path.exists() else []
+
+
+def test_signal_requeue_and_resume(start, tmp_path):
+    table = tmp_path / "results" / "smooth_circle" / "diagnostics.csv"
+    job = start()
+    deadline = time.monotonic() + 120
+    while len(rows(table)) < 3 and time.monotonic() < deadline:
+        assert job.poll() is None, job.stdout.read()
+        time.sleep(0.02)
+    job.send_signal(signal.SIGTERM)
+    output = job.communicate(timeout=60)[0]
+    assert job.returncode == 143, output
+    assert (tmp_path / "asked").read_text() == "requeue 7\n"
+    assert len(rows(table)) < SIZES["time.outputs"]
+    job = start()
+    output = job.communicate(timeout=240)[0]
+    assert job.returncode == 0, output
+    times = [float(row["time"]) for row in rows(table)]
+    assert len(times) == SIZES["time.outputs"]
+    assert times == sorted(set(times))
+    assert (tmp_path / "asked").read_text() == "requeue 7\n"
