@@ -147,7 +147,7 @@ def _cell_list(space: Any, cells: int, geometry: int,
         return spaces.flat(np.asarray(space.bounds), cells), flat(space.bounds)
     dimension = {"circle": 2, "sphere": getattr(space, "dimension", 3)}.get(name)
     if dimension not in (2, 3):
-        allowed = "a mesh needs tokens of at most three coordinates; particles do not"
+        allowed = f"has no mesh with {getattr(space, 'dimension', 3)} coordinates, hence no density; tokens need none"
         raise ProblemError("space.manifold", name, allowed)
     if getattr(space, "grading", None) is not None:
         half_width, ratio = grading.check(space.grading, name)

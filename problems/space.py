@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from meshes.manifold import Manifold, flat, sphere
-from problems.checks import VECTOR, Check, choice, integer, matrix, number, path, table
+from problems.checks import VECTOR, Check, choice, integer, matrix, number, table
+from problems.checks import path as check_path
 from problems.errors import MISSING, Mistakes, ProblemError
 from problems.fields import Field, object_schema, read_fields
 from problems.files import Files
@@ -85,7 +86,7 @@ FIELDS = (
           "beyond 3, and all of R^d, have no mesh and take tokens only"),
     Field("bounds", Check(_bounds, {"type": "array", "minItems": 1, "items": PAIR}),
           "[[a, b], ..], one pair for each coordinate of an interval, rectangle or box"),
-    Field("path", path, 'of a mesh file (.msh, .xdmf or .vtu), for "file", relative to the problem file'),
+    Field("path", check_path, 'of a mesh file (.msh, .xdmf or .vtu), for "file", relative to the problem file'),
     Field("refine", integer(0, MOST_REFINED), "of a mesh file: how many times its cells are cut into halves for the density; "
           "its geometry stays", 0),
     Field("grading", Check(_grading, object_schema(GRADING)),
@@ -147,8 +148,9 @@ def read_space(values: Mapping[str, Any], folder: Path, files: Files) -> tuple[S
         wrong.note("space.grading", values["grading"], "only for a sphere of dimension 3, others have no mesh")
     wrong.stop()
     if name == "file":
-        manifold = files.read(Path(folder, found["path"]).resolve(), _mesh)
-        return Space("file", manifold.dimension, None, str(Path(folder, found["path"]).resolve()), None, found["refine"]), manifold
+        path = Path(folder, found["path"]).resolve()
+        manifold = files.read(path, _mesh)
+        return Space("file", manifold.dimension, None, str(path), None, found["refine"]), manifold
     if "bounds" in keys:
         return Space(name, len(found["bounds"]), found["bounds"]), flat(found["bounds"])
     if name == "euclidean":

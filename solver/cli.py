@@ -52,6 +52,10 @@ class Commands(typer.core.TyperGroup):
         found = super().get_command(context, name)
         if found is not None:
             found.context_class = PlainContext
+            if "problem" in {parameter.name for parameter in found.params} and "large" not in {p.name for p in found.params}:
+                from solver.commands.admission import large_option
+
+                found.params.append(large_option())
         return found
 
     def resolve_command(self, context: click.Context, args: list[str]) -> Any:

@@ -8,6 +8,7 @@ from pathlib import Path
 from problems import Problem, ProblemError
 from problems.errors import Mistakes
 from problems.loader import build, read_tables
+from solver.commands.admission import admit, possible_sides
 from solver.ranks import world
 
 
@@ -27,8 +28,13 @@ def parse_set(settings: Sequence[str] | None) -> dict[str, str]:
     return found
 
 
-def load_shared(name: str, settings: Sequence[str] | None, extra: dict[str, str] | None = None) -> Problem:
+def load_shared(name: str, settings: Sequence[str] | None, extra: dict[str, str] | None = None,
+                sides: tuple[str, ...] | None = None) -> Problem:
     """The problem, read by rank 0 and given to all: a file need not be visible from every node (collective).
+
+    Args:
+        name: file or bundled name. settings: `--set` options; extra: further ones, by key.
+        sides: what is going to be run, see `admit`; None: all that the problem can have.
 
     What is sent are tables and the contents of files; every rank builds the problem from them by itself.
 
@@ -46,7 +52,10 @@ def load_shared(name: str, settings: Sequence[str] | None, extra: dict[str, str]
     tables, error = comm.bcast((None, error) if error is not None else (tables, None))
     if error is not None:
         raise error
-    return problem if problem is not None else build(tables)
+    if problem is None:
+        problem = build(tables)
+    admit(problem, possible_sides(problem) if sides is None else sides)
+    return problem
 
 
 def run_path(problem: Problem, out: Path | None) -> Path:

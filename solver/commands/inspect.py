@@ -30,9 +30,11 @@ def show_plan(name: str, settings: list[str] | None) -> int:
     """Validate and print what a run would do; nothing is solved."""
     from problems import describe
     from solver.commands.plan import plan
+    from solver.runs.resolution import unresolved
 
     problem = load_shared(name, settings)
-    print_pairs(rank_console(world()), [*describe(problem), *plan(problem)])
+    findings = [("not resolved" if i == 0 else "", finding.words) for i, finding in enumerate(unresolved(problem))]
+    print_pairs(rank_console(world()), [*describe(problem), *plan(problem), *findings])
     return 0
 
 
@@ -41,7 +43,7 @@ def show_mesh(name: str, settings: list[str] | None, out: Path | None, force: bo
     from meshes.quality import mesh_report
     from solver.density.mesh import density_mesh
 
-    problem = load_shared(name, settings)
+    problem = load_shared(name, settings, sides=("density",))
     comm = world()
     folder = run_path(problem, out)
     existing = comm.bcast(sorted(str(p) for p in folder.glob("mesh.*")) if comm.rank == 0 else None)
@@ -60,7 +62,7 @@ def show_target(name: str, settings: list[str] | None, out: Path | None, force: 
     from solver.runs.folder import RunFolder
     from solver.runs.tables import CsvTable, axis_names
 
-    problem = load_shared(name, settings)
+    problem = load_shared(name, settings, sides=())
     comm = world()
     console = rank_console(comm, quiet)
     found = target(problem)

@@ -30,7 +30,7 @@ def run_compare(name: str, settings: list[str] | None, out: Path | None, force: 
     """Exit code 0 when density and particles agree, 1 when they do not."""
     from solver.comparison.compare import compare
 
-    problem = load_shared(name, settings)
+    problem = load_shared(name, settings, sides=("density", "particles"))
     folder = run_path(problem, out)
     console = rank_console(world(), quiet)
     if console:
@@ -115,7 +115,7 @@ def run_side(side: str, name: str, settings: list[str] | None, out: Path | None,
     from solver.runs.context import leave, open_run
     from solver.runs.solve import run_alone
 
-    problem = load_shared(name, settings)
+    problem = load_shared(name, settings, sides=(side,))
     folder = run_path(problem, out)
     is_density = side == "density"
     context = open_run(problem, out=folder, force=force, resume=resume, quiet=quiet,

@@ -55,7 +55,7 @@ def run_sweep(name: str, over: list[str], settings: list[str] | None, out: Path 
 
     values = parse_over(over)
     cases = [dict(zip(values, combination, strict=True)) for combination in itertools.product(*values.values())]
-    problems = [load_shared(name, settings, case) for case in cases]
+    problems = [load_shared(name, settings, case, ("density", "particles")) for case in cases]
     console = rank_console(world(), quiet)
     base = out if out is not None else Path("results") / f"{problems[0].name}-sweep"
     rows, curves, code = [], {}, 0

@@ -1,0 +1,121 @@
+"""What a run takes: unknowns, steps, memory, time; known before anything is allocated."""
+
+from __future__ import annotations
+
+import math
+import os
+import resource
+from dataclasses import dataclass
+from pathlib import Path
+
+from problems import Problem
+
+PAIR_SECONDS = 1.2e-9  # one pair of the dense attention kernel
+SOURCE_SECONDS = 2e-7  # one token or node of the fast kernels, at their best
+UNKNOWN_SECONDS = 1.0 / 15e6
+STAGES = {"euler": 1, "ssprk22": 2, "ssprk33": 4, "ssprk104": 10, "rk45": 6, "arkimex": 6, "bdf": 2, "theta": 4}
+TOKEN_STAGES = {"dopri5": 6, "rk4": 4, "euler": 1}
+SAFETY = 0.9  # the solver's own CFL number
+BASE_BYTES = 250 * 2**20  # interpreter, PETSc and dolfinx
+CELL_BYTES = 4000.0  # mesh, geometry and operators of one cell
+UNKNOWN_BYTES = 600.0
+STATIONARY_DEPTH = 10.0
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one side of a run takes on one core.
+
+    Attributes:
+        size: cells of the density, or tokens of all members.
+        unknowns: numbers that are integrated. steps: in depth, roughly. memory: bytes, over all ranks.
+        dense, least: seconds with the dense attention kernel, and with the fast ones at their best.
+    """
+
+    size: float
+    unknowns: float
+    steps: float
+    memory: float
+    dense: float
+    least: float
+
+
+def density_cost(problem: Problem) -> Cost | None:
+    """The density; None where the space has no mesh. Orders of magnitude, not promises."""
+    if not problem.space.meshable:
+        return None
+    manifold, density = problem.manifold, problem.density
+    tdim, d = manifold.intrinsic, manifold.dimension
+    cells = float(density.cells)
+    unknowns = cells * math.comb(density.degree + tdim, tdim)
+    width = (float(manifold.volume or 1.0) / cells) ** (1 / tdim)
+    by_cfl = _depth(problem) * _speed(problem) * (2 * density.degree + 1) * tdim / ((density.cfl or SAFETY) * width)
+    steps = max(by_cfl if density.step is None else _depth(problem) / density.step, float(len(problem.time.outputs)))
+    targets = cells * (density.degree + 1) ** tdim / (1 if tdim == 1 else 2) + 2
+    sources = cells * (density.degree + 2) ** tdim
+    cold = manifold.normalised and all(math.isinf(layer.weights.beta) for layer in problem.attention.layers)
+    pairs = 0.0 if cold else targets * sources  # a full support at zero temperature: the velocity is known
+    stages = STAGES[density.integrator]
+    # Every output keeps the law as atoms.
+    kept = len(problem.time.outputs) * cells * tdim * (d + 3) * 8
+    memory = BASE_BYTES + cells * tdim**2 * CELL_BYTES + unknowns * UNKNOWN_BYTES + sources * 8 * 12 + kept + _weights(problem)
+    dense = steps * stages * (pairs * PAIR_SECONDS + unknowns * UNKNOWN_SECONDS)
+    least = steps * (min(pairs * PAIR_SECONDS, (targets + sources) * SOURCE_SECONDS) + unknowns * UNKNOWN_SECONDS)
+    return Cost(cells, unknowns, steps, memory, dense, least)
+
+
+def token_cost(problem: Problem) -> Cost:
+    """The token system."""
+    settings, d = problem.particles, problem.manifold.dimension
+    count = float(settings.count if not problem.initial.is_atomic else len(problem.initial.quadrature(1)[1]))
+    noisy = problem.noise.diffusivity > 0.0
+    kind = "euler" if noisy else settings.integrator
+    if kind == "dopri5":  # stable up to about 3 over the strength of the drift
+        steps, least = max(20.0, 4 * _depth(problem) * _speed(problem)), max(20.0, _depth(problem) * _speed(problem) / 3)
+    else:
+        steps = least = _depth(problem) / (settings.step or (0.05 if kind == "rk4" else 0.01))
+    steps, least = (max(value, float(len(problem.time.outputs))) for value in (steps, least))
+    members = count * settings.ensemble
+    kept = len(problem.time.outputs) * count * (d + 1) * 8
+    memory = BASE_BYTES + members * d * 8 * (TOKEN_STAGES[kind] + 6) + kept + _weights(problem)
+    pair = PAIR_SECONDS * max(1.0, d / 4)
+    dense = steps * TOKEN_STAGES[kind] * members * count * pair
+    least *= TOKEN_STAGES[kind] * members * min(count * pair, SOURCE_SECONDS)
+    return Cost(members, members * d, steps, memory, dense, least)
+
+
+def _depth(problem: Problem) -> float:
+    return STATIONARY_DEPTH if problem.time.stationary else float(problem.time.end)
+
+
+def _speed(problem: Problem) -> float:
+    """Largest speed of a token of length one, over layers; heads add up."""
+    return max(sum(float(abs(head.value).sum(axis=1).max()) for head in layer.weights.heads) for layer in problem.attention.layers)
+
+
+def _weights(problem: Problem) -> float:
+    """Bytes of the weights; matrices that are not given share one identity."""
+    heads = [head for layer in problem.attention.layers for head in layer.weights.heads]
+    own = {id(matrix): matrix.nbytes for head in heads for matrix in (head.query, head.key, head.value)}
+    return 4.0 * sum(own.values())
+
+
+def memory_there_is() -> float:
+    """Bytes that this process may still take: of the machine, of its control group, and of the limit of its shell."""
+    found = [float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))]
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found += [float(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+    except (OSError, ValueError, IndexError):
+        pass
+    for limit, used in (("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+                        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes")):
+        try:
+            found.append(float(Path(limit).read_text()) - float(Path(used).read_text()))
+        except (OSError, ValueError):
+            continue
+    for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
+        soft = resource.getrlimit(kind)[0]
+        if soft != resource.RLIM_INFINITY:
+            found.append(float(soft))
+    return max(min(found), 0.0)

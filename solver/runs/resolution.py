@@ -1,0 +1,133 @@
+"""What a mesh, a token set or a step cannot show: told before a run, while it runs, and in the verdict."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from problems import Problem
+from problems.attention import Weights
+from solver.runs.cost import density_cost
+
+# Fixed steps times the fastest rate of the drift beyond which a scheme no longer follows it; both stay stable up to about 2.
+STEP_RATE = {"euler": 0.5, "rk4": 2.0}
+FIXED_STEP = {"euler": 0.01, "rk4": 0.05}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not resolved.
+
+    Attributes:
+        side: "density" or "particles". words: what is too coarse for what, with numbers. severe: whether a verdict must not
+            be trusted for it.
+    """
+
+    side: str
+    words: str
+    severe: bool = True
+
+
+def unresolved(problem: Problem, sides: tuple[str, ...] = ("density", "particles")) -> list[Finding]:
+    """What the problem asks for and its discretisations cannot show; local, the same on every rank.
+
+    Kernel width beta^{-1/2} (docs/theory.md §4.2) and width of the initial law against cells and the spacing of tokens; steps of
+    the fixed-step schemes against the rate |V| (1 + beta |B|) at which the drift can pull tokens apart between two clusters.
+    """
+    found: list[Finding] = []
+    if "density" in sides and problem.space.meshable:
+        found += _density(problem)
+    if "particles" in sides:
+        found += _particles(problem)
+    return found
+
+
+def kernel_width(problem: Problem) -> float:
+    """The least width (beta |B|)^{-1/2} of the attention kernels of all layers at finite temperature; infinite without any."""
+    return min((1.0 / math.sqrt(sharp) for layer in problem.attention.layers if 0.0 < (sharp := _sharpness(layer.weights)) < math.inf),
+               default=math.inf)
+
+
+def _sharpness(weights: Weights) -> float:
+    """beta |B|; infinite at zero temperature."""
+    return weights.beta * max((_norm(head.score) for head in weights.heads), default=0.0) if weights.beta else 0.0
+
+
+def _norm(matrix: np.ndarray) -> float:
+    """Spectral norm, of large matrices bounded by the norm of Frobenius over the root of the rank it would have as a multiple
+    of the identity."""
+    return float(np.linalg.norm(matrix, 2) if len(matrix) <= 64 else np.linalg.norm(matrix) / math.sqrt(len(matrix)))
+
+
+def _density(problem: Problem) -> list[Finding]:
+    found = []
+    density, tdim = problem.density, problem.manifold.intrinsic
+    width = (float(problem.manifold.volume or 1.0) / density.cells) ** (1.0 / tdim)
+    fine = width / (density.degree + 1)
+    if problem.space.grading is not None:  # small cells where the law ends up, large ones where it starts
+        fine /= problem.space.grading.ratio
+    kernel = kernel_width(problem)
+    if fine > kernel:
+        found.append(Finding("density", f"cells of width {width:.3g} and degree {density.degree} do not resolve the attention "
+                             f"kernel, of width beta^(-1/2) = {kernel:.3g}: take at least {_cells(problem, kernel, fine)} cells"))
+    if fine > problem.initial.width:
+        law = problem.initial.width
+        found.append(Finding("density", f"cells of width {width:.3g} and degree {density.degree} do not resolve the initial law, "
+                             f"which varies over {law:.3g}: take at least {_cells(problem, law, fine)} cells"))
+    cost = density_cost(problem)
+    if density.step is not None and cost is not None:
+        by_cfl = width / max((2 * density.degree + 1) * tdim * _speed(problem), 1e-300)
+        if density.step > 4 * by_cfl and density.integrator in ("euler", "ssprk22", "ssprk33", "ssprk104", "rk45"):
+            found.append(Finding("density", f"density.step = {density.step:g} is beyond the stability bound of "
+                                 f"{density.integrator}, about {by_cfl:.3g}"))
+    if not density.limiter and density.degree > 0:
+        found.append(Finding("density", "without density.limiter the density may become negative, and what is derived from it "
+                             "meaningless", severe=False))
+    return found
+
+
+def _cells(problem: Problem, wanted: float, fine: float) -> str:
+    """The number of cells at which a cell, by its degree, would be as wide as `wanted`."""
+    count = problem.density.cells * (fine / wanted) ** problem.manifold.intrinsic
+    return f"{math.ceil(count)}" if count < 1e9 else f"{count:.1e}"
+
+
+def _particles(problem: Problem) -> list[Finding]:
+    found = []
+    settings, manifold = problem.particles, problem.manifold
+    count = settings.count if not problem.initial.is_atomic else len(problem.initial.quadrature(1)[1])
+    spacing = (float(manifold.volume or 0.0) / count) ** (1.0 / manifold.intrinsic)
+    kernel = kernel_width(problem)
+    if spacing > kernel:
+        found.append(Finding("particles", f"{count} tokens, about {spacing:.3g} apart, do not resolve the attention kernel, of width "
+                             f"beta^(-1/2) = {kernel:.3g}: each sees little but itself, and their mean field is another"))
+    noisy = problem.noise.diffusivity > 0.0
+    scheme = "euler" if noisy else settings.integrator
+    if scheme in STEP_RATE:
+        step, rate = settings.step or FIXED_STEP[scheme], drift_rate(problem)
+        if step * rate > STEP_RATE[scheme]:
+            found.append(Finding("particles", f"steps of {step:g} of {scheme} do not resolve the drift, whose rates reach "
+                                 f"{rate:.3g}: take particles.step = {STEP_RATE[scheme] / rate:.1g} or less", severe=step * rate > 10))
+    return found
+
+
+def drift_rate(problem: Problem) -> float:
+    """Largest rate at which the drift can change along the space, |V| (1 + beta |B|) over heads and layers, times exp(beta |B|)
+    for unnormalised attention in true depth; at zero temperature |V|, the jumps apart."""
+    rates = []
+    for layer in problem.attention.layers:
+        weights = layer.weights
+        value = sum(_norm(head.value) for head in weights.heads)
+        sharp = _sharpness(weights)
+        if not math.isfinite(sharp):
+            rates.append(value)
+            continue
+        grown = math.exp(min(sharp, 700.0)) if weights.normalization == "none" and not problem.attention.rescaled_time else 1.0
+        rates.append(value * (1.0 + sharp) * grown)
+    return max(rates)
+
+
+def _speed(problem: Problem) -> float:
+    return max(sum(_norm(head.value) for head in layer.weights.heads) for layer in problem.attention.layers)
