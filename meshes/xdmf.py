@@ -17,6 +17,8 @@ from meshes.cells import CellList
 from meshes.file import basix_order
 
 HIGHEST_DEGREE = 2
+CLOSING = "\n</Domain></Xdmf>\n"
+TAIL = b"</Grid>" + CLOSING.encode()  # of a file with fields
 _TOPOLOGY = {(1, 1): "Polyline", (1, 2): "Edge_3", (2, 1): "Triangle", (2, 2): "Triangle_6",
              (3, 1): "Tetrahedron", (3, 2): "Tetrahedron_10"}
 
@@ -36,6 +38,9 @@ class XdmfFile:
         self.path, self.data = path, path.with_suffix(".h5")
         points = cells.points if cells.points.shape[1] > 1 else np.pad(cells.points, ((0, 0), (0, 1)))
         self._shape = (*cells.cells.shape, *points.shape, _TOPOLOGY[cells.dimension, cells.geometry])
+        # Of the field written last: its name and (time, dataset, length) of every output; whether the .xdmf file lists just these.
+        self._name, self._whole = "", False
+        self._steps: list[tuple[float, str, int]] | None = None
         if append and self.data.is_file():
             with h5py.File(self.data, "r") as data:
                 same = data["mesh/cells"].shape + data["mesh/points"].shape == self._shape[:4]
@@ -54,18 +59,38 @@ class XdmfFile:
         """
         with h5py.File(self.data, "a") as data:
             group = data.require_group(f"fields/{name}")
-            for old in [key for key, field in group.items() if field.attrs["time"] >= time]:
-                del group[old]
-            group.create_dataset(f"{len(group):06d}", data=np.asarray(values, dtype=float)).attrs["time"] = time
-            steps = [(field.attrs["time"], field.name, field.shape[0]) for field in group.values()]
-        centre = {self._shape[0]: "Cell", self._shape[2]: "Node"}
-        grids = "".join(
-            f'<Grid Name={quoteattr(name)} GridType="Uniform">{self._mesh()}<Time Value="{t!r}"/>'
-            f'<Attribute Name={quoteattr(name)} AttributeType="Scalar" Center="{centre[size]}">'
-            f"{self._item((size,), 'Float', place)}</Attribute></Grid>\n"
-            for t, place, size in ((float(t), place, size) for t, place, size in steps))
-        head = '<Grid Name="times" GridType="Collection" CollectionType="Temporal">'
-        self._write(f"{head}\n{grids}</Grid>", bare=True)
+            if self._steps is None or self._name != name:
+                self._name, self._steps = name, [(float(field.attrs["time"]), place, field.shape[0])
+                                                 for place, field in group.items()]
+                self._whole = False
+            kept = [step for step in self._steps if step[0] < time]
+            if len(kept) < len(self._steps):
+                for _, place, _ in self._steps[len(kept):]:
+                    del group[place]
+                self._steps, self._whole = kept, False
+            values, place = np.asarray(values, dtype=float), f"{len(kept):06d}"
+            group.create_dataset(place, data=values).attrs["time"] = time
+            self._steps.append((float(time), place, len(values)))
+        if self._whole:
+            self._append(self._grid(*self._steps[-1]))
+        else:
+            head = '<Grid Name="times" GridType="Collection" CollectionType="Temporal">'
+            self._write(f"{head}\n{''.join(self._grid(*step) for step in self._steps)}</Grid>", bare=True)
+            self._whole = True
+
+    def _grid(self, time: float, place: str, size: int) -> str:
+        """The mesh with the field of one time."""
+        centre = {self._shape[0]: "Cell", self._shape[2]: "Node"}[size]
+        name = quoteattr(self._name)
+        return (f'<Grid Name={name} GridType="Uniform">{self._mesh()}<Time Value="{time!r}"/>'
+                f'<Attribute Name={name} AttributeType="Scalar" Center="{centre}">'
+                f"{self._item((size,), 'Float', f'/fields/{self._name}/{place}')}</Attribute></Grid>\n")
+
+    def _append(self, grid: str) -> None:
+        """Put one more grid before the closing tags, in one write, so that an output costs the same however many there are."""
+        with self.path.open("rb+") as file:
+            file.seek(-len(TAIL), os.SEEK_END)
+            file.write(grid.encode() + TAIL)
 
     def _mesh(self) -> str:
         count, nodes, points, gdim, kind = self._shape
@@ -83,5 +108,5 @@ class XdmfFile:
     def _write(self, body: str, *, bare: bool = False) -> None:
         grid = body if bare else f'<Grid Name="mesh" GridType="Uniform">{body}</Grid>'
         draft = self.path.with_suffix(".xdmf.part")
-        draft.write_text(f'<?xml version="1.0"?>\n<Xdmf Version="3.0"><Domain>\n{grid}\n</Domain></Xdmf>\n')
+        draft.write_text(f'<?xml version="1.0"?>\n<Xdmf Version="3.0"><Domain>\n{grid}{CLOSING}')
         os.replace(draft, self.path)  # a viewer never sees half a file
