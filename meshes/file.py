@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import comb
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import meshio
 import numpy as np
 
 from meshes import file_checks
 from meshes.cells import CellList, lagrange_nodes
 from meshes.errors import ProblemError
 from meshes.simplicial import SimplicialManifold, simplicial
+
+if TYPE_CHECKING:
+    import meshio
 
 # Name in meshio: dimension and degree of the cells that can be used.
 SUPPORTED = {"line": (1, 1), "line3": (1, 2), "line4": (1, 3), "triangle": (2, 1), "triangle6": (2, 2),
@@ -107,6 +110,8 @@ def _read(path: Path) -> meshio.Mesh:
         raise ProblemError("space.path", str(path), "no such file")
     if path.suffix.lower() not in FORMATS:
         raise ProblemError("space.path", str(path), "the format must be one of " + ", ".join(FORMATS))
+    import meshio  # here, because the import is slow and most problems have no mesh file
+
     try:  # meshio reports some bad files on the terminal and leaves the interpreter
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             return meshio.read(path)

@@ -8,10 +8,18 @@ from functools import lru_cache
 import basix
 import basix.ufl
 import numpy as np
-from scipy.optimize import linprog
 
 CELL_NAMES = ("point", "interval", "triangle", "tetrahedron")
 VOLUMES = (1.0, 1.0, 1.0 / 2.0, 1.0 / 6.0)
+# What `positivity_weight` gives, by dimension, degree and the numbers of facet, quadrature and check points: the linear programme
+# and its import would take seconds of every run. `tests/density/test_reference.py` solves them again.
+_COMMON = {
+    (1, 0, 2, 1, 2): 1 / 2, (1, 0, 2, 2, 2): 1 / 2, (1, 1, 2, 2, 2): 1 / 2, (1, 2, 2, 3, 7): 1 / 6, (1, 3, 2, 4, 9): 1 / 6,
+    (2, 0, 3, 1, 3): 1 / 6, (2, 0, 3, 3, 3): 1 / 6, (2, 1, 6, 3, 3): 1 / 6, (2, 2, 9, 6, 25): 1 / 12,
+    (2, 3, 12, 12, 39): 0.06647482966310772,
+    (3, 0, 4, 1, 4): 1 / 12, (3, 0, 4, 4, 4): 1 / 12, (3, 1, 24, 4, 4): 1 / 12, (3, 2, 28, 14, 58): 0.04172358836062768,
+    (3, 3, 60, 24, 119): 0.0451645379165002,
+}
 
 
 @dataclass(frozen=True)
@@ -131,12 +139,13 @@ def reference(tdim: int, degree: int, affine: bool) -> Reference:
     tables = np.array([tabulate(velocity, p)[:, k] for p, k in zip(facet_points, on_facet, strict=True)])
     if np.abs(tables - tables[0]).max() > 1e-12:
         raise RuntimeError("the velocity element numbers its facet nodes differently from facet to facet")
+    known = _COMMON.get((tdim, degree, facet_points.shape[0] * facet_points.shape[1], len(points), len(check)))
     return Reference(
         tdim, degree, affine, points, weights, facet_points, facet_weights,
         tabulate(density, points), tabulate(density, points, 1),
         np.array([tabulate(density, p) for p in facet_points]), tabulate(density, check),
         nodes, tabulate(velocity, points), on_facet, tables[0],
-        positivity_weight(tdim, degree, check, points, facet_points, facet_weights))
+        positivity_weight(tdim, degree, check, points, facet_points, facet_weights) if known is None else known)
 
 
 def positivity_weight(tdim: int, degree: int, check: np.ndarray, points: np.ndarray, facet_points: np.ndarray,
@@ -147,6 +156,8 @@ def positivity_weight(tdim: int, degree: int, check: np.ndarray, points: np.ndar
     positivity bound of Zhang & Shu (2010), here as large as the points allow: a forward Euler step keeps the cell average
     non-negative if dt * facet_weights * speed <= W * (least measure of the cell) at every facet point.
     """
+    from scipy.optimize import linprog
+
     on_facets = facet_points.reshape(-1, tdim)
     every = np.vstack([on_facets, points, check])
     table = tabulate(density_element(tdim, degree), every)

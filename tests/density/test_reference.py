@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.polynomial import Polynomial
 
-from solver.density.reference import VOLUMES, density_element, quadrature, reference, tabulate
+from solver.density.reference import VOLUMES, density_element, positivity_weight, quadrature, reference, tabulate
 from solver.density.schemes import NU
 from solver.density.subcells import composite_quadrature, edge_pieces, subdivision
 
@@ -59,6 +59,18 @@ def test_positivity_weight_bounds_facet_values_by_the_mean(tdim, degree):
         total = c[0] / r.constant
         facets = np.einsum("r,fri,i->", r.facet_weights, r.facet_basis, c)
         assert total >= r.positivity * facets - 1e-12 * abs(total)
+
+
+@pytest.mark.parametrize("degree", range(4))
+@every_dimension
+def test_positivity_weights_are_those_of_the_linear_programme(tdim, degree):
+    for affine in (True, False):
+        r = reference(tdim, degree, affine)
+        cell = basix.geometry(getattr(basix.CellType, r.cell_name))
+        every = np.vstack([r.points, r.facet_points.reshape(-1, tdim), cell, r.nodes]).round(14)
+        check = cell if degree <= 1 else np.unique(every, axis=0)
+        assert r.positivity == pytest.approx(positivity_weight(tdim, degree, check, r.points, r.facet_points, r.facet_weights),
+                                             rel=1e-9)
 
 
 def test_positivity_weights_of_the_line():
