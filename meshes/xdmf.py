@@ -38,7 +38,7 @@ class XdmfFile:
         self.path, self.data = path, path.with_suffix(".h5")
         points = cells.points if cells.points.shape[1] > 1 else np.pad(cells.points, ((0, 0), (0, 1)))
         self._shape = (*cells.cells.shape, *points.shape, _TOPOLOGY[cells.dimension, cells.geometry])
-        # Of the field written last: its name and (time, dataset, length) of every output; whether the .xdmf file lists just these.
+        # Of the field written last: its name, (time, dataset, length) of every output, whether the .xdmf file lists just these.
         self._name, self._whole = "", False
         self._steps: list[tuple[float, str, int]] | None = None
         if append and self.data.is_file():
