@@ -117,8 +117,8 @@ class Refinement:
     """What the extra runs found.
 
     remeshed: density on another mesh, None where there is none to be had, and mesh_factor, what its distance to the main
-    density is multiplied by to give the mesh error of the latter; fewer: half the tokens; random: the ensemble of random samples and
-    random_factor, what scales its error to the main number of tokens; curves: name -> (sizes, W2 between density and
+    density is multiplied by to give the mesh error of the latter; fewer: half the tokens; random: the ensemble of random
+    samples and random_factor, what scales its error to the main number of tokens; curves: name -> (sizes, W2 between density and
     particles at the last judged output), mesh width for "mesh", number of tokens otherwise; words: what was run, one line.
     """
 

@@ -1,4 +1,4 @@
-"""Density and tokens on meshes from files: the same on any number of ranks, on the file's own geometry, consistent with each other."""
+"""Density and tokens on meshes from files: the same on any number of ranks, on the file's own geometry, consistent."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,8 @@ from solver.particles.solver import ParticleSolver
 from tests.meshes import shapes
 
 FILES = {
-    "torus.msh": shapes.torus(8, 6), "torus2.vtu": shapes.torus(6, 5, 2), "cube.xdmf": shapes.cube(2), "ellipse.msh": shapes.ellipse(16),
+    "torus.msh": shapes.torus(8, 6), "torus2.vtu": shapes.torus(6, 5, 2), "cube.xdmf": shapes.cube(2),
+    "ellipse.msh": shapes.ellipse(16),
     "trefoil.vtu": shapes.trefoil(24, 2), "corner.msh": shapes.l_shape(2), "box.vtu": shapes.box(24),
 }
 V = np.array([[1.0, 0.2, 0.0], [0.1, 0.5, 0.3], [0.1, 0.0, -0.5]])
@@ -117,8 +118,8 @@ def test_the_density_lives_on_the_curved_mesh(tmp_path):
 
 @pytest.mark.parametrize(("name", "cells"), [("ellipse", shapes.ellipse(12)), ("torus", shapes.torus(10, 6))])
 def test_density_and_tokens_move_alike_on_flat_facets(name, cells, tmp_path):
-    """On straight cells both follow one law, whatever the angles between them: their moments differ by their own errors only, which
-    go down with the mesh while the angles stay. Projections that disagree would leave angle^2 / 12 of the way, 5e-3 and more."""
+    """On straight cells both follow one law, whatever the angles between them: their moments differ by their own errors
+    only. Projections that disagree would leave angle^2 / 12 of the way, 5e-3 and more."""
     path, gaps = shapes.write(cells, tmp_path / "mesh.msh"), []
     for refine in (0, 1):
         values = described(path, 3 if name == "torus" else 2, degree=2)
