@@ -54,11 +54,12 @@ def _exponent(manifold: Manifold, attention: Attention, time: Time, wrong: Mista
             continue
         norm = max(float(np.linalg.norm(head.score, 2)) for head in weights.heads)
         if time.rescaled and not weights.beta * (norm - 1.0) < LARGEST_EXPONENT:
-            wrong.note("attention.beta", weights.beta, f"beta (|B| - 1) must be below {LARGEST_EXPONENT:g}, and |B| is {norm:.4g}: "
+            wrong.note("attention.beta", weights.beta,
+                       f"beta (|B| - 1) must be below {LARGEST_EXPONENT:g}, |B| is {norm:.4g}: "
                        "exp would overflow, scale query or key down")
         elif not time.rescaled and not weights.beta * norm < LARGEST_EXPONENT:
-            wrong.note("time.rescaled", False, f'must be true where normalization = "none" and beta |B| = {weights.beta * norm:.4g} '
-                       f"is at least {LARGEST_EXPONENT:g}: exp would overflow")
+            wrong.note("time.rescaled", False, f'must be true where normalization = "none" and beta |B| = '
+                       f"{weights.beta * norm:.4g} is at least {LARGEST_EXPONENT:g}: exp would overflow")
 
 
 def _layers(attention: Attention, time: Time, wrong: Mistakes) -> None:
