@@ -155,14 +155,34 @@ def target(problem: ProblemName, out: Out = None, force: Force = False, set_: Se
 
 @app.command()
 def sweep(problem: ProblemName,
-          over: Annotated[list[str], typer.Option("--over", metavar="KEY=V1,V2,..",
-                                                  help="Values of one key; repeat for a product of several.")],
+          over: Annotated[list[str], typer.Option(
+              "--over", metavar="KEY=V1,V2,..",
+              help="Values of one key; repeat for a product of several. A name without a dot is a variable for --tie.")],
+          tie: Annotated[list[str] | None, typer.Option(
+              "--tie", metavar="KEY=FORMULA", help="A key computed from the others, such as attention.beta=count^0.5.")] = None,
+          side: Annotated[str, typer.Option("--side", metavar="compare|density|particles", help="What a cell runs.")] = "compare",
+          fit: Annotated[list[str] | None, typer.Option(
+              "--fit", metavar="LAW:Y:X", help="Fit power, exponential or line to two columns of the table.")] = None,
+          jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Processes; default the free cores.")] = None,
+          verdict: Annotated[bool, typer.Option(help="Judge agreement with extra, coarser runs.")] = True,
           out: Out = None, force: Force = False, resume: Resume = False, set_: Set = None, quiet: Quiet = False,
           time_limit: TimeLimit = None, checkpoint_every: CheckpointEvery = None, watchdog: Watchdog = None) -> int:
-    """Run the same comparison for several values of a key, in one table and figure."""
+    """Run the same problem for several values of several keys, in one table and figure."""
     from solver.commands.sweep import run_sweep
 
-    return run_sweep(problem, over, set_, out, force, resume, quiet, limits(time_limit, checkpoint_every, watchdog))
+    return run_sweep(problem, over, tie or [], side, set_, out, force, resume, quiet, verdict, jobs, fit or [],
+                     limits(time_limit, checkpoint_every, watchdog))
+
+
+@app.command()
+def distance(first: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+             second: Annotated[Path, typer.Argument(metavar="RUN", help="Another one in the same space.")],
+             side: Annotated[str | None, typer.Option("--side", metavar="density|particles", help="Which law of both.")] = None,
+             quiet: Quiet = False) -> int:
+    """Wasserstein distances between two runs, at every depth both have."""
+    from solver.commands.distance import run_distance
+
+    return run_distance(first, second, side, quiet)
 
 
 @app.command()

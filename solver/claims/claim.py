@@ -86,6 +86,7 @@ class Cell:
     start: dict[str, Any] | None
     variables: dict[str, Any]
     label: str
+    side: str
 
     def case(self, name: str = "claim") -> Case:
         """The resolved case. Raises ProblemError."""
@@ -170,9 +171,9 @@ def read_claim(name: str, *, quick: bool = False, settings: Mapping[str, str] | 
     ties: dict[str, Any] = {key: value for key, value in sweep.items() if not isinstance(value, list)}
     for combination in itertools.product(*lists.values()):
         chosen: dict[str, Any] = dict(zip(lists, combination, strict=True))
-        cells.append(_cell(values, {**chosen, **ties}, lists))
+        cells.append(_cell(values, {**chosen, **ties}, lists, side))
         finer = run.get("coarser") or {}
-        coarse.append(_cell(values, {**chosen, **ties}, lists, finer) if finer else None)
+        coarse.append(_cell(values, {**chosen, **ties}, lists, side, finer) if finer else None)
     quantities = tuple(q for entry in listed for q in _quantities(entry))
     if not quantities:
         raise ProblemError("quantities", MISSING, "must hold at least one [[quantities]] table")
@@ -218,14 +219,16 @@ def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _cell(values: dict[str, Any], chosen: dict[str, Any], lists: Mapping[str, Any],
+def _cell(values: dict[str, Any], chosen: dict[str, Any], lists: Mapping[str, Any], side: str,
           coarser: Mapping[str, Any] | None = None) -> Cell:
     base = json.loads(json.dumps(values))
     variables = _numbers(base)
     for key, value in chosen.items():
         found = resolve(value, variables, key)
         variables[short(key)] = found
-        if "." in key:
+        if key == "run.side":
+            side = found
+        elif "." in key:
             override(base, key, found if isinstance(found, str) else _text(found))
     variables = {**_numbers(resolve(base, variables, "claim")), **variables}
     base = resolve(base, variables, "claim")
@@ -234,7 +237,7 @@ def _cell(values: dict[str, Any], chosen: dict[str, Any], lists: Mapping[str, An
         override(base, key, found if isinstance(found, str) else _text(found))
     label = ", ".join(f"{short(key)} = {_shown(variables[short(key)])}" for key in lists if len(lists[key]) > 1)
     start = base.pop("start", None)
-    return Cell(base, start, variables, label)
+    return Cell(base, start, variables, label, side)
 
 
 def _shown(value: Any) -> str:

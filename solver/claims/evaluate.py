@@ -58,12 +58,12 @@ def evaluate_claim(claim: Claim, answers: Mapping[str, Any], errors: Mapping[str
     Args:
         answers: job key -> what `carry_out` returned. errors: job key -> why there is no answer.
     """
-    failures = [f"{cell.label or claim.id}: {errors[Job(cell, claim.side).key]}" for cell in (*claim.cells, *claim.coarse)
-                if cell is not None and Job(cell, claim.side).key in errors]
+    failures = [f"{cell.label or claim.id}: {errors[Job(cell).key]}" for cell in (*claim.cells, *claim.coarse)
+                if cell is not None and Job(cell).key in errors]
     rows, panels = [], []
     for quantity in claim.quantities:
         pairs = [(cell, coarse) for cell, coarse in zip(claim.cells, claim.coarse, strict=True) if applies(quantity, cell)]
-        pairs = [(cell, coarse) for cell, coarse in pairs if Job(cell, claim.side).key in answers]
+        pairs = [(cell, coarse) for cell, coarse in pairs if Job(cell).key in answers]
         found, panel = _across(claim, quantity, pairs, answers) if quantity.across else _each(claim, quantity, pairs, answers)
         rows += found
         panels += [panel] if panel.series else []
@@ -82,13 +82,13 @@ def _answer(kind: str, quantity: Quantity, cell: Cell, source: Mapping[str, Any]
 
 def _series(claim: Claim, quantity: Quantity, cell: Cell, coarse: Cell | None, answers: Mapping[str, Any]) -> dict[str, Any]:
     """Times, measurement with both bars, and prediction of one cell; scalars or (T,)."""
-    mine = answers[Job(cell, claim.side).key]
+    mine = answers[Job(cell).key]
     times = np.asarray(mine["times"], float)
     measured, own = _answer("measured", quantity, cell, mine)
     predicted, model = _answer("predicted", quantity, cell, mine) if quantity.predicted else (np.array(math.nan), 0.0)
     other = measured
     if coarse is not None:
-        there = answers.get(Job(coarse, claim.side).key)
+        there = answers.get(Job(coarse).key)
         key, _ = request("measured", quantity, cell)
         other = np.full_like(measured, math.nan)
         if there is not None and key in there["answers"]:

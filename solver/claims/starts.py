@@ -58,27 +58,35 @@ def disturbed(dimension: int, count: int, noise: float, seed: int = 0) -> tuple[
     return _circle(moved, dimension), _weights(None, count)
 
 
-def equispaced(dimension: int, count: int, offset: float = 0.0) -> tuple[Array, Array]:
-    """N equally spaced tokens on the circle, the first at `offset` spacings from angle 0."""
+def uniform(dimension: int, count: int, offset: float = 0.0, seed: int = -1) -> tuple[Array, Array]:
+    """N equally spaced tokens on the circle, the first at `offset` spacings from angle 0; with a seed of 0 or more independent
+    uniform
+    ones."""
+    if seed >= 0:
+        return _circle(2 * np.pi * np.random.default_rng(int(seed)).random(count), dimension), _weights(None, count)
     return _circle(2 * np.pi * (np.arange(count) + offset) / count, dimension), _weights(None, count)
 
 
 def wrapped_normals(dimension: int, count: int, centres: Sequence[float], deviation: float,
-                    masses: Sequence[float] | None = None) -> tuple[Array, Array]:
+                    masses: Sequence[float] | None = None, lift: float = 0.0) -> tuple[Array, Array]:
     """Equally spaced tokens on the circle of the first two axes, weighted with a mixture of wrapped normal laws of one deviation.
 
-    In d = 3 they lie on the great circle of the first two axes.
+    In d = 3 they lie on the great circle of the first two axes, or with a `lift` alternately at that angle above and below it.
     """
     grid = 2 * np.pi * np.arange(count) / count
     weights = _weights(masses, len(centres))
     turns = 2 * np.pi * np.arange(-3, 4)
     gaps = grid[:, None, None] - np.asarray(centres, float)[None, :, None] + turns
     density = np.einsum("c,ncw->n", weights, np.exp(-0.5 * (gaps / deviation) ** 2))
-    return _circle(grid, dimension), _weights(density, count)
+    points = _circle(grid, dimension)
+    if lift:
+        points *= np.cos(lift)
+        points[:, 2] = np.sin(lift) * (-1.0) ** np.arange(count)
+    return points, _weights(density, count)
 
 
 STARTS: dict[str, Callable[..., tuple[Array, Array]]] = {
-    "orthonormal": orthonormal, "angles": angles, "lattice": lattice, "disturbed": disturbed, "equispaced": equispaced,
+    "orthonormal": orthonormal, "angles": angles, "lattice": lattice, "disturbed": disturbed, "uniform": uniform,
     "wrapped-normals": wrapped_normals,
 }
 

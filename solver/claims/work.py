@@ -21,17 +21,16 @@ from solver.runs.folder import clean_json
 
 @dataclass
 class Job:
-    """A cell, the side that runs it, and the requests: key -> (kind, name, options), kind "measured" or "predicted"."""
+    """A cell, and the requests of it: key -> (kind, name, options), kind "measured" or "predicted"."""
 
     cell: Cell
-    side: str
     requests: dict[str, tuple[str, str, dict[str, Any]]] = field(default_factory=dict)
     cost: float = 0.0
 
     @property
     def key(self) -> str:
         """The same for the same run, whichever claim asks for it."""
-        text = json.dumps([self.cell.values, self.cell.start, self.side], sort_keys=True)
+        text = json.dumps([self.cell.values, self.cell.start, self.cell.side], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:20]
 
     @property
@@ -65,7 +64,7 @@ def jobs_of(claims: list[Claim]) -> dict[str, Job]:
             for which in (cell, coarse):
                 if which is None:
                     continue
-                job = Job(which, claim.side)
+                job = Job(which)
                 job = jobs.setdefault(job.key, job)
                 for quantity in claim.quantities:
                     if not applies(quantity, cell):
@@ -89,7 +88,7 @@ def carry_out(job: Job) -> dict[str, Any]:
         ProblemError, RunError: the run cannot be made.
     """
     case = job.cell.case()
-    run = execute(case, job.side) if job.runs else None
+    run = execute(case, job.cell.side) if job.runs else None
     answers = {}
     for key, (kind, name, options) in job.requests.items():
         try:

@@ -79,7 +79,7 @@ def report(claims: list[Claim], results: dict[str, Any]) -> int:
 
 def label(job: Any) -> str:
     """A job in a few words."""
-    return f"{job.side}, {job.cell.label}" if job.cell.label else job.side
+    return f"{job.cell.side}, {job.cell.label}" if job.cell.label else job.cell.side
 
 
 def now() -> str:

@@ -1,106 +1,160 @@
-"""`coldflow sweep`: the same comparison for several values of a key."""
+"""`coldflow sweep`: the same run for several values of several keys, in one table and figure."""
 
 from __future__ import annotations
 
-import itertools
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from problems import ProblemError
-from solver.commands.common import load_shared, number_text
+from problems.loader import read_tables, toml_value
+from solver.commands.common import load_shared, number_text, parse_set
 from solver.ranks import world
 from solver.runs.console import TerminalTable, print_pairs
+from solver.runs.folder import write_text
 from solver.runs.progress import rank_console
 from solver.runs.stop import Limits
+from solver.sweeps.cells import SIDES, SweepCell, SweepJob, cells_of, parse_over, parse_ties, run_cell
+from solver.sweeps.fit import KINDS, fit
+from solver.sweeps.pool import Outcome, run_jobs
+from solver.sweeps.table import write_tidy
 
-COLUMNS = ["closest_w1", "closest_w1_time", "closest_w2", "closest_w2_time", "w2_density_particles_max", "verdict"]
+SHOWN = ("closest_w1", "closest_w1_time", "closest_w2", "closest_w2_time", "w2_density_particles_max", "verdict", "status")
 
 
-def parse_over(items: list[str]) -> dict[str, list[str]]:
-    """`--over KEY=V1,V2` options as key -> values; brackets protect commas.
+def run_sweep(name: str, over: list[str], ties: list[str], side: str, settings: list[str] | None, out: Path | None, force: bool,
+              resume: bool, quiet: bool, verdict: bool, workers: int | None, fits: list[str],
+              limits: Limits | None = None) -> int:
+    """Run every cell in a folder of its own; sweep.csv, history.csv and a figure; exit code 1 if a cell failed or disagrees."""
+    if side not in SIDES:
+        raise ProblemError("--side", side, "must be one of " + ", ".join(SIDES))
+    wanted = [parse_fit(text) for text in fits]
+    if world().size > 1:
+        raise ProblemError("mpirun", world().size, "must be one rank: the cells of a sweep go to the free cores (--jobs)")
+    values = parse_over(over)
+    cells = cells_of(values, parse_ties(ties))
+    fixed = parse_set(settings)
+    console = rank_console(world(), quiet)
+    jobs, base = [], out
+    for cell in cells:  # every cell is checked before the first one runs
+        own = {key: text for key, text in cell.settings.items() if "." in key}
+        load_shared(name, settings, own, ("density", "particles") if side == "compare" else (side,))
+        tables = read_tables(name, {**fixed, **own})
+        base = base if base is not None else Path("results") / f"{tables.name}-sweep"
+        jobs.append(SweepJob(tables, str(base / cell.label), side, force, resume, verdict, limits))
+    refuse_earlier(base, force, resume)
+    kept = {i: found for i, cell in enumerate(cells) if resume and (found := finished(base / cell.label))}
+    todo = [i for i in range(len(cells)) if i not in kept]
+    errors: dict[int, str] = {}
+    for outcome in run_jobs(run_cell, [jobs[i] for i in todo], workers):
+        index = todo[outcome.index]
+        if outcome.error:
+            errors[index] = outcome.error
+        else:
+            kept[index] = outcome.result
+            write_text(base / cells[index].label / "cell.json", json.dumps(outcome.result) + "\n")
+        tell(console, cells[index], outcome, len(kept) + len(errors), len(cells))
+        write_tables(base, cells, kept, errors)
+    rows, files = write_tables(base, cells, kept, errors)
+    draw(base, cells, kept, side)
+    if console:
+        show(console, base, rows, list(values), files)
+    for kind, y, x in wanted:
+        report_fit(console, rows, kind, y, x)
+    return 1 if errors or not all(found["agree"] for found in kept.values()) else 0
+
+
+def refuse_earlier(base: Path, force: bool, resume: bool) -> None:
+    """An earlier sweep is not overwritten unless asked."""
+    if (base / "sweep.csv").exists() and not (force or resume):
+        raise ProblemError("--out", str(base), "must be a new folder (or use --force to replace it, --resume to go on)")
+
+
+def finished(folder: Path) -> dict[str, Any] | None:
+    """What a cell that ended left behind."""
+    try:
+        return json.loads((folder / "cell.json").read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def tell(console: Any, cell: SweepCell, outcome: Outcome, done: int, total: int) -> None:
+    """One line for a cell that ended."""
+    if console:
+        console.print(f"[dim]{done:4d}/{total}[/dim]  {cell.label}: {outcome.error or 'done'}", highlight=False, soft_wrap=True)
+
+
+def write_tables(base: Path, cells: list[SweepCell], kept: dict[int, Any],
+                 errors: dict[int, str]) -> tuple[list[dict[str, Any]], list[Path]]:
+    """sweep.csv, one row for each cell, and history.csv, one for each output of each cell; Parquet beside them where possible."""
+    rows, history = [], []
+    for i, cell in enumerate(cells):
+        keys = {key: toml_value(text) if len(text) < 40 else text for key, text in cell.settings.items()}
+        keys = {key: value if isinstance(value, int | float | str) else cell.settings[key] for key, value in keys.items()}
+        if i in kept:
+            rows.append({**keys, **kept[i]["row"], "status": "done"})
+            history += [{**keys, **entry} for entry in kept[i]["history"]]
+        else:
+            rows.append({**keys, "status": f"failed: {errors[i]}" if i in errors else "not run"})
+    files = write_tidy(base / "sweep", rows)
+    return rows, files + (write_tidy(base / "history", history) if history else [])
+
+
+def draw(base: Path, cells: list[SweepCell], kept: dict[int, Any], side: str) -> None:
+    """figures/sweep.png: W2 to the target over depth, one curve for each cell; only where there is a target."""
+    from solver.report.figures import plot_distances
+
+    key = {"compare": "w2_density_target"}.get(side, "w2_target")
+    curves = {}
+    for i, found in sorted(kept.items()):
+        times = np.array([entry["time"] for entry in found["history"]])
+        values = np.array([np.nan if entry.get(key) is None else entry[key] for entry in found["history"]], float)
+        if np.isfinite(values).any():
+            curves[cells[i].label] = (times, values)
+    if curves:
+        (base / "figures").mkdir(parents=True, exist_ok=True)
+        plot_distances(base / "figures" / "sweep.png", curves)
+
+
+def show(console: Any, base: Path, rows: list[dict[str, Any]], keys: list[str], files: list[Path]) -> None:
+    """The table of the sweep and where everything is."""
+    columns = [*keys, *(c for c in SHOWN if any(c in row for row in rows))]
+    made = TerminalTable("Sweep", columns, sentences=["status"])
+    for row in rows:
+        made.add(*(number_text(row.get(column)) for column in columns))
+    made.print(console)
+    found = [("results", ", ".join(str(file) for file in files))]
+    if not any(file.suffix == ".parquet" for file in files):
+        found.append(("parquet", "not written: pyarrow is not installed"))
+    print_pairs(console, found)
+
+
+def parse_fit(text: str) -> tuple[str, str, str]:
+    """`--fit power:Y:X` as its parts.
 
     Raises:
-        ProblemError: no key, no values.
+        ProblemError: another form, or an unknown law.
     """
-    found: dict[str, list[str]] = {}
-    for item in items:
-        key, sign, values = item.partition("=")
-        parts = split_values(values)
-        if not sign or not key.strip() or not parts:
-            raise ProblemError("--over", item, "KEY=V1,V2,.. with a dotted key, such as attention.beta=10,100")
-        found[key.strip()] = parts
-    return found
+    kind, _, columns = text.partition(":")
+    y, _, x = columns.partition(":")
+    if kind not in KINDS or not y or not x:
+        raise ProblemError("--fit", text, "must be LAW:Y:X with a law of " + ", ".join(KINDS) + " and two columns of sweep.csv")
+    return kind, y, x
 
 
-def split_values(text: str) -> list[str]:
-    """Split at commas outside of brackets and quotes."""
-    parts, depth, quoted, current = [], 0, False, ""
-    for letter in text:
-        quoted ^= letter == '"'
-        depth += 0 if quoted else (letter in "[{") - (letter in "]}")
-        if letter == "," and depth == 0 and not quoted:
-            parts.append(current.strip())
-            current = ""
-        else:
-            current += letter
-    return [part for part in [*parts, current.strip()] if part]
+def report_fit(console: Any, rows: list[dict[str, Any]], kind: str, y: str, x: str) -> None:
+    """Fit one column of the sweep to another and say what came of it.
 
-
-def run_sweep(name: str, over: list[str], settings: list[str] | None, out: Path | None, force: bool, resume: bool,
-              quiet: bool, limits: Limits) -> int:
-    """Run every combination in a folder of its own; sweep.csv and a figure; exit code 1 if any disagrees."""
-    from solver.comparison.compare import compare
-
-    values = parse_over(over)
-    cases = [dict(zip(values, combination, strict=True)) for combination in itertools.product(*values.values())]
-    problems = [load_shared(name, settings, case, ("density", "particles")) for case in cases]
-    console = rank_console(world(), quiet)
-    base = out if out is not None else Path("results") / f"{problems[0].name}-sweep"
-    rows, curves, code = [], {}, 0
-    for case, problem in zip(cases, problems, strict=True):
-        label = ",".join(f"{key.rsplit('.', 1)[-1]}={value}" for key, value in case.items())
-        if console:
-            console.print(f"[bold]{label}[/bold]", highlight=False)
-        found = compare(problem, out=base / label.replace("/", "_"), force=force, resume=resume, quiet=quiet, limits=limits)
-        code = max(code, 0 if found.verdict.agree else 1)
-        rows.append({**case, **outcome(found)})
-        curves[label] = (np.array([row["time"] for row in found.rows]), found.column("w2_density_target"))
-    write_sweep(base, list(values), rows, curves, problems[0].title)
+    Raises:
+        ProblemError: a column that is not there, or too few points.
+    """
+    known = list(dict.fromkeys(key for row in rows for key in row))
+    for column in (x, y):
+        if column not in known:
+            raise ProblemError("--fit", column, "must be a column of sweep.csv: " + ", ".join(known))
+    points = [(row[x], row[y]) for row in rows if all(isinstance(row.get(c), int | float) for c in (x, y))]
+    found = fit(np.array([p[0] for p in points]), np.array([p[1] for p in points]), kind)
     if console:
-        made = TerminalTable("Sweep", [*values, *COLUMNS])
-        for row in rows:
-            made.add(*(number_text(row[key]) for key in [*values, *COLUMNS]))
-        made.print(console)
-        print_pairs(console, [("results", f"{base}/sweep.csv, {base}/figures/sweep.png")])
-    return code
-
-
-def outcome(found: Any) -> dict[str, Any]:
-    """The row of one comparison."""
-    summary = found.summary
-    row: dict[str, Any] = {"verdict": "agree" if found.verdict.agree else "disagree",
-                           "w2_density_particles_max": float(np.nanmax(found.column("w2_density_particles")))}
-    for p in (1, 2):
-        closest = summary.get(f"closest_w{p}_density", {})
-        row[f"closest_w{p}"], row[f"closest_w{p}_time"] = closest.get("value"), closest.get("time")
-    return row
-
-
-def write_sweep(base: Path, keys: list[str], rows: list[dict[str, Any]], curves: dict[str, Any], title: str) -> None:
-    """sweep.csv and figures/sweep.png; rank 0 only."""
-    if world().rank != 0:
-        return
-    from solver.report.figures import plot_distances
-    from solver.runs.tables import CsvTable
-
-    (base / "figures").mkdir(parents=True, exist_ok=True)
-    written = CsvTable(base / "sweep.csv", [*keys, *COLUMNS])
-    for row in rows:
-        written.write(row)
-    written.close()
-    if any(np.isfinite(values).any() for _, values in curves.values()):
-        plot_distances(base / "figures" / "sweep.png", curves, title=title)
-
-
+        print_pairs(console, [(f"{kind} fit", f"{y} against {x}: {found.words}")])

@@ -74,6 +74,11 @@ def pairing_times(beta: float, angle: float, s: float, count: float) -> list[flo
     return [float(t) for t in steps[::each]]
 
 
+def log_outputs(low: float, high: float, count: float) -> list[float]:
+    """0, and `count` numbers from low to high in equal ratios: depths on a logarithmic axis."""
+    return [0.0, *(float(v) for v in np.geomspace(low, high, int(count)))]
+
+
 def last(values: list[float]) -> float:
     """The last entry of a list."""
     return values[-1]
@@ -89,7 +94,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "exp": math.exp, "log": math.log, "sqrt": math.sqrt, "sin": math.sin, "cos": math.cos, "tanh": math.tanh,
     "abs": abs, "min": min, "max": max, "round": round, "floor": math.floor, "ceil": math.ceil,
     "normal": normal, "scaled": scaled, "diagonal": diagonal, "rotation": rotation,
-    "product": product, "pairing_times": pairing_times, "bessel": bessel, "last": last, "choose": choose, "unit": unit,
+    "product": product, "pairing_times": pairing_times, "bessel": bessel, "last": last, "log_outputs": log_outputs, "choose":
+    choose, "unit": unit,
 }
 OPERATIONS: dict[type, Callable[..., Any]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv, ast.Pow: math.pow,

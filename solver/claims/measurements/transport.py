@@ -136,5 +136,29 @@ def w_reference(run: Run, count: int, p: int = 1) -> Array:
                      for (x, m), (y, w) in zip(run.atoms, other.atoms, strict=True)])
 
 
-TABLE = (w_target, w_span, w2_final_dirac, closest, closest_time, closest_ratio, departure_time, distance_at, final_over_least,
+def heat_ratio(run: Run, p: int = 1) -> float:
+    """W_p to the heat flow at the last output over W_p at depth 0, on the sphere: the law against the initial law with its
+    Legendre
+    moments about the third axis multiplied by e^{-l (l+1) t/beta}, V = -I (docs/theory.md §4.3), on 1024 quadrature nodes."""
+    from numpy.polynomial import legendre
+
+    law, manifold = run.case.problem.initial, run.case.problem.manifold
+    points, masses = law.quadrature(1024)
+    count, z = 24, points[:, 2]
+    moments = np.array([float(masses @ legendre.legval(z, np.eye(count)[k])) for k in range(count)])
+    degrees = np.arange(count)
+    area = masses / law.density(points)
+
+    def heat(s: float) -> Measure:
+        series = (2 * degrees + 1) / (4 * np.pi) * moments * np.exp(-degrees * (degrees + 1) * s)
+        weights = np.maximum(legendre.legval(z, series), 0.0) * area
+        return Measure(points, weights / weights.sum())
+
+    first, last = (distance(Measure(*run.atoms[i]), heat(run.times[i] / run.case.beta), p=p, manifold=manifold).value for i in
+    (0, -1))
+    return last / first
+
+
+TABLE = (heat_ratio, w_target, w_span, w2_final_dirac, closest, closest_time, closest_ratio, departure_time, distance_at,
+final_over_least,
          departure_rate, w1_to_cold, w_reference)

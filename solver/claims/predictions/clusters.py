@@ -6,7 +6,7 @@ import numpy as np
 from scipy.integrate import solve_ivp
 from scipy.linalg import expm
 
-from solver.claims.case import Array, Case
+from solver.claims.case import Array, Case, Value
 from solver.claims.predictions.exact import TIGHT
 
 
@@ -45,6 +45,11 @@ def pair_path_angle(case: Case) -> Array:
     return solve_ivp(slope, (0, case.times[-1]), [begin], t_eval=case.times, **TIGHT).y[0]
 
 
+def pairing_exponent(case: Case, angle: float) -> float:
+    """Growth 1 - cos(angle) in beta of the logarithm of the time in which a pair of clusters meets (docs/theory.md §4.4)."""
+    return 1 - float(np.cos(angle))
+
+
 def survival_beta(case: Case) -> float:
     """beta above which the smaller of two opposite narrow bumps survives: ln(m_1/m_2)/2, masses from the initial components."""
     weights = sorted(float(c.get("weight", 1.0)) for c in case.problem.initial.options["components"])
@@ -75,12 +80,15 @@ def uniform_energy_scaled(case: Case) -> float:
     return partition(case)
 
 
-def cluster_energy(case: Case, masses: list[float]) -> float:
-    """E of far-apart narrow clusters: sum of (n_q/n)^2 times e^beta/(2 beta)."""
+def cluster_energy(case: Case, masses: list[float], apart: float = 1.0) -> Value:
+    """E of narrow clusters, at least the angle `apart` from each other: sum of (n_q/n)^2 times e^beta/(2 beta), up to a part of
+    e^{-beta (1 - cos apart)} for each neighbour."""
     m = np.asarray(masses, float) / np.sum(masses)
-    return float(np.sum(m**2) * np.exp(case.beta) / (2 * case.beta))
+    energy = float(np.sum(m**2) * np.exp(case.beta) / (2 * case.beta))
+    return Value(energy, energy * len(m) * float(np.exp(-case.beta * (1 - np.cos(apart)))))
 
 
-TABLE = (pairing_cosine, dirac_path_angle, pair_speed, pair_path_angle, survival_beta, narrow_bump_rate, dirac_energy_scaled,
+TABLE = (pairing_cosine, dirac_path_angle, pair_speed, pair_path_angle, pairing_exponent, survival_beta, narrow_bump_rate,
+dirac_energy_scaled,
 pair_energy_scaled,
          uniform_energy_scaled, cluster_energy)

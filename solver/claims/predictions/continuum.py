@@ -27,6 +27,11 @@ def collapse_depth(case: Case, deviation: float) -> float:
     return case.beta * deviation**2 / 2
 
 
+def collapse_per_beta(case: Case, deviation: float) -> float:
+    """sigma^2/2: the slope of `collapse_depth` in beta."""
+    return deviation**2 / 2
+
+
 def porous_moment(case: Case, k: int) -> Array:
     """k-th Fourier moment under d_s f = -gamma/2 Laplace(f^2), t = (beta/a_0) s, f the density relative to the uniform law
     (docs/theory.md §4.3), by a Fourier method with 256 points."""
@@ -39,9 +44,10 @@ def porous_moment(case: Case, k: int) -> Array:
     def slope(_: float, f: Array) -> Array:
         return case.V[0, 0] / 2 * np.fft.irfft(waves**2 * np.fft.rfft(f * f), n)
 
-    times = case.times * partition(case) / case.beta
+    slow = float(np.exp(-case.beta)) if case.problem.time.rescaled else 1.0
+    times = case.times * (slow * partition(case)) / case.beta
     f = solve_ivp(slope, (0, times[-1]), f0, t_eval=times, method="LSODA", rtol=1e-10, atol=1e-12).y.T
     return f @ np.cos(k * grid) / n
 
 
-TABLE = (heat_moment, heat_exponent, collapse_depth, porous_moment)
+TABLE = (heat_moment, heat_exponent, collapse_depth, collapse_per_beta, porous_moment)

@@ -141,6 +141,26 @@ def reference_cosine(case: Case, first: int = 0, second: int = 1) -> Array:
     return np.einsum("td,td->t", x[:, first], x[:, second])
 
 
+def reference_time(case: Case, level: float, first: int = 0, second: int = 1) -> float:
+    """Depth at which the cosine of two tokens passes a level, by the reference integrator of `reference_cosine`."""
+    points, masses = case.start()
+    shape = points.shape
+
+    def unit(flat: Array) -> Array:
+        x = flat.reshape(shape)
+        return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+    def reached(_: float, flat: Array) -> float:
+        x = unit(flat)
+        return float(x[first] @ x[second]) - level
+
+    reached.terminal = True  # type: ignore[attr-defined]
+    found = solve_ivp(lambda _, y: drift(case, unit(y), unit(y), masses).ravel(), (0, case.times[-1]), points.ravel(),
+    events=reached,
+                      rtol=1e-10, atol=1e-12, method="DOP853")
+    return float(found.t_events[0][0]) if len(found.t_events[0]) else float("nan")
+
+
 def crossover_depth(case: Case) -> float:
     """d at which, for D = diag(-1, d), a Dirac mass at e_2 and the equal pair at +-e_1 have the same energy: ln(cosh
     beta)/beta."""
@@ -149,4 +169,4 @@ def crossover_depth(case: Case) -> float:
 
 TABLE = (constant, equiangular_cosine, equiangular_time, two_dirac_cosine, two_dirac_time, kuramoto_mean, normal_law,
 normal_blow_up,
-         bessel_ratio, energy_dissipation, reference_cosine, crossover_depth)
+         bessel_ratio, energy_dissipation, reference_cosine, reference_time, crossover_depth)

@@ -1,0 +1,162 @@
+"""The cells of a sweep: keys over lists, keys tied by formulas, and one run for each cell."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from problems import ProblemError
+from problems.loader import Tables, build, toml_value
+from solver.runs.stop import Limits
+from solver.sweeps.formula import evaluate
+
+SIDES = ("compare", "density", "particles")
+
+
+@dataclass(frozen=True)
+class SweepCell:
+    """One run: the values of all swept and tied keys as TOML text, and the label of its folder."""
+
+    settings: dict[str, str]
+    label: str
+
+
+@dataclass(frozen=True)
+class SweepJob:
+    """What a worker needs for one cell: the problem's tables, its folder, the side, and how to treat an earlier run."""
+
+    tables: Tables
+    folder: str
+    side: str
+    force: bool
+    resume: bool
+    verdict: bool
+    limits: Limits | None = None
+
+
+def short(key: str) -> str:
+    """The name of a key in formulas and labels: its last part."""
+    return key.rsplit(".", 1)[-1]
+
+
+def split_values(text: str) -> list[str]:
+    """Split at commas outside of brackets and quotes."""
+    parts, depth, quoted, current = [], 0, False, ""
+    for letter in text:
+        quoted ^= letter == '"'
+        depth += 0 if quoted else (letter in "[{(") - (letter in "]})")
+        if letter == "," and depth == 0 and not quoted:
+            parts.append(current.strip())
+            current = ""
+        else:
+            current += letter
+    return [part for part in [*parts, current.strip()] if part]
+
+
+def parse_over(items: list[str]) -> dict[str, list[str]]:
+    """`--over KEY=V1,V2` options as key -> values; brackets protect commas.
+
+    Raises:
+        ProblemError: no key, no values.
+    """
+    found: dict[str, list[str]] = {}
+    for item in items:
+        key, sign, values = item.partition("=")
+        parts = split_values(values)
+        if not sign or not key.strip() or not parts:
+            raise ProblemError("--over", item, "KEY=V1,V2,.. with a dotted key, such as attention.beta=10,100")
+        found[key.strip()] = parts
+    return found
+
+
+def parse_ties(items: list[str]) -> dict[str, str]:
+    """`--tie KEY=FORMULA` options as key -> formula.
+
+    Raises:
+        ProblemError: no key, no formula.
+    """
+    found = {}
+    for item in items:
+        key, sign, formula = item.partition("=")
+        if not sign or "." not in key or not formula.strip():
+            raise ProblemError("--tie", item, "KEY=FORMULA with a dotted key, such as attention.beta=count^0.5")
+        found[key.strip()] = formula.strip()
+    return found
+
+
+def cells_of(over: Mapping[str, list[str]], ties: Mapping[str, str]) -> list[SweepCell]:
+    """All cells: the product over the lists of `over`, with the tied keys computed.
+
+    Formulas know every key by its last part. A key of `over` without a dot is a variable of formulas alone.
+
+    Raises:
+        ProblemError: a formula that has no value.
+    """
+    made = []
+    for combination in itertools.product(*over.values()):
+        chosen = dict(zip(over, combination, strict=True))
+        variables = {short(key): toml_value(text) for key, text in chosen.items()}
+        for key, formula in ties.items():
+            variables[short(key)] = value = evaluate(formula, variables, f"--tie {key}")
+            chosen[key] = json.dumps(value).replace("Infinity", "inf") if not isinstance(value, str) else value
+        label = ",".join(f"{short(key)}={text}" for key, text in chosen.items() if key in over)
+        made.append(SweepCell(chosen, label.replace("/", "_")[:120]))
+    return made
+
+
+def run_cell(job: SweepJob) -> dict[str, Any]:
+    """Run one cell on this process alone.
+
+    Returns:
+        {"row": numbers of the whole run, "history": one dictionary for each output, "agree": bool}.
+
+    Raises:
+        ProblemError, RunError: as the run itself.
+    """
+    from mpi4py import MPI
+
+    problem = build(job.tables)
+    settings: dict[str, Any] = {"comm": MPI.COMM_SELF, "out": job.folder, "force": job.force, "resume": job.resume, "quiet": True,
+                                "limits": job.limits}
+    if job.side == "compare":
+        from solver.comparison.compare import compare
+
+        found = compare(problem, verdict=job.verdict, **settings)
+        history = [dict(row) for row in found.rows]
+        row: dict[str, Any] = {"verdict": ("agree" if found.verdict.agree else "disagree") if job.verdict else "",
+                               "w2_density_particles_max": float(np.nanmax(found.column("w2_density_particles")))}
+        sides: dict[str, Any] = {"density": found.density, "particles": found.particles}
+    else:
+        from solver.runs.solve import simulate, solve
+
+        one = solve(problem, **settings) if job.side == "density" else simulate(problem, **settings)
+        history, row, sides = [dict(entry) for entry in one.rows], {}, {job.side: one}
+    for name, side in sides.items():
+        row |= closest(side, "" if len(sides) == 1 else f"_{name}")
+        row |= {f"final_{key}" + ("" if len(sides) == 1 else f"_{name}"): value for key, value in side.rows[-1].items()
+                if key not in ("step",)}
+    return {"row": plain(row), "history": [plain(entry) for entry in history],
+            "agree": job.side != "compare" or not job.verdict or row["verdict"] == "agree", "folder": str(Path(job.folder))}
+
+
+def closest(history: Any, suffix: str) -> dict[str, float]:
+    """Least distance to the target and its depth, for p = 1 and 2; nothing where there is no target."""
+    found = {}
+    for p in (1, 2):
+        values = history.column(f"w{p}_target")
+        if np.isfinite(values).any():
+            best = int(np.nanargmin(values))
+            found[f"closest_w{p}{suffix}"] = float(values[best])
+            found[f"closest_w{p}_time{suffix}"] = float(history.times[best])
+    return found
+
+
+def plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row with numpy's numbers as Python's."""
+    return {key: value.item() if isinstance(value, np.generic) else value for key, value in row.items()}

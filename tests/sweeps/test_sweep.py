@@ -1,0 +1,65 @@
+"""Sweeps: cells by lists and formulas, tables, failures that stay alone, and going on."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from problems import ProblemError
+from solver.commands.distance import read_run
+from solver.commands.sweep import parse_fit, run_sweep
+from solver.sweeps.cells import cells_of, parse_over, parse_ties
+
+TOKENS = ["particles.count=16", "time.end=0.5", "time.outputs=3", "density.cells=16"]
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_cells_are_a_product_with_tied_keys():
+    cells = cells_of(parse_over(["particles.count=100,400", "a=0.5,1"]), parse_ties(["attention.beta=count^a"]))
+    found = [(c.settings["particles.count"], float(c.settings["attention.beta"])) for c in cells]
+    assert found == [("100", 10.0), ("100", 100.0), ("400", 20.0), ("400", 400.0)]
+
+
+def test_random_matrices_are_tied_to_a_seed():
+    cells = cells_of(parse_over(["seed=1,2"]), parse_ties(["attention.value=normal(seed, 2, 2)"]))
+    assert cells[0].settings["attention.value"] != cells[1].settings["attention.value"]
+
+
+@pytest.mark.parametrize("bad", [["beta"], ["attention.beta="], ["=3"]])
+def test_bad_lists_and_ties_are_refused(bad):
+    with pytest.raises(ProblemError):
+        parse_ties(bad)
+
+
+def test_tokens_alone_with_a_failure_and_going_on(tmp_path):
+    """The folder of the middle cell cannot be made: a file is in its place."""
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "value=[[2.0]]").touch()
+    options = {"settings": TOKENS, "out": tmp_path / "s", "quiet": True,
+               "verdict": False, "workers": 1, "fits": []}
+    over = ["attention.value=[[-1.0]],[[2.0]],[[-0.5]]"]
+    assert run_sweep("gaussian_line", over, [], "particles", force=False, resume=False, **options) == 1
+    found = rows(tmp_path / "s" / "sweep.csv")
+    assert [row["status"][:6] for row in found] == ["done", "failed", "done"]
+    assert len(rows(tmp_path / "s" / "history.csv")) == 6
+    before = (tmp_path / "s" / "value=[[-1.0]]" / "run.json").stat().st_mtime_ns
+    assert run_sweep("gaussian_line", over, [], "particles", force=False, resume=True, **options) == 1
+    assert (tmp_path / "s" / "value=[[-1.0]]" / "run.json").stat().st_mtime_ns == before
+    with pytest.raises(ProblemError, match="--resume"):
+        run_sweep("gaussian_line", over, [], "particles", force=False, resume=False, **options)
+
+
+def test_a_run_can_be_read_back_for_distances(tmp_path):
+    run_sweep("gaussian_line", ["attention.beta=1,2"], [], "particles", TOKENS, tmp_path / "s", False, False, True, False, 1, [])
+    _, history, side = read_run(tmp_path / "s" / "beta=1", None)
+    assert side == "particles" and np.allclose(history.times, [0.0, 0.25, 0.5])
+
+
+def test_fits_are_parsed():
+    assert parse_fit("power:closest_w1:attention.beta") == ("power", "closest_w1", "attention.beta")
+    with pytest.raises(ProblemError, match="LAW"):
+        parse_fit("cubic:a:b")
