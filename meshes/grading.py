@@ -40,18 +40,19 @@ def sphere(cells: int, geometry: int, distance_to_E: Distance, half_width: float
     The coarse size is found by iteration: the count goes with its inverse square, up to jumps.
     """
     size = np.sqrt(16 * np.pi / (np.sqrt(3) * cells))
-    low, high, best = 0.0, np.inf, None  # sizes known to give too many, too few cells
+    low, high = 0.0, np.inf  # sizes known to give too many, too few cells
+    least, best = np.inf, _bisected_sphere(size, distance_to_E, half_width, ratio)
     for _ in range(12):
         made = _bisected_sphere(size, distance_to_E, half_width, ratio)
         excess = np.log(len(made.cells) / cells)
-        if best is None or abs(excess) < abs(best[0]):
-            best = (excess, made)
+        if abs(excess) < abs(least):
+            least, best = excess, made
         if abs(excess) < 0.03:
             break
         low, high = (size, high) if excess > 0 else (low, size)
         guess = size * np.exp(excess / 2)
         size = guess if low < guess < high else np.sqrt(low * high)
-    return curved(best[1], geometry, spaces.unit)
+    return curved(best, geometry, spaces.unit)
 
 
 def _bisected_sphere(coarse: float, distance_to_E: Distance, half_width: float, ratio: float) -> CellList:

@@ -22,13 +22,16 @@ class Mistakes:
     def __init__(self) -> None:
         self.errors: list[ProblemError] = []
 
-    def check(self, function: Callable[..., T], *arguments: object) -> T | None:
-        """The result of `function(*arguments)`, or None where that raises ProblemError, which is noted."""
+    def check(self, function: Callable[..., T], *arguments: object) -> T:
+        """The result of `function(*arguments)`, or None where that raises ProblemError, which is noted.
+
+        The type does not mention None: what depends on the result waits for `stop`, which does not return then.
+        """
         try:
             return function(*arguments)
         except ProblemError as error:
             self.errors.append(error)
-            return None
+            return None  # type: ignore[return-value]
 
     def note(self, field: str, value: object, allowed: str) -> None:
         """Note a mistake; the arguments are those of ProblemError."""

@@ -131,7 +131,7 @@ def read_space(values: Mapping[str, Any], folder: Path, files: Files) -> tuple[S
     name = found.get("manifold")
     if name is None:
         wrong.stop()
-    keys, sides = MANIFOLDS[name]
+    keys, sides = MANIFOLDS[str(name)]
     for field in FIELDS:
         if field.key in values and field.key not in ("manifold", *keys):
             wrong.note(f"space.{field.key}", values[field.key], f'not for manifold = "{name}", which takes {", ".join(keys)}')

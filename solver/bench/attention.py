@@ -74,7 +74,7 @@ def compare_kernels(d: int, n: int, beta: float = 10.0) -> list[dict[str, Any]]:
     """The first table: n tokens of equal mass on the sphere of R^d."""
     points, weights = tokens(d, n)[0], one_head(d, beta, np.eye(d))
     masses = np.full(n, 1.0 / n)
-    works: dict[str, Callable[[], Any]] = {
+    works: dict[str, Callable[[], Any] | None] = {
         "dense": lambda: Attention(weights, method="dense", workers=1).field(points, points, masses),
         "NumPy tiles": lambda: Attention(weights, method="numpy").field(points, points, masses),
         "PyTorch": torch_attention(points, beta), "KeOps": keops_attention(points, beta)}

@@ -140,7 +140,7 @@ class Refinement:
             return distances_between(problem, comm, particles, self.fewer, judged)
         mine = {}
         for k in range(comm.rank, len(judged), comm.size):
-            members = self.random.measures[judged[k]]
+            members = self.ensemble().measures[judged[k]]
             mine[k] = self._independent([distance_between(problem, a, b, 2) for a, b in pairs(members)])
         return shared(comm, mine, len(judged))
 
@@ -149,13 +149,19 @@ class Refinement:
         if self.fewer is not None:
             return gaps_between(problem, particles, self.fewer, judged)
         sphere = problem.manifold.normalised
-        return np.array([self._independent([moment_gap(a, b, sphere) for a, b in pairs(self.random.moments[i])])
+        return np.array([self._independent([moment_gap(a, b, sphere) for a, b in pairs(self.ensemble().moments[i])])
                          for i in judged])
 
     def table(self) -> Iterator[dict[str, object]]:
         """Rows of convergence.csv."""
         return ({"kind": kind, "size": size, "w2_density_particles": value}
                 for kind, curve in self.curves.items() for size, value in zip(*curve, strict=True))
+
+    def ensemble(self) -> Members:
+        """The random samples, without which there are fewer tokens to compare with."""
+        if self.random is None:
+            raise ValueError("neither fewer tokens nor random samples were run")
+        return self.random
 
     def _independent(self, between: list[float]) -> float:
         return self.random_factor * float(np.sqrt(np.mean(np.square(between)) / 2))

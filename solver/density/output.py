@@ -67,7 +67,7 @@ class DensityWriter:
         element = density_element(mesh.tdim, op.geometry.degree)
         values = coefficients @ tabulate(element, self._local[:1] if self.per_cell else self._local).T
         everything, problem = gather_rows(mesh, values), None
-        if self._xdmf is not None:
+        if self._xdmf is not None and everything is not None:
             try:
                 self._xdmf.write(snapshot.time, NAME, everything.ravel())
             except OSError as error:

@@ -63,7 +63,7 @@ class Kernel:
 
     def pointer(self, array: np.ndarray):
         """C pointer to a contiguous array of doubles or 32-bit integers; keeps the array alive."""
-        return self.ffi.from_buffer("double[]" if array.dtype == np.float64 else "int32_t[]", array)
+        return self.ffi.from_buffer("double[]" if array.dtype == np.float64 else "int32_t[]", array)  # type: ignore[call-overload]
 
 
 class Transport:

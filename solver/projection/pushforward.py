@@ -146,7 +146,8 @@ def _is_even(law: InitialLaw) -> bool:
 def _axes(law: InitialLaw) -> list[Array]:
     """The axes of a mixture whose components are each symmetric about one; empty otherwise."""
     axes = [getattr(c, "mean", getattr(c, "w", None)) for c in getattr(law, "components", [])]
-    return [] if any(a is None or np.shape(a) != (law.manifold.dimension,) for a in axes) else axes
+    found = [np.asarray(a) for a in axes if a is not None and np.shape(a) == (law.manifold.dimension,)]
+    return found if len(found) == len(axes) else []
 
 
 def _circle_halves(law: InitialLaw, pole: Array, level: int) -> Array | None:

@@ -108,9 +108,9 @@ def _terminal(analysis: Analysis, value: Array, score: Array, beta: float) -> tu
         return None, [f"V has a complex leading pair: clusters rotate for ever in {space(own.basis)}."]
     if analysis.dimension > 1:
         return None, [f"For large t clusters drift to the dominant eigenspace of V, {space(own.basis)}."]
-    start = analysis.basis[:, 0]
-    image = own.limit @ start
-    if np.linalg.norm(image) < 1e-9 * np.linalg.norm(own.limit, 2):
+    start, limit = analysis.basis[:, 0], np.asarray(own.limit)
+    image = limit @ start
+    if np.linalg.norm(image) < 1e-9 * np.linalg.norm(limit, 2):
         return None, ["The target lies on the exceptional set of V: it does not decide where clusters end."]
     end = image / np.linalg.norm(image)
     if not _attends_to_itself(value, score, start):

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from scipy.integrate import quad
 
+from problems import ProblemError
 from solver.claims.case import Array, Case
+from solver.projection.rates import Predictions
+from solver.projection.spectrum import Analysis, analyse
+from solver.projection.target import target
 
 
-def _analysis(case: Case) -> Any:
-    from solver.projection.spectrum import analyse
-
+def _analysis(case: Case) -> Analysis:
     return analyse(case.V @ case.B.T)
 
 
@@ -36,12 +36,17 @@ def pair_frequency(case: Case) -> float:
     return _leading(case)[1] * float(np.sign(a[1, 0] - a[0, 1]))
 
 
+def _rates(case: Case) -> Predictions:
+    found = target(case.problem).predictions
+    if found is None:
+        raise ProblemError("attention", case.problem.name, "must have a push-forward target")
+    return found
+
+
 def target_rate(case: Case, p: int = 2) -> float:
     """Decay rate of W_p to the target at zero temperature: the smaller of g/|B^T e| on E and (k/p) g/|B^T x| on the exceptional
     set (docs/theory.md §3.4)."""
-    from solver.projection.target import target
-
-    return float(target(case.problem).predictions.decay[p].rate)
+    return float(_rates(case).decay[p].rate)
 
 
 def closest_exponent(case: Case, share: float, p: int = 1) -> float:
@@ -52,9 +57,7 @@ def closest_exponent(case: Case, share: float, p: int = 1) -> float:
 
 def narrow_time_slope(case: Case) -> float:
     """Slope 1/(2 g_E) in log beta of the depth at which the law is as narrow as the kernel (docs/theory.md §4.6, a heuristic)."""
-    from solver.projection.target import target
-
-    return 1 / (2 * float(target(case.problem).predictions.g_slow))
+    return 1 / (2 * float(_rates(case).g_slow or np.nan))
 
 
 def terminal_distance(case: Case) -> float:
@@ -62,8 +65,6 @@ def terminal_distance(case: Case) -> float:
     of
     V (docs/theory.md §4.7)."""
     from solver.projection.spectrum import analyse
-    from solver.projection.target import target
-
     points, masses = target(case.problem).measure(4096)
     basis = np.linalg.qr(analyse(case.V).basis)[0]
     inside = points @ basis
