@@ -86,6 +86,7 @@ def _sizes(problem: Problem, sides: tuple[str, ...]) -> None:
                 field, value = "space.dimension", problem.manifold.dimension
             wrong.note(field, value, f"takes about {mebibytes(cost.memory)} of memory for the {side}, there are "
                        f"{mebibytes(there_is * _nodes())}; must be less, or ask for it with --large")
+            continue
         _time(cost, side, problem, field, value, wrong)
     wrong.stop()
 
@@ -100,7 +101,8 @@ def _time(cost: Cost, side: str, problem: Problem, field: str, value: object, wr
     elif cost.steps > 1e6:
         field, value = "time.end", problem.time.end
     takes = f"about {cost.steps:.3g} steps of the {side}, at least {duration(seconds)}"
-    wrong.note(field, value, f"takes {takes}; must be {'more' if field.endswith('.step') else 'less'}, or ask for it with --large")
+    way = "more" if field.endswith(".step") else "less"
+    wrong.note(field, value, f"takes {takes}; must be {way}, or ask for it with --large")
 
 
 def _nodes() -> int:

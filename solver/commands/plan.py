@@ -24,12 +24,12 @@ def plan(problem: Problem) -> list[tuple[str, str]]:
 
 def time_words(cost: Cost) -> str:
     """Steps and time in words."""
-    return f"about {cost.steps:.6g} steps, at most {duration(cost.dense)} on one core with dense attention"
+    return f"about {cost.steps:.3g} steps, at most {duration(cost.dense)} on one core with dense attention"
 
 
 def mebibytes(size: float) -> str:
     """A size of memory in words."""
-    return f"{size / 2**20:.0f} MiB" if size < 2**33 else f"{size / 2**30:.3g} GiB"
+    return f"{size / 2**20:.0f} MiB" if size < 2**33 else f"{size / 2**30:.0f} GiB"
 
 
 def duration(seconds: float) -> str:

@@ -27,7 +27,7 @@ SHOWN = 13
 
 def run_compare(name: str, settings: list[str] | None, out: Path | None, force: bool, resume: bool, quiet: bool,
                 verdict: bool, limits: Limits) -> int:
-    """Exit code 0 when density and particles agree, 1 when they do not."""
+    """Exit code 0 when density and particles agree, 1 when they do not or when that could not be told."""
     from solver.comparison.compare import compare
 
     problem = load_shared(name, settings, sides=("density", "particles"))
@@ -93,7 +93,7 @@ def show_comparison(console: Console, found: Comparison, folder: Path) -> None:
         facts.append(("no target", reason))
     judged = sum(row["verdict"] != "not judged" for row in verdicts)
     facts.append(("judged", f"{judged} of {len(rows)} outputs"))
-    facts.append(("verdict", f"{'agree' if found.verdict.agree else 'DISAGREE'} ({found.verdict.reason})"))
+    facts.append(("verdict", f"{'agree' if found.verdict.agree else found.verdict.outcome.upper()} ({found.verdict.reason})"))
     facts.append(("results", f"{folder}/comparison.csv, {folder}/figures/"))
     print_pairs(console, facts)
 

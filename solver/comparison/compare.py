@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
 SIDES = ("density", "particles")
+EXIT_REASONS = {"agree": "done", "disagree": "density and particles disagree", "not resolved": "not resolved"}
 
 
 @dataclass
@@ -141,7 +142,7 @@ def compare(problem: Problem, *, comm: MPI.Comm | None = None, out: str | Path |
             write_table(context, "convergence.csv", CONVERGENCE_COLUMNS, refinement.table())
         comparison = Comparison(problem, density, particles, rows, judgement)
         comparison.summary = summarise(context.to_target, comparison)
-        on_first_rank(comm, partial(finish, context, "done" if judgement.agree else "density and particles disagree",
+        on_first_rank(comm, partial(finish, context, EXIT_REASONS[judgement.outcome],
                                     density=final_numbers(density), particles=final_numbers(particles),
                                     summary=comparison.summary, verdict=judgement.facts(), phases=tell_phases(context)))
     comparison.phases = context.phases

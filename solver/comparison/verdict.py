@@ -16,6 +16,7 @@ import numpy as np
 
 from problems import Problem
 from solver.comparison.refinement import Refinement, distances_between, gaps_between
+from solver.comparison.resolved import not_resolved
 from solver.runs.history import History
 
 if TYPE_CHECKING:
@@ -37,17 +38,25 @@ class Verdict:
     """Agreement at every judged output.
 
     rows: one dict per output with `VERDICT_COLUMNS`; reason: what the judgement rests on, one line;
-    refinement: the extra runs, None when there were none.
+    refinement: the extra runs, None when there were none; unresolved: why agreement would mean nothing, see `not_resolved`.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     reason: str = ""
     refinement: Refinement | None = None
+    unresolved: list[str] = field(default_factory=list)
 
     @property
     def agree(self) -> bool:
-        """Whether density and particles agree at every judged output."""
-        return self.first_disagreement is None
+        """Whether density and particles agree at every judged output, and could have disagreed."""
+        return self.outcome == "agree"
+
+    @property
+    def outcome(self) -> str:
+        """"agree", "disagree" or "not resolved"."""
+        if self.first_disagreement is not None:
+            return "disagree"
+        return "not resolved" if self.unresolved else "agree"
 
     @property
     def first_disagreement(self) -> dict[str, Any] | None:
@@ -55,10 +64,10 @@ class Verdict:
         return next((row for row in self.rows if row["verdict"] == "disagree"), None)
 
     def words(self) -> str:
-        """Why density and particles disagree: when, which quantity, how much; empty if they agree."""
+        """Why density and particles do not agree: when, which quantity, how much, or what is not resolved; empty if they do."""
         worst = self.first_disagreement
         if worst is None:
-            return ""
+            return f"not resolved: {'; '.join(self.unresolved)}" if self.unresolved else ""
         name, found, allowed = "W2", worst["w2_density_particles"], worst["allowed"]
         if found <= allowed:
             name, found, allowed = "moments differ by", worst["moments_density_particles"], worst["moments_allowed"]
@@ -66,7 +75,8 @@ class Verdict:
 
     def facts(self) -> dict[str, Any]:
         """For run.json."""
-        return {"agree": self.agree, "reason": self.reason, "first_disagreement": self.first_disagreement}
+        return {"agree": self.agree, "outcome": self.outcome, "unresolved": self.unresolved,
+                "reason": self.reason, "first_disagreement": self.first_disagreement}
 
 
 def judged_outputs(problem: Problem, times: list[float]) -> list[int]:
@@ -129,4 +139,8 @@ def judge(problem: Problem, comm: MPI.Comm, rows: list[dict[str, float]], densit
             entry |= {"moments_density_particles": gap, "moments_floor": gap_floor, "moments_allowed": gap_allowed}
             entry["verdict"] = "disagree" if gap > gap_allowed else entry["verdict"]
         verdict.rows.append(entry)
+    verdict.unresolved = not_resolved(problem, rows, verdict.rows)
+    for entry in verdict.rows:
+        if verdict.unresolved and entry["verdict"] == "agree":
+            entry["verdict"] = "not resolved"
     return verdict

@@ -67,7 +67,8 @@ def summary_lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
             lines.append((words, f"{value:.4f}" if isinstance(value, float) else str(value)))
     verdict = facts.get("verdict")
     if verdict:
-        lines.append(("verdict", ("agree" if verdict["agree"] else "DISAGREE") + f": {verdict['reason']}"))
+        outcome = "agree" if verdict["agree"] else str(verdict.get("outcome", "disagree")).upper()
+        lines.append(("verdict", outcome + f": {verdict['reason']}"))
     lines.append(("ended", str(facts.get("exit_reason", "unknown"))))
     return lines
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 
 from problems import Problem, ProblemError, dumps
 from solver.ranks import STOP_WORDS, Stopped, Termination, world
@@ -24,6 +25,7 @@ from solver.runs.history import History
 from solver.runs.phases import Phase, find_or_skip
 from solver.runs.progress import rank_console
 from solver.runs.provenance import provenance
+from solver.runs.resolution import unresolved
 from solver.runs.stop import Limits, Supervisor
 
 if TYPE_CHECKING:
@@ -68,6 +70,7 @@ def open_run(problem: Problem, *, comm: MPI.Comm | None = None, out: str | Path 
         comm = world()
     folder, console = None, rank_console(comm, quiet)
     to_target = TargetDistance(problem, comm)  # before anything is written: it may find that the problem makes no sense
+    findings = [finding.words for finding in unresolved(problem, SIDES.get(command, BOTH))]
     resumed: list[str] = []
 
     def tell(words: str) -> None:
@@ -83,8 +86,15 @@ def open_run(problem: Problem, *, comm: MPI.Comm | None = None, out: str | Path 
     with recorded(context):
         if folder is not None:
             on_first_rank(comm, lambda: folder.record(command=command, title=problem.title, exit_reason="running",
-                                                      **provenance(comm)))
+                                                      resolution=findings, **provenance(comm)))
+    if console is not None:
+        for words in findings:
+            console.print(f"[bold]not resolved[/bold]: {escape(words)}", highlight=False, soft_wrap=True)
     return context
+
+
+BOTH = ("density", "particles")
+SIDES = {"solve": ("density",), "particles": ("particles",)}
 
 
 @contextmanager

@@ -90,7 +90,8 @@ def _depth(problem: Problem) -> float:
 
 def _speed(problem: Problem) -> float:
     """Largest speed of a token of length one, over layers; heads add up."""
-    return max(sum(float(abs(head.value).sum(axis=1).max()) for head in layer.weights.heads) for layer in problem.attention.layers)
+    return max(sum(float(abs(head.value).sum(axis=1).max()) for head in layer.weights.heads)
+               for layer in problem.attention.layers)
 
 
 def _weights(problem: Problem) -> float:

@@ -11,6 +11,8 @@ from problems import Problem
 from problems.attention import Weights
 from solver.runs.cost import density_cost
 
+# Nodes further apart than this many kernel widths alias: at two, a sum over them is off by a hundredth.
+FARTHEST = 2.0
 # Fixed steps times the fastest rate of the drift beyond which a scheme no longer follows it; both stay stable up to about 2.
 STEP_RATE = {"euler": 0.5, "rk4": 2.0}
 FIXED_STEP = {"euler": 0.01, "rk4": 0.05}
@@ -46,8 +48,8 @@ def unresolved(problem: Problem, sides: tuple[str, ...] = ("density", "particles
 
 def kernel_width(problem: Problem) -> float:
     """The least width (beta |B|)^{-1/2} of the attention kernels of all layers at finite temperature; infinite without any."""
-    return min((1.0 / math.sqrt(sharp) for layer in problem.attention.layers if 0.0 < (sharp := _sharpness(layer.weights)) < math.inf),
-               default=math.inf)
+    sharpest = (_sharpness(layer.weights) for layer in problem.attention.layers)
+    return min((1.0 / math.sqrt(sharp) for sharp in sharpest if 0.0 < sharp < math.inf), default=math.inf)
 
 
 def _sharpness(weights: Weights) -> float:
@@ -69,10 +71,10 @@ def _density(problem: Problem) -> list[Finding]:
     if problem.space.grading is not None:  # small cells where the law ends up, large ones where it starts
         fine /= problem.space.grading.ratio
     kernel = kernel_width(problem)
-    if fine > kernel:
+    if fine > FARTHEST * kernel:
         found.append(Finding("density", f"cells of width {width:.3g} and degree {density.degree} do not resolve the attention "
                              f"kernel, of width beta^(-1/2) = {kernel:.3g}: take at least {_cells(problem, kernel, fine)} cells"))
-    if fine > problem.initial.width:
+    if fine > FARTHEST * problem.initial.width:
         law = problem.initial.width
         found.append(Finding("density", f"cells of width {width:.3g} and degree {density.degree} do not resolve the initial law, "
                              f"which varies over {law:.3g}: take at least {_cells(problem, law, fine)} cells"))
@@ -89,8 +91,8 @@ def _density(problem: Problem) -> list[Finding]:
 
 
 def _cells(problem: Problem, wanted: float, fine: float) -> str:
-    """The number of cells at which a cell, by its degree, would be as wide as `wanted`."""
-    count = problem.density.cells * (fine / wanted) ** problem.manifold.intrinsic
+    """The number of cells that would resolve the length `wanted`."""
+    count = problem.density.cells * (fine / (FARTHEST * wanted)) ** problem.manifold.intrinsic
     return f"{math.ceil(count)}" if count < 1e9 else f"{count:.1e}"
 
 
@@ -100,16 +102,17 @@ def _particles(problem: Problem) -> list[Finding]:
     count = settings.count if not problem.initial.is_atomic else len(problem.initial.quadrature(1)[1])
     spacing = (float(manifold.volume or 0.0) / count) ** (1.0 / manifold.intrinsic)
     kernel = kernel_width(problem)
-    if spacing > kernel:
-        found.append(Finding("particles", f"{count} tokens, about {spacing:.3g} apart, do not resolve the attention kernel, of width "
-                             f"beta^(-1/2) = {kernel:.3g}: each sees little but itself, and their mean field is another"))
+    if spacing > FARTHEST * kernel:
+        found.append(Finding("particles", f"{count} tokens, about {spacing:.3g} apart, do not resolve the attention kernel, "
+                             f"of width beta^(-1/2) = {kernel:.3g}: each sees little but itself, and their mean field is another"))
     noisy = problem.noise.diffusivity > 0.0
     scheme = "euler" if noisy else settings.integrator
     if scheme in STEP_RATE:
         step, rate = settings.step or FIXED_STEP[scheme], drift_rate(problem)
         if step * rate > STEP_RATE[scheme]:
-            found.append(Finding("particles", f"steps of {step:g} of {scheme} do not resolve the drift, whose rates reach "
-                                 f"{rate:.3g}: take particles.step = {STEP_RATE[scheme] / rate:.1g} or less", severe=step * rate > 10))
+            words = (f"steps of {step:g} of {scheme} do not resolve the drift, whose rates reach {rate:.3g}: take "
+                     f"particles.step = {STEP_RATE[scheme] / rate:.1g} or less")
+            found.append(Finding("particles", words, severe=step * rate > 10))
     return found
 
 

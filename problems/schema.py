@@ -1,0 +1,69 @@
+"""The JSON Schema of problem files, from the same table of keys that the loader checks them by.
+
+Editors complete and check `.toml` files with it (Taplo, VS Code: `#:schema problem.schema.json` in the first line). It says what
+can be said key by key; sizes that must fit each other, and what is in other files, only `coldflow check` can tell.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from problems.attention import FIELDS as ATTENTION
+from problems.fields import Field, object_schema, sentence
+from problems.laws import LAW, LAWS
+from problems.problem import REQUIRED, TITLE
+from problems.schedule import FIELDS as TIME
+from problems.sections import Compare, Density, Noise, Particles, fields_of
+from problems.space import FIELDS as SPACE
+from problems.space import MANIFOLDS
+
+SHIPPED = Path(__file__).resolve().parent / "problem.schema.json"
+# What each section is about, in the order of a file.
+SECTIONS: dict[str, tuple[str, tuple[Field, ...]]] = {
+    "space": ("where tokens live", SPACE),
+    "attention": ("the weights", ATTENTION),
+    "noise": ("noise of the tokens", fields_of(Noise)),
+    "initial": ("the law at depth 0", (LAW, *{field.key: field for law in LAWS.values() for field in law.fields}.values())),
+    "time": ("depth", TIME),
+    "density": ("the mesh and the scheme of the density", fields_of(Density)),
+    "particles": ("the token system", fields_of(Particles)),
+    "compare": ("how density, particles and target are compared", fields_of(Compare)),
+}
+
+
+def problem_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a problem file, as nested tables."""
+    sections = {}
+    for name, (about, fields) in SECTIONS.items():
+        schema = object_schema(fields) if name != "initial" else {"type": "object", "required": ["law"]}
+        sections[name] = schema | {"description": f"{about[0].upper()}{about[1:]}."}
+    sections["space"]["allOf"] = [_when("manifold", name, _space_keys(name)) for name in MANIFOLDS]
+    # The keys of [initial] depend on the law altogether: one table for each.
+    sections["initial"] |= {"properties": {"law": dict(LAW.check.schema) | {"description": sentence(LAW)}}, "allOf": [
+        _when("law", name, object_schema((LAW, *law.fields))) for name, law in LAWS.items()]}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "coldflow problem file", "type": "object",
+            "properties": {"title": dict(TITLE.check.schema) | {"description": sentence(TITLE)}, **sections},
+            "required": list(REQUIRED), "additionalProperties": False}
+
+
+def schema_text() -> str:
+    """The schema as JSON text, the content of problems/problem.schema.json."""
+    return json.dumps(problem_schema(), indent=1) + "\n"
+
+
+def _when(key: str, value: str, then: dict[str, Any]) -> dict[str, Any]:
+    return {"if": {"properties": {key: {"const": value}}, "required": [key]}, "then": then}
+
+
+def _space_keys(name: str) -> dict[str, Any]:
+    """What a manifold takes and needs of the keys of [space]."""
+    keys, sides = MANIFOLDS[name]
+    allowed: dict[str, Any] = {field.key: False for field in SPACE if field.key not in ("manifold", *keys)}
+    if sides is not None:
+        allowed["bounds"] = {"minItems": sides, "maxItems": sides}
+    if name in ("circle", "sphere"):
+        allowed["dimension"] = {"minimum": 2, **({"maximum": 2} if name == "circle" else {})}
+    needed = {"bounds": "bounds" in keys, "path": "path" in keys, "dimension": name == "euclidean"}
+    return {"properties": allowed, "required": [key for key, wanted in needed.items() if wanted]}
