@@ -11,7 +11,7 @@ from meshes.simplicial import SimplicialManifold
 from problems import Problem
 from solver.runs.resolution import unresolved
 
-# Three times the noise floor are allowed. That must be less than the largest distance to the target, for otherwise the law could as
+# Three times the noise floor are allowed. That must be less than the largest distance to the target, or else the law could as
 # well be the target; and clearly less than the diameter of the space.
 SHARE_OF_TARGET, SHARE_OF_SPACE = 1 / 3, 0.15
 

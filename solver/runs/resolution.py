@@ -103,7 +103,7 @@ def _particles(problem: Problem) -> list[Finding]:
     spacing = (float(manifold.volume or 0.0) / count) ** (1.0 / manifold.intrinsic)
     kernel = kernel_width(problem)
     if spacing > FARTHEST * kernel:
-        found.append(Finding("particles", f"{count} tokens, about {spacing:.3g} apart, do not resolve the attention kernel, "
+        found.append(Finding("particles", f"{count} tokens, {spacing:.3g} apart, do not resolve the attention kernel "
                              f"of width beta^(-1/2) = {kernel:.3g}: each sees little but itself, and their mean field is another"))
     noisy = problem.noise.diffusivity > 0.0
     scheme = "euler" if noisy else settings.integrator

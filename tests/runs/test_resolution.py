@@ -15,7 +15,8 @@ def test_bundled_problems_are_resolved(name):
 @pytest.mark.parametrize(("settings", "side", "words"), [
     ({"attention.beta": "1e4", "density.cells": "8"}, "density", "attention kernel"),
     ({"attention.beta": "1e6", "particles.count": "100"}, "particles", "attention kernel"),
-    ({"initial": "{law='wrapped-normal', components=[{mean=0.0, deviation=1e-3}]}", "density.cells": "64"}, "density", "initial law"),
+    ({"initial": "{law='wrapped-normal', components=[{mean=0.0,deviation=1e-3}]}","density.cells":"64"}, "density",
+     "initial law"),
     ({"particles.integrator": "rk4"}, "particles", "take particles.step = 0.008 or less"),
     ({"particles.integrator": "euler", "particles.step": "0.1"}, "particles", "do not resolve the drift"),
     ({"density.step": "10.0"}, "density", "stability bound of ssprk33"),
