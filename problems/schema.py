@@ -39,6 +39,7 @@ def problem_schema() -> dict[str, Any]:
     for name, (about, fields) in SECTIONS.items():
         schema = object_schema(fields) if name != "initial" else {"type": "object", "required": ["law"]}
         sections[name] = schema | {"description": f"{about[0].upper()}{about[1:]}."}
+    sections["attention"].pop("required")  # layers may each have their own beta
     sections["space"]["allOf"] = [_when("manifold", name, _space_keys(name)) for name in MANIFOLDS]
     # The keys of [initial] depend on the law altogether: one table for each.
     sections["initial"] |= {"properties": {"law": dict(LAW.check.schema) | {"description": sentence(LAW)}}, "allOf": [

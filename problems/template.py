@@ -28,7 +28,8 @@ STARTS: dict[str, dict[str, dict[str, object]]] = {
                   "initial": {"law": "normal", "components": [{"mean": [0.5, 0.0], "covariance": 0.3}]}},
     "file": {"space": {"manifold": "file", "path": "surface.msh"}, "initial": {"law": "uniform"}},
 }
-COMMON: dict[str, dict[str, object]] = {"attention": {"beta": 4.0}, "time": {"end": 1.0, "outputs": 5}, "particles": {"count": 512}}
+COMMON: dict[str, dict[str, object]] = {"attention": {"beta": 4.0}, "time": {"end": 1.0, "outputs": 5},
+                                        "particles": {"count": 512}}
 
 
 def template(name: str, space: str) -> str:

@@ -211,7 +211,8 @@ def mesh(problem: ProblemName, out: Out = None, force: Force = False, set_: Set 
 
 @app.command()
 def new(name: Annotated[str | None, typer.Argument(metavar="NAME", help="Of the file, NAME.toml in the present folder.")] = None,
-        space: Annotated[str, typer.Option("--space", help="circle, sphere, interval, rectangle, box, euclidean or file.")] = "circle",
+        space: Annotated[str, typer.Option("--space", help="circle, sphere, interval, rectangle, box, euclidean, "
+                                                           "file.")] = "circle",
         schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of problem files for editors, and "
                                                               "write nothing.")] = False, force: Force = False) -> int:
     """Write a commented problem file to start from."""

@@ -104,7 +104,7 @@ def _particles(problem: Problem) -> list[Finding]:
     kernel = kernel_width(problem)
     if spacing > FARTHEST * kernel:
         found.append(Finding("particles", f"{count} tokens, {spacing:.3g} apart, do not resolve the attention kernel "
-                             f"of width beta^(-1/2) = {kernel:.3g}: each sees little but itself, and their mean field is another"))
+                             f"of width beta^(-1/2) = {kernel:.3g}: each sees little but itself, their mean field is another"))
     noisy = problem.noise.diffusivity > 0.0
     scheme = "euler" if noisy else settings.integrator
     if scheme in STEP_RATE:
