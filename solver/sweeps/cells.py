@@ -129,7 +129,7 @@ def run_cell(job: SweepJob) -> dict[str, Any]:
 
         found = compare(problem, verdict=job.verdict, **settings)
         history = [dict(row) for row in found.rows]
-        row: dict[str, Any] = {"verdict": ("agree" if found.verdict.agree else "disagree") if job.verdict else "",
+        row: dict[str, Any] = {"verdict": found.verdict.outcome if job.verdict else "",
                                "w2_density_particles_max": float(np.nanmax(found.column("w2_density_particles")))}
         sides: dict[str, Any] = {"density": found.density, "particles": found.particles}
     else:

@@ -17,8 +17,8 @@ PLAIN = {"space": {"manifold": "circle"}, "attention": {"beta": 1.0}, "initial":
 PAGE = (Path(__file__).resolve().parents[2] / "docs/problem-file.md").read_text()
 VALIDATOR = jsonschema.Draft202012Validator(problem_schema())
 # Wrong settings that the schema itself refuses.
-REFUSED = ""
-"; attention.beta=-1.0; attention.beta=cold; attention.beta=true; attention.bta=1; attention.value=2.0; attention.value=[1.0]
+REFUSED = """
+attention.beta=-1.0; attention.beta=cold; attention.beta=true; attention.bta=1; attention.value=2.0; attention.value=[1.0]
 attention.value=[]; attention.value=[["a"]]; attention.normalization=softmx; attention.heads=[]
 attention.heads=[{valu=[[1.0]]}]; attention.layers=[{until=-1.0}]; attention.accuracy=0.0; attention.support=2.0
 attention.value=[[1e200,0.0],[0.0,1.0]]; space.manifold=cirle; space.bounds=[[0.0,1.0]]; space.manifold=interval
