@@ -13,6 +13,7 @@ import click
 import typer
 import typer.core
 
+from solver.compiled import private_cache
 from solver.errors import RunError
 from solver.ranks import INTERRUPTED, Termination, keep_pipes_harmless, run_together, world
 
@@ -306,7 +307,8 @@ def start_petsc(arguments: list[str]) -> None:
     except ImportError:
         raise RunError("the density needs dolfinx and petsc4py, which are not installed; "
                        f"{', '.join(sorted(LIGHT))} work without") from None
-    petsc4py.init(["coldflow", *arguments])
+    # What lies in the current folder decides nothing unless it is named (-options_file), and a crash is ours to report.
+    petsc4py.init(["coldflow", "-skip_petscrc", "-no_signal_handler", *arguments])
     keep_pipes_harmless()
 
 
@@ -326,6 +328,7 @@ def main(arguments: list[str] | None = None) -> None:
     Termination.listen(comm)
 
     def work() -> int:
+        private_cache()
         if petsc or not is_light(own):
             start_petsc(petsc)
         return dispatch(own)

@@ -7,6 +7,7 @@ by default), and loaded through cffi in ABI mode.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import fcntl
 import functools
@@ -15,6 +16,7 @@ import os
 import platform
 import shlex
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -73,15 +75,16 @@ def _build(name: str, text: str, flags: tuple[str, ...]) -> Path:
     command = [*compiler(), *flags]
     identity = "\0".join([text, *command, _compiler_version(), processor()])
     target = cache_folder() / f"{name}-{hashlib.sha256(identity.encode()).hexdigest()[:20]}.so"
-    if target.exists():
+    if is_own_file(target):
         return target
     with _lock(target.with_suffix(".lock")):
-        if target.exists():
+        if is_own_file(target):
             return target
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{name}-") as folder:
             code, library = Path(folder) / f"{name}.c", Path(folder) / f"{name}.so"
             code.write_text(text)
             _run([*command, "-o", str(library), str(code), "-lm"])
+            library.chmod(0o700)
             os.replace(library, target)
     return target
 
@@ -127,17 +130,58 @@ def processor() -> str:
     return f"{platform.machine()} {platform.processor()}"
 
 
+def is_private(path: Path) -> bool:
+    """Whether nobody but this user (and root) can put a file into an existing folder, or another folder in its place."""
+    me = os.geteuid()
+    for place in (path, *path.parents):
+        found = place.lstat() if place == path else place.stat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (me, 0):
+            return False
+        open_to_others = found.st_mode & 0o022
+        if open_to_others and (place == path or not found.st_mode & stat.S_ISVTX):
+            return False
+    return True
+
+
 @functools.lru_cache(maxsize=1)
-def cache_folder() -> Path:
-    """Where objects are kept; a private temporary folder if the user's cache cannot be written."""
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "coldflow"
+def private_cache() -> Path:
+    """A folder for compiled code into which only this user can write: `$XDG_CACHE_HOME`, else a new one that goes at the end.
+
+    What is loaded from a cache runs with the rights of its user, so a folder that somebody else has made, or can write to, is
+    not used. dolfinx keeps its compiled forms beside ours: `$XDG_CACHE_HOME` is changed for this process where it must be.
+    """
+    root = Path(os.path.abspath(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"))
+    for place in (root, root / "coldflow", root / "fenics"):
+        with contextlib.suppress(OSError):
+            place.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if place != root and place.lstat().st_uid == os.geteuid() and not place.is_symlink():
+                place.chmod(place.stat().st_mode & ~0o022)
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        if os.access(root, os.W_OK):
+        whole = root.resolve()
+        if os.access(root / "coldflow", os.W_OK) and all(is_private(whole / name) for name in ("", "coldflow", "fenics")):
             return root
     except OSError:
         pass
-    return Path(tempfile.mkdtemp(prefix="coldflow-"))
+    root = Path(tempfile.mkdtemp(prefix="coldflow-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    (root / "coldflow").mkdir(mode=0o700)
+    os.environ["XDG_CACHE_HOME"] = str(root)
+    return root
+
+
+@functools.lru_cache(maxsize=1)
+def cache_folder() -> Path:
+    """Where objects are kept."""
+    return private_cache() / "coldflow"
+
+
+def is_own_file(path: Path) -> bool:
+    """Whether a file is a plain one of this user's that nobody else can write to."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022
 
 
 @contextlib.contextmanager

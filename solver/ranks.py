@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
 FAILED, BAD_INPUT, TIME_IS_UP, INTERRUPTED, TERMINATED = 1, 2, 3, 130, 143
-GRACE_SECONDS = 5.0
+GRACE_SECONDS = 3.0
 STOP_SECONDS = 8.0  # from a signal to a step all ranks have finished; after that a rank ends by itself
 STOP_WORDS = {TIME_IS_UP: "stopped by the time limit", INTERRUPTED: "interrupted", TERMINATED: "interrupted"}
 
@@ -82,12 +82,13 @@ def keep_pipes_harmless() -> None:
 class Termination:
     """Whether the job was told to end: by Ctrl-C, or by SIGTERM, which batch systems send when its time is up.
 
-    asked: the number of the signal, 0 before there was one. last_words: told the reason where this rank ends by itself, without
-    the others: there run.json has to be written at once.
+    asked: the number of the signal, 0 before there was one. listening: whether signals come here. last_words: told the reason
+    where this rank ends by itself, without the others: there run.json has to be written at once.
     """
 
     asked = 0
     last_words: ClassVar[list[Callable[[str], None]]] = []
+    listening = False
     _since = 0.0
     _held = 0
     _alone = True
@@ -99,7 +100,7 @@ class Termination:
         The signal is remembered until then. One process alone is interrupted at once where no step is under way. A second signal,
         or `STOP_SECONDS` without such a step, ends the process at once; the run folder then holds the last checkpoint.
         """
-        cls._alone = comm.size == 1
+        cls._alone, cls.listening = comm.size == 1, True
 
         def stop(number: int, _: object) -> None:
             now = time.monotonic()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -27,6 +29,7 @@ from solver.runs.progress import rank_console
 from solver.runs.provenance import provenance
 from solver.runs.resolution import unresolved
 from solver.runs.stop import Limits, Supervisor
+from solver.runs.warden import Warden
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -43,6 +46,7 @@ class Context:
     to_target: TargetDistance
     supervisor: Supervisor
     phases: list[Phase] = field(default_factory=list)
+    warden: Warden | None = None
 
     @property
     def end(self) -> float | None:
@@ -83,6 +87,11 @@ def open_run(problem: Problem, *, comm: MPI.Comm | None = None, out: str | Path 
         if folder.resumed:
             folder.facts["resumed"] = resumed
     context = Context(problem, comm, folder, console, to_target, Supervisor(comm, limits))
+    if folder is not None:
+        everyone = comm.allgather((socket.gethostname(), os.getpid()))
+        here = {rank: pid for rank, (host, pid) in enumerate(everyone) if host == everyone[comm.rank][0]}
+        context.warden = Warden(folder.path, comm.rank, here, context.supervisor.limits.watchdog, listen=Termination.listening)
+        context.supervisor.note = context.warden.note
     with recorded(context):
         if folder is not None:
             on_first_rank(comm, lambda: folder.record(command=command, title=problem.title, exit_reason="running",
@@ -115,10 +124,11 @@ def recorded(context: Context) -> Iterator[Context]:
                     folder.record(complete=True, exit_reason=reason_of(error))
             folder.close()
         context.supervisor.end()
-        raise
-    finally:
-        if tell is not None:
-            Termination.last_words.remove(tell)
+        if context.warden is not None and (context.comm.size == 1 or isinstance(error, Stopped)):
+            context.warden.goodbye()  # else only when it is known that no rank is left behind: at the end of the process
+        raise  # `tell` stays: this rank may have to end without the others
+    if tell is not None:
+        Termination.last_words.remove(tell)
 
 
 def reason_of(error: BaseException) -> str:
@@ -127,7 +137,8 @@ def reason_of(error: BaseException) -> str:
         return STOP_WORDS[error.code]
     if isinstance(error, KeyboardInterrupt) or Termination.asked:
         return "interrupted"
-    return f"{type(error).__name__}: {error}"
+    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+    return f"{type(error).__name__}: {error}{notes}"
 
 
 def end_alone(folder: RunFolder, reason: str) -> None:
@@ -158,6 +169,8 @@ def finish(context: Context, exit_reason: str = "done", **facts: object) -> None
 def leave(context: Context) -> None:
     """The run is over and everything of it written: list its files, give the folder free (collective)."""
     context.supervisor.end()
+    if context.warden is not None:
+        context.warden.goodbye()
     if context.folder is not None:
         on_first_rank(context.comm, partial(context.folder.record, complete=True))
         context.folder.close()

@@ -17,9 +17,11 @@ CDEF = "void twice(double *x, long n);"
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     compiled.cache_folder.cache_clear()
+    compiled.private_cache.cache_clear()
     compiled._load.cache_clear()
     yield tmp_path / "coldflow"
     compiled.cache_folder.cache_clear()
+    compiled.private_cache.cache_clear()
     compiled._load.cache_clear()
 
 
@@ -65,3 +67,34 @@ def test_threads_follow_the_environment(monkeypatch):
     assert compiled.threads() == 1
     monkeypatch.setenv("COLDFLOW_THREADS", "5")
     assert compiled.threads() == 5
+
+
+def test_a_library_somebody_else_could_have_planted_is_not_loaded(tmp_path, monkeypatch):
+    """In a folder that others can write to, a file of the right name would run with our rights."""
+    shared = tmp_path / "shared"
+    (shared / "coldflow").mkdir(parents=True)
+    shared.chmod(0o777)
+    (shared / "coldflow").chmod(0o777)
+    for function in (compiled.cache_folder, compiled.private_cache, compiled._load):
+        function.cache_clear()
+    try:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(shared))
+        folder = compiled.cache_folder()
+        assert shared not in folder.parents and compiled.is_private(folder)
+        assert compiled.os.environ["XDG_CACHE_HOME"] == str(folder.parent), "dolfinx follows"
+    finally:
+        for function in (compiled.cache_folder, compiled.private_cache, compiled._load):
+            function.cache_clear()
+
+
+def test_a_cached_object_that_others_can_write_is_built_again(cache):
+    compiled.load_library("twice", CDEF, SOURCE)
+    target = next(cache.glob("twice-*.so"))
+    target.chmod(0o666)
+    assert not compiled.is_own_file(target)
+    compiled._load.cache_clear()
+    compiled.load_library("twice", CDEF, SOURCE)
+    assert compiled.is_own_file(target)
+    link = cache / "link.so"
+    link.symlink_to(target)
+    assert not compiled.is_own_file(link)
