@@ -28,6 +28,7 @@ from solver.runs.tables import CsvTable
 if TYPE_CHECKING:
     from mpi4py import MPI
 
+CHEAP = ("target",)  # commands whose results are made again in seconds: a run in the same folder takes their place
 RESERVE = 65536  # bytes kept free for the last words of a run whose disk is full
 Refusal = tuple[str, str, str]
 
@@ -106,7 +107,7 @@ class RunFolder:
                 self._before = (self.path / "run.json").read_text()
                 ended = {key: facts[key] for key in ("started", "exit_reason", "wall_seconds", "ranks") if key in facts}
                 self.facts["earlier"] = [*facts.get("earlier", []), ended]
-            elif not force:
+            elif not force and facts.get("command") not in CHEAP:
                 return "--out", str(self.path), "a new folder (or use --force to replace it, --resume to go on)"
             else:
                 self._replaced.put_aside(own_files(self.path, facts))

@@ -56,6 +56,8 @@ def possible(path: Mapping[str, str]) -> bool:
         return False
     if law == "table" and path.get("scheme") in ("bdf", "theta"):  # they would make a law of points negative
         return False
+    if path.get("sampling") == "sobol" and law in ("normal", "correlated") and space and SPACES[space][2] == "file":
+        return False  # no map from the cube to such a law
     if path.get("sampling") == "adaptive":  # a chain or a triangulation that the flow carries
         if path.get("noise") == "some" or law == "table":
             return False

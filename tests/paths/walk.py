@@ -174,7 +174,8 @@ def main() -> int:
         COMM.barrier()
         found = walk(str(problem), "compare" if has_density(path) else "particles", folder, tuple(options.commands.split(",")),
                      scratch)
-        take(name_of(path), folder, began, path=path, commands=found, dense=has_density(path), implicit=path["scheme"] in CHOOSING)
+        take(name_of(path), folder, began, path=path, commands=found, dense=has_density(path),
+             implicit=path["scheme"] in CHOOSING)
     if COMM.rank != 0:
         return 0
     (options.out / "walk.json").write_text(json.dumps(results, indent=1))

@@ -90,6 +90,18 @@ def test_folders_are_refused_replaced_or_resumed(tmp_path):
     replaced.close()
 
 
+def test_a_target_gives_its_folder_to_a_run(tmp_path):
+    """`coldflow target X` and then `coldflow compare X` use one default folder."""
+    first = RunFolder(tmp_path / "run", MPI.COMM_SELF, "a = 1")
+    first.record(command="target", exit_reason="done", complete=True)
+    first.close()
+    second = RunFolder(tmp_path / "run", MPI.COMM_SELF, "a = 2")
+    second.record(command="solve", exit_reason="done", complete=True)
+    second.close()
+    with pytest.raises(ProblemError, match="a new folder"):
+        RunFolder(tmp_path / "run", MPI.COMM_SELF, "a = 3")
+
+
 def test_a_run_that_never_begins_leaves_everything_as_it_was(tmp_path):
     path = tmp_path / "run"
     RunFolder(path, MPI.COMM_SELF, "a = 1").close()
