@@ -96,6 +96,7 @@ def test_a_target_gives_its_folder_to_a_run(tmp_path):
     first.record(command="target", exit_reason="done", complete=True)
     first.close()
     second = RunFolder(tmp_path / "run", MPI.COMM_SELF, "a = 2")
+    second.begun()
     second.record(command="solve", exit_reason="done", complete=True)
     second.close()
     with pytest.raises(ProblemError, match="a new folder"):
