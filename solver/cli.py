@@ -187,11 +187,23 @@ def distance(first: Annotated[Path, typer.Argument(metavar="RUN", help="A run fo
 
 
 @app.command()
-def report(run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run folder.")]) -> int:
-    """Write report.html, a run as one page to send or to keep."""
+def report(folders: Annotated[list[Path], typer.Argument(metavar="RUN_DIR..", help="Folders of runs, sweeps or claims.")],
+           out: Annotated[Path | None, typer.Option("--out", help="File; default RUN_DIR/report.html.")] = None,
+           ) -> int:
+    """Write report.html, runs, sweeps and claims as one page to send, to print or to keep."""
     from solver.commands.inspect import write_run_report
 
-    return write_run_report(run_dir)
+    return write_run_report(folders, out)
+
+
+@app.command()
+def animate(run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run folder.")],
+            kind: Annotated[str, typer.Option("--as", metavar="[mp4|gif]", help="Default: mp4 with ffmpeg, else gif.")] = "",
+            seconds: Annotated[float, typer.Option("--seconds", min=0.1, max=600.0, help="Length of the film.")] = 10.0) -> int:
+    """Make a film of a run, density and tokens from output to output."""
+    from solver.commands.inspect import make_film
+
+    return make_film(run_dir, kind, seconds)
 
 
 @app.command()

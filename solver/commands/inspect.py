@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -91,15 +92,33 @@ def show_target(name: str, settings: list[str] | None, out: Path | None, force: 
     return 0
 
 
-def write_run_report(folder: Path) -> int:
-    """report.html of a run folder, and where it is."""
-    from solver.report.page import write_report
+def write_run_report(folders: list[Path], out: Path | None = None) -> int:
+    """One page of run, sweep and claims folders, and where it is."""
+    def write() -> Path:
+        from solver.report.page import write_report
 
+        return write_report(folders, out)
+
+    return on_first_rank(write)
+
+
+def make_film(folder: Path, kind: str, seconds: float) -> int:
+    """figures/run.mp4 or run.gif of a run folder, and where it is."""
+    def write() -> Path:
+        from solver.report.film import animate
+
+        return animate(folder, seconds=seconds, kind=kind)
+
+    return on_first_rank(write)
+
+
+def on_first_rank(write: Callable[[], Path]) -> int:
+    """Let rank 0 write a file and say where; its mistakes of the user are everybody's (collective)."""
     comm = world()
     found = error = None
     if comm.rank == 0:
         try:
-            found = write_report(folder)
+            found = write()
         except ProblemError as bad:
             error = (bad.field, bad.value, bad.allowed)
     error = comm.bcast(error)
@@ -107,5 +126,5 @@ def write_run_report(folder: Path) -> int:
         raise ProblemError(*error)
     console = rank_console(comm)
     if console:
-        console.print(str(found), highlight=False, soft_wrap=True)
+        console.print(escape(str(found)), highlight=False, soft_wrap=True)
     return 0

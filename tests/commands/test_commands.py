@@ -106,8 +106,34 @@ def test_report_is_one_page_with_its_figures(compared):
     done = coldflow("report", out)
     assert done.returncode == 0 and "report.html" in done.stdout
     page = (out / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == len(list((out / "figures").glob("*.png")))
+    assert page.count('<figcaption>') == len(list((out / "figures").glob("*.png"))) + 1  # and the slider
+    assert page.count('"t":') == 3 and "<script src" not in page and "http" not in page.replace("http-equiv", "")
+    assert "coldflow compare problem.toml" in page and "w2_<wbr>density_<wbr>particles" in page
     assert "Misaligned weights" in page
+
+
+def test_a_film_of_a_run(compared):
+    _, out = compared
+    done = coldflow("animate", out, "--as", "gif", "--seconds", "1")
+    assert done.returncode == 0, done.stderr
+    data = (out / "figures" / "run.gif").read_bytes()
+    assert data[:6] == b"GIF89a" and len(data) > 5000 and "run.gif" in done.stdout
+
+
+@pytest.mark.parametrize("kind", ["avi", ""])
+def test_films_of_nothing_are_refused(kind, compared, tmp_path):
+    done = coldflow("animate", *([compared[1], "--as", kind] if kind else [tmp_path]))
+    assert done.returncode == 2 and done.stderr.strip().count("\n") == 0
+
+
+def test_one_page_of_several_results(compared, tmp_path):
+    _, out = compared
+    (tmp_path / "claims").mkdir()
+    (tmp_path / "claims" / "claims.csv").write_text("claim,quantity,predicted,verdict\nLT1,W1 <b>,0.5,shown\n")
+    done = coldflow("report", out, tmp_path / "claims", "--out", tmp_path / "all.html")
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "all.html").read_text()
+    assert "2 results" in page and "LT1" in page and "W1 &lt;b&gt;" in page and "Misaligned" in page
 
 
 def test_report_refuses_other_folders(tmp_path):
