@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import h5py
 import numpy as np
 from matplotlib import animation
 from matplotlib.cm import ScalarMappable
@@ -21,13 +20,14 @@ from solver.report.gallery import angle_of, marks_of
 from solver.report.laws import FRONT_AND_BACK, MAP, circle_panel, draw_marks, surface_panel, thinned, view_frame
 from solver.report.style import BARE, COLOURS, density_norm, entitle, plt, triad
 from solver.runs.history import Picture
+from solver.runs.journal import Journal
 
 VIEW = (1.0, 0.6, 0.5)
 Draw = Callable[[int], None]  # draws output i
 
 
 class Reel:
-    """The outputs of a run folder, read one at a time: nothing but the current one is in memory.
+    """The outputs of a run folder, from the journals in its checkpoint/.
 
     Attributes:
         problem: of the run. times: (T,) depths of the outputs that both solvers have, or the one that ran.
@@ -37,37 +37,26 @@ class Reel:
         if not (folder / "problem.toml").exists():
             raise ProblemError("RUN_DIR", str(folder), "a run folder (it has no problem.toml)")
         self.folder, self.problem = folder, load(folder / "problem.toml")
-        stores = {side: folder / "checkpoint" / f"{name}.h5" for side, name in (("density", "diagnostics"),
-                                                                                ("particles", "particles"))}
-        self.stores = {side: path for side, path in stores.items() if path.exists()}
+        read = {side: Journal(folder / "checkpoint" / f"{side}.journal").read() for side in ("density", "particles")}
+        self.stores = {side: {float(record["time"]): record for record in records} for side, records in read.items() if records}
         if not self.stores:
             raise ProblemError("RUN_DIR", str(folder), "a run folder with outputs (its checkpoint/ holds none)")
-        keys = [self._keys(path) for path in self.stores.values()]
-        self.keys = [key for key in keys[0] if all(key in other for other in keys)]
-        self.times = np.array([float(key) for key in self.keys])
-        if len(self.keys) < 2:
+        shared = set.intersection(*(set(records) for records in self.stores.values()))
+        self.times = np.array(sorted(shared))
+        if len(self.times) < 2:
             raise ProblemError("RUN_DIR", str(folder), "a run with at least two outputs")
-
-    @staticmethod
-    def _keys(path: Path) -> list[str]:
-        with h5py.File(path, "r") as file:
-            return sorted(file, key=float)
 
     def picture(self, i: int) -> Picture | None:
         """The density at output i as points (n, d), values (n,), triangles; None without a density."""
-        if "density" not in self.stores:
+        record = self.stores.get("density", {}).get(float(self.times[i]))
+        if record is None or "picture_values" not in record:
             return None
-        with h5py.File(self.stores["density"], "r") as file:
-            group = file[self.keys[i]]
-            points, values = group["picture_points"][()], group["picture_values"][()]
-            return points, values, group["triangles"][()] if "triangles" in group else None
+        return record["picture_points"], record["picture_values"], record.get("triangles")
 
     def tokens(self, i: int) -> np.ndarray | None:
         """Tokens (N, d) at output i; None without tokens."""
-        if "particles" not in self.stores:
-            return None
-        with h5py.File(self.stores["particles"], "r") as file:
-            return np.asarray(file[self.keys[i]]["points"][()])
+        record = self.stores.get("particles", {}).get(float(self.times[i]))
+        return None if record is None else record["points"]
 
 
 def stage(reel: Reel) -> tuple[Figure, Draw]:

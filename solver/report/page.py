@@ -15,7 +15,7 @@ import jinja2
 import numpy as np
 
 from problems import ProblemError
-from solver.runs.folder import write_text
+from solver.runs.disk import write_text
 
 CAPTIONS = {
     "distances.png": "Distance to the push-forward target against depth, or between density and tokens where there is none.",
