@@ -146,7 +146,7 @@ def read_attention(table: Mapping[str, Any], dimension: int | None, end: float |
     else:
         weights = wrong.check(_weights, "attention", base, dimension, identity)
         layers = (Layer(math.inf, weights),) if weights is not None else None
-    if layers is not None:
+    if layers is not None and dimension is not None:
         wrong.check(_check_normalization, layers, rescaled)
         wrong.check(_check_sharpness, layers, "layers" in table)
     wrong.stop()
