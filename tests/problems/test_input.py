@@ -37,7 +37,8 @@ def test_all_mistakes_are_told_at_once_and_each_once():
 
 
 @pytest.mark.parametrize("content", [
-    ".".join(["a"] * 20_000) + " = 1\n", "a = " + "[" * 20_000 + "]" * 20_000, "x = " + "9" * 20_000, 'title = "' + "a" * 5000 + '"\n' + PLAIN,
+    ".".join(["a"] * 20_000) + " = 1\n", "a = " + "[" * 20_000 + "]" * 20_000, "x = " + "9" * 20_000,
+    'title = "' + "a" * 5000 + '"\n' + PLAIN,
     'title = "a\\u0000b"\n' + PLAIN, 'title = "a\\u001b[31m"\n' + PLAIN,
 ])
 def test_long_and_odd_texts(content):
