@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from pathlib import Path
 
@@ -92,3 +93,19 @@ def test_results_are_kept_and_taken_up_again(tmp_path: Path):
 def test_a_claim_that_does_not_exist_is_refused_with_the_nearest():
     with pytest.raises(ProblemError, match="MS5"):
         read_claim("MS55")
+
+
+RECORDED = Path(__file__).with_name("recorded.csv")
+LEAST_TOLD = 25
+
+
+def test_a_prediction_wrong_by_a_factor_is_contradicted_all_over_the_library():
+    """The measurements that `coldflow claims --all --quick` recorded, judged again with every prediction 5 % too large."""
+    told = set()
+    with RECORDED.open(newline="") as file:
+        for row in csv.DictReader(file):
+            predicted, measured, error = (float(row[key] or "nan") for key in ("predicted", "measured", "error"))
+            if row["verdict"] == "shown" and predicted and judge(predicted, measured, error).verdict == "shown" and (
+                    judge(1.05 * predicted, measured, error).verdict == "contradicted"):
+                told.add(row["claim"])
+    assert len(told) >= LEAST_TOLD, sorted(set(claim_files()) - told)

@@ -50,10 +50,12 @@ def pairing_exponent(case: Case, angle: float) -> float:
     return 1 - float(np.cos(angle))
 
 
-def survival_beta(case: Case) -> float:
-    """beta above which the smaller of two opposite narrow bumps survives: ln(m_1/m_2)/2, masses from the initial components."""
-    weights = sorted(float(c.get("weight", 1.0)) for c in case.problem.initial.options["components"])
-    return 0.5 * float(np.log(weights[-1] / weights[0]))
+def survival_beta(case: Case) -> Value:
+    """beta above which the smaller of two opposite narrow bumps survives: ln(m_1/m_2)/2, masses from the initial components, up to
+    twice the square of the widest deviation."""
+    components = case.problem.initial.options["components"]
+    weights = sorted(float(c.get("weight", 1.0)) for c in components)
+    return Value(0.5 * float(np.log(weights[-1] / weights[0])), 2 * max(float(c["deviation"]) for c in components) ** 2)
 
 
 def narrow_bump_rate(case: Case) -> float:
