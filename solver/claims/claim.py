@@ -1,6 +1,7 @@
 """A claim file: a problem, what is swept, and which named quantities are measured and predicted.
 
-    [claim]         id, title, statement, source, cost = [seconds in full, quick], known = what is known about its verdict
+    [claim]         id, title, statement, source, cost = [seconds in full, quick], known = what is known about its verdict,
+                    cases = names of the values 1, 2, .. of the variable `case`
     [start]         tokens = a name of `STARTS`, with its numbers; instead of [initial], for claims about few tokens
     [space] ..      the sections of a problem file
     [run]           side = "tokens" | "density"; coarser = { KEY = VALUE }: the run that gives the discretisation error
@@ -145,7 +146,7 @@ def read_claim(name: str, *, quick: bool = False, settings: Mapping[str, str] | 
     values = parse(path)
     refuse_unknown("", values, (*TABLES, "title", *SECTIONS))
     about = values.pop("claim", {})
-    refuse_unknown("claim", about, ("id", "title", "statement", "source", "cost", "known"))
+    refuse_unknown("claim", about, ("id", "title", "statement", "source", "cost", "known", "cases"))
     run, sweep, fast = (values.pop(key, {}) for key in ("run", "sweep", "quick"))
     refuse_unknown("run", run, ("side", "coarser"))
     listed = values.pop("quantities", [])
@@ -166,14 +167,14 @@ def read_claim(name: str, *, quick: bool = False, settings: Mapping[str, str] | 
     side = run.get("side", "tokens")
     if side not in ("tokens", "density"):
         raise ProblemError("run.side", side, 'must be "tokens" or "density"')
-    cells, coarse = [], []
+    cells, coarse, named = [], [], list(about.get("cases", []))
     lists = {key: value for key, value in sweep.items() if isinstance(value, list)}
     ties: dict[str, Any] = {key: value for key, value in sweep.items() if not isinstance(value, list)}
     for combination in itertools.product(*lists.values()):
         chosen: dict[str, Any] = dict(zip(lists, combination, strict=True))
-        cells.append(_cell(values, {**chosen, **ties}, lists, side))
+        cells.append(_cell(values, {**chosen, **ties}, lists, side, named))
         finer = run.get("coarser") or {}
-        coarse.append(_cell(values, {**chosen, **ties}, lists, side, finer) if finer else None)
+        coarse.append(_cell(values, {**chosen, **ties}, lists, side, named, finer) if finer else None)
     quantities = tuple(q for entry in listed for q in _quantities(entry))
     if not quantities:
         raise ProblemError("quantities", MISSING, "must hold at least one [[quantities]] table")
@@ -220,7 +221,7 @@ def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _cell(values: dict[str, Any], chosen: dict[str, Any], lists: Mapping[str, Any], side: str,
-          coarser: Mapping[str, Any] | None = None) -> Cell:
+          names: list[str], coarser: Mapping[str, Any] | None = None) -> Cell:
     base = json.loads(json.dumps(values))
     variables = _numbers(base)
     for key, value in chosen.items():
@@ -235,7 +236,8 @@ def _cell(values: dict[str, Any], chosen: dict[str, Any], lists: Mapping[str, An
     for key, value in (coarser or {}).items():
         found = resolve(value, variables, f"run.coarser.{key}")
         override(base, key, found if isinstance(found, str) else _text(found))
-    label = ", ".join(f"{short(key)} = {_shown(variables[short(key)])}" for key in lists if len(lists[key]) > 1)
+    label = ", ".join(names[int(variables["case"]) - 1] if names and key == "case" else
+                      f"{short(key)} = {_shown(variables[short(key)])}" for key in lists if len(lists[key]) > 1)
     start = base.pop("start", None)
     return Cell(base, start, variables, label, side)
 
