@@ -9,18 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from problems.errors import Mistakes, ProblemError
+from problems.errors import ProblemError
 from problems.files import Files
+from problems.overrides import LONG_KEY, MOST_PARTS, QUOTED, override_all, plain
 from problems.problem import Problem, read_problem, tabulate_problem
 from problems.toml_text import toml_text
 
 FOLDER = Path(__file__).resolve().parent
-INDEX = re.compile(r"^(.*)\[(\d{1,9})\]$")
 MOST_BYTES = 2 * 10**7
-MOST_PARTS = 32
-# Keys of thousands of parts take the parser minutes: they are found first, outside of quoted text.
-QUOTED = re.compile(r"\"\"\".*?\"\"\"|'''.*?'''|\"(?:\\.|[^\"\\\n])*\"|'[^'\n]*'|#[^\n]*", re.DOTALL)
-LONG_KEY = re.compile(r"(?<![A-Za-z0-9_-])(?:[A-Za-z0-9_-]+[ \t]*\.[ \t]*)" + f"{{{MOST_PARTS}}}")
 
 
 def load(source: str | Path, overrides: Mapping[str, str] | None = None) -> Problem:
@@ -42,6 +38,10 @@ def loads(content: str, overrides: Mapping[str, str] | None = None, *, name: str
     values = _parse_text(content, name)
     override_all(values, overrides)
     return build(Tables(values, name, None))
+
+
+# A problem in all the ways Python may give one, see `as_problem`.
+ProblemLike = Problem | Mapping[str, Any] | str | Path
 
 
 class Tables(NamedTuple):
@@ -77,6 +77,23 @@ def build(tables: Tables) -> Problem:
         ProblemError: for everything that is not allowed, every mistake at once.
     """
     return read_problem(tables.values, name=tables.name, path=tables.path, files=tables.files)
+
+
+def as_problem(given: ProblemLike) -> Problem:
+    """A problem in any of the ways Python gives one: itself, a bundled name, the path of a file, or the nested tables of one.
+
+    Relative paths in tables refer to the current folder, as in `loads`.
+
+    Raises:
+        ProblemError: as `load`.
+    """
+    if isinstance(given, Problem):
+        return given
+    if isinstance(given, str | Path):
+        return load(given)
+    if isinstance(given, Mapping):
+        return read_problem(plain(given))
+    raise ProblemError("problem", type(given).__name__, "must be a Problem, a bundled name, the path of a file, or a dictionary")
 
 
 def dumps(problem: Problem) -> str:
@@ -127,56 +144,6 @@ def parse(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ProblemError("problem", str(path), f"cannot be read: {error.strerror}") from None
     return _parse_text(content, str(path))
-
-
-def override_all(values: dict[str, Any], overrides: Mapping[str, str] | None) -> None:
-    """Set the entries at dotted keys of nested tables, in place.
-
-    Raises:
-        ProblemError: with every override that leads nowhere.
-    """
-    wrong = Mistakes()
-    for key, value in (overrides or {}).items():
-        wrong.check(override, values, key, value)
-    wrong.stop()
-
-
-def override(values: dict[str, Any], key: str, value: str) -> None:
-    """Set the entry at a dotted key of nested tables, in place."""
-    steps: list[str | int] = []
-    if key.count(".") >= MOST_PARTS:
-        raise ProblemError("--set", f"{key[:40]}...", f"a key has at most {MOST_PARTS} parts, such as attention.beta=10")
-    for part in key.split("."):
-        indexed = INDEX.match(part)
-        steps += [indexed[1], int(indexed[2])] if indexed else [part]
-    if not all(step != "" for step in steps):
-        raise ProblemError("--set", f"{key}={value}", "must be KEY=VALUE with a dotted key such as attention.beta=10")
-    place: Any = values
-    for position, (step, following) in enumerate(zip(steps, [*steps[1:], None], strict=True)):
-        if isinstance(place, list) and str(step).isdecimal():
-            step = int(str(step)[:9])
-        if isinstance(step, int):
-            if not isinstance(place, list) or step >= len(place):
-                count = len(place) if isinstance(place, list) else 0
-                raise ProblemError(key, value, f"there is no entry {step}; the problem has {count}")
-        elif not isinstance(place, dict):
-            inside = ".".join(map(str, steps[:position]))
-            raise ProblemError(key, value, f"{inside} is not a table and has no keys")
-        if following is None:
-            place[step] = toml_value(value)
-        else:
-            place = place[step] if isinstance(step, int) else place.setdefault(step, {})
-
-
-def toml_value(text: str) -> Any:
-    """A TOML value, or the text itself where it is none."""
-    try:
-        if LONG_KEY.search(QUOTED.sub("q", text)):
-            return text
-        values = tomllib.loads(f"value = {text}")
-    except (ValueError, RecursionError):
-        return text
-    return values["value"] if set(values) == {"value"} else text
 
 
 def _parse_text(content: str, shown: str) -> dict[str, Any]:

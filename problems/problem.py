@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from problems.errors import MISSING, Mistakes, ProblemError
 from problems.fields import Field
 from problems.files import Files
 from problems.laws import InitialLaw, read_law, tabulate_law
+from problems.overrides import override_all, plain, read_changes
 from problems.schedule import Time, read_time, tabulate_time
 from problems.sections import Compare, Density, Noise, Particles, read, tabulate
 from problems.space import Space, read_space, tabulate_space
@@ -48,6 +50,39 @@ class Problem:
     compare: Compare
     manifold: Manifold
     path: Path | None = None
+    # What the problem was made of, so that a change means the same as on the command line: tables as they were given, files read.
+    # Neither belongs to a problem that dataclasses.replace makes of this one.
+    given: Mapping[str, Any] | None = field(init=False, default=None)
+    files: Files | None = field(init=False, default=None)
+
+    def with_(self, *changes: str | Mapping[str, Any], **sections: Mapping[str, Any]) -> Problem:
+        """This problem with some keys changed, checked as a whole again; the problem itself stays as it is.
+
+        Args:
+            changes: texts KEY=VALUE as for `--set`, or mappings from dotted keys to values.
+            sections: the keys to change in a section, as in `with_(time={"end": 2.0})`.
+
+        Raises:
+            ProblemError: for everything that is not allowed, every mistake at once.
+        """
+        values = plain(self.given if self.given is not None else tabulate_problem(self))
+        override_all(values, read_changes(changes, sections))
+        return read_problem(values, name=self.name, path=self.path, files=self.files)
+
+    def __repr__(self) -> str:
+        weights = self.attention.layers[0].weights
+        heads = f"{len(weights.heads)} head{'s' * (len(weights.heads) > 1)}"
+        layers = f", {len(self.attention.layers)} layers" if len(self.attention.layers) > 1 else ""
+        noise = f", diffusivity {self.noise.diffusivity:g}" if self.noise.diffusivity > 0.0 else ""
+        end = self.time.end if isinstance(self.time.end, str) else f"{self.time.end:g}"
+        return (f"<Problem {self.name}: {self.space.manifold} in {self.manifold.dimension} coordinates, beta {weights.beta:g}, "
+                f"{heads}{layers}{noise}, to depth {end}>")
+
+    def _repr_html_(self) -> str:
+        given = self.given if self.given is not None else tabulate_problem(self)
+        rows = "".join(f"<tr><td>{html.escape(section)}</td><td><code>{html.escape(shortened(values))}</code></td></tr>"
+                       for section, values in given.items() if section != "title")
+        return f"<b>{html.escape(self.title)}</b><table>{rows}</table>"
 
     @property
     def noise_rate(self) -> float:
@@ -70,6 +105,7 @@ def read_problem(values: Mapping[str, Any], *, name: str = "problem", path: Path
         ProblemError: for whatever is not allowed, with every mistake of the file.
     """
     wrong, files = Mistakes(), files if files is not None else Files()
+    kept = plain(values)
     wrong.check(refuse_unknown, "", values, ("title", *SECTIONS))
     title = wrong.check(_title, "title", values["title"]) if "title" in values else _untitled(name)
     sections: dict[str, dict[str, Any]] = {}
@@ -96,7 +132,21 @@ def read_problem(values: Mapping[str, Any], *, name: str = "problem", path: Path
                           for section, kind in (("particles", Particles), ("compare", Compare)))
     wrong.check(check_together, manifold, attention, noise, initial, time, density, particles, compare)
     wrong.stop()
-    return Problem(name, title, space, attention, noise, initial, time, density, particles, compare, manifold, path)
+    problem = Problem(name, title, space, attention, noise, initial, time, density, particles, compare, manifold, path)
+    object.__setattr__(problem, "given", kept)
+    object.__setattr__(problem, "files", files)
+    return problem
+
+
+def shortened(values: Any) -> str:
+    """Keys and values of a section on one line, long values cut."""
+    if not isinstance(values, Mapping):
+        return str(values)
+    texts = {key: str(value) for key, value in values.items()}
+    return ", ".join(f"{key} = {text if len(text) <= WIDEST else text[:WIDEST] + '...'}" for key, text in texts.items())
+
+
+WIDEST = 80
 
 
 def _title(field: str, value: Any) -> str:

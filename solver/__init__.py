@@ -1,8 +1,7 @@
 """How it is solved: attention, density, particles, projection, transport distances and the command line.
 
-    from problems import load
-    from solver import solve, simulate, target, compare
-    history = solve(load("misaligned_circle"))
+    from solver import solve, simulate, target, compare, open_results
+    history = solve("misaligned_circle")
 
 Imported lazily, so that the parts that need no mesh work without dolfinx.
 """
@@ -12,12 +11,24 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from solver.runs.drawing import DRAWN_BY
+
 PUBLIC = {"solve": "solver.runs.solve", "simulate": "solver.runs.solve", "target": "solver.projection.target",
-          "compare": "solver.comparison.compare"}
-__all__ = ["compare", "simulate", "solve", "target"]
+          "compare": "solver.comparison.compare", "open_results": "solver.comparison.results"}
+__all__ = ["compare", "open_results", "simulate", "solve", "target"]
+
+# Pictures are made above the results that are drawn: the results find what draws them by name.
+DRAWN_BY.update(history="solver.report.notebook:draw_one", comparison="solver.report.notebook:draw_both",
+                film="solver.report.notebook:film")
 
 
 def __getattr__(name: str) -> Any:
     if name in PUBLIC:
         return getattr(importlib.import_module(PUBLIC[name]), name)
+    if name == "__version__":
+        return importlib.import_module("solver.runs.provenance").VERSION
     raise AttributeError(f"module 'solver' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -14,7 +14,7 @@ import typer
 import typer.core
 
 from solver.compiled import private_cache
-from solver.errors import RunError
+from solver.errors import need_density
 from solver.ranks import INTERRUPTED, Termination, keep_pipes_harmless, run_together, world
 
 if TYPE_CHECKING:
@@ -312,13 +312,11 @@ def start_petsc(arguments: list[str]) -> None:
     """Start PETSc with the user's options.
 
     Raises:
-        RunError: it is not installed.
+        ProblemError: it is not installed, and how to get it.
     """
-    try:
-        import petsc4py
-    except ImportError:
-        raise RunError("the density needs dolfinx and petsc4py, which are not installed; "
-                       f"{', '.join(sorted(LIGHT))} work without") from None
+    need_density()
+    import petsc4py
+
     # What lies in the current folder decides nothing unless it is named (-options_file), and a crash is ours to report.
     petsc4py.init(["coldflow", "-skip_petscrc", "-no_signal_handler", *arguments])
     keep_pipes_harmless()

@@ -1,5 +1,30 @@
 """The error a run ends with: what went wrong, when and where."""
 
+from __future__ import annotations
+
+import importlib.util
+
+from problems.errors import ProblemError
+
+HOW_TO_GET = ("the density needs it: conda install -c conda-forge fenics-dolfinx petsc4py mpi4py, or apt install "
+              "python3-dolfinx; tokens, target and distances do without")
+
+
+def need_density() -> None:
+    """Refuse to go on where the density cannot be computed.
+
+    Raises:
+        ProblemError: dolfinx, petsc4py or mpi4py is not installed, and how to get them.
+    """
+    for name in ("dolfinx", "petsc4py", "mpi4py"):
+        try:
+            found = importlib.util.find_spec(name) is not None
+        except (ImportError, ValueError):
+            found = False
+        if not found:
+            raise ProblemError(name, "missing", HOW_TO_GET)
+
+
 
 class RunError(RuntimeError):
     """A run that cannot go on (exit code 1); bad input is `problems.errors.ProblemError` (exit code 2).

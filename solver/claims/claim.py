@@ -26,7 +26,8 @@ from typing import Any
 from problems import ProblemError
 from problems.checks import nearest, refuse_unknown
 from problems.errors import MISSING
-from problems.loader import FOLDER, override, parse, toml_value
+from problems.loader import FOLDER, parse
+from problems.overrides import override, toml_value
 from problems.problem import SECTIONS, read_problem
 from solver.claims.case import Case
 from solver.claims.judge import RELATIONS, TELL

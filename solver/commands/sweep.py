@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from problems import ProblemError
-from problems.loader import read_tables, toml_value
+from problems.loader import read_tables
+from problems.overrides import toml_value
 from solver.commands.common import load_shared, number_text, parse_set
 from solver.ranks import world
 from solver.runs.console import TerminalTable, print_pairs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,11 +13,15 @@ import numpy as np
 from rich.console import Console
 
 from problems import Problem, ProblemError
+from problems.loader import ProblemLike, as_problem
 from solver.comparison.refinement import refine
 from solver.comparison.verdict import CONVERGENCE_COLUMNS, VERDICT_COLUMNS, Verdict, judge, judged_outputs
+from solver.errors import need_density
 from solver.runs.checkpoints import on_first_rank
 from solver.runs.context import Context, final_numbers, finish, leave, open_run, recorded, tell_phases
 from solver.runs.distances import TargetDistance, bounded_distance
+from solver.runs.drawing import drawer
+from solver.runs.frames import dataframe, table
 from solver.runs.history import History
 from solver.runs.phases import Phase
 from solver.runs.solve import record_density, record_particles
@@ -24,8 +29,10 @@ from solver.runs.stop import Limits
 from solver.runs.tables import COMPARISON_COLUMNS, DISTANCES_COLUMNS
 
 if TYPE_CHECKING:
+    import pandas
     from mpi4py import MPI
 
+Curves = dict[str, tuple[list[float], list[float]]]  # kind -> sizes, distances
 SIDES = ("density", "particles")
 EXIT_REASONS = {"agree": "done", "disagree": "density and particles disagree", "not resolved": "not resolved"}
 
@@ -35,6 +42,7 @@ class Comparison:
     """Result of `compare`, the same on every rank.
 
     rows: one dict per output with the columns of comparison.csv; verdict: agreement at every output;
+    convergence: W2 between density and tokens against mesh width and number of tokens by kind, None without extra runs;
     summary: the few numbers a run is remembered by (closest approach, terminal level, distance to E(V)); phases: what the run
     went through, on rank 0, empty without a run folder.
     """
@@ -46,11 +54,35 @@ class Comparison:
     verdict: Verdict
     summary: dict[str, Any] = field(default_factory=dict)
     phases: list[Phase] = field(default_factory=list)
+    convergence: Curves | None = None
 
-    @property
-    def convergence(self) -> dict[str, tuple[list[float], list[float]]] | None:
-        """W2 between density and tokens against mesh width and number of tokens; None without extra runs."""
-        return None if self.verdict.refinement is None else self.verdict.refinement.curves
+    def __repr__(self) -> str:
+        return f"<Comparison {self.words()}>"
+
+    def _repr_html_(self) -> str:
+        return f"<p>Comparison {html.escape(self.words())}</p>{table(self.rows, COMPARISON_COLUMNS)}{self.verdict._repr_html_()}"
+
+    def words(self) -> str:
+        """What was compared and found, one line."""
+        apart = self.column("w2_density_particles")
+        return (f"of {self.problem.name}: {len(self.rows)} outputs, W2 between density and tokens at most "
+                f"{apart.max() if len(apart) else np.nan:.3g}, verdict: {self.verdict.outcome}")
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """The rows as a pandas table, one line for each output.
+
+        Raises:
+            ProblemError: pandas is not installed.
+        """
+        return dataframe(self.rows)
+
+    def plot(self) -> Any:
+        """The pictures a run folder would hold of it, `solver.report.notebook.Pictures`; local."""
+        return drawer("comparison")(self)
+
+    def animate(self) -> Any:
+        """Density and tokens over depth as a film, `solver.report.notebook.Film`; local."""
+        return drawer("film")(self.density, self.particles)
 
     def column(self, name: str) -> np.ndarray:
         """One column of comparison.csv, (T,), NaN where there is no target."""
@@ -98,12 +130,12 @@ def summarise(to_target: TargetDistance, comparison: Comparison) -> dict[str, An
     return summary
 
 
-def compare(problem: Problem, *, comm: MPI.Comm | None = None, out: str | Path | None = None, force: bool = False,
+def compare(problem: ProblemLike, *, comm: MPI.Comm | None = None, out: str | Path | None = None, force: bool = False,
             resume: bool = False, quiet: bool = True, verdict: bool = True, limits: Limits | None = None) -> Comparison:
     """Solve for density and particles and compare them with each other and with the target (collective).
 
     Args:
-        problem: the problem.
+        problem: a Problem, a bundled name, the path of a file, or its tables.
         comm: all ranks; default the world.
         out: run folder; None keeps everything in memory and draws nothing.
         force, resume: replace an earlier run in that folder, or go on with it.
@@ -119,6 +151,8 @@ def compare(problem: Problem, *, comm: MPI.Comm | None = None, out: str | Path |
 
     Source: docs/theory.md §2, §4.8.
     """
+    need_density()
+    problem = as_problem(problem)
     if problem.time.stationary and problem.noise.diffusivity > 0.0:
         raise ProblemError("time.end", problem.time.end, "must be a depth to compare with noise, which never lets tokens rest")
     context = open_run(problem, comm=comm, out=out, force=force, resume=resume, quiet=quiet, command="compare",
@@ -140,7 +174,8 @@ def compare(problem: Problem, *, comm: MPI.Comm | None = None, out: str | Path |
         write_table(context, "verdict.csv", VERDICT_COLUMNS, judgement.rows)
         if refinement is not None:
             write_table(context, "convergence.csv", CONVERGENCE_COLUMNS, refinement.table())
-        comparison = Comparison(problem, density, particles, rows, judgement)
+        curves = refinement.curves if refinement is not None else None
+        comparison = Comparison(problem, density, particles, rows, judgement, convergence=curves)
         comparison.summary = summarise(context.to_target, comparison)
         on_first_rank(comm, partial(finish, context, EXIT_REASONS[judgement.outcome],
                                     density=final_numbers(density), particles=final_numbers(particles),

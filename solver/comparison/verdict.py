@@ -8,6 +8,7 @@ the first and second moments, which see small errors that the graininess of toke
 
 from __future__ import annotations
 
+import html
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,13 @@ class Verdict:
     reason: str = ""
     refinement: Refinement | None = None
     unresolved: list[str] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        judged = sum(row["verdict"] != "not judged" for row in self.rows)
+        return f"<Verdict {self.outcome}: {judged} of {len(self.rows)} outputs judged; {self.words() or self.reason}>"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(repr(self)[1:-1])}</p>"
 
     @property
     def agree(self) -> bool:

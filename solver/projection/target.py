@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import html
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from problems import Problem
 from problems.attention import Weights
 from problems.laws.nodes import LARGEST_DIMENSION, sphere_nodes
+from problems.loader import ProblemLike, as_problem
 from solver.projection.notation import number
 from solver.projection.pushforward import fibre_density, halfspace_mass
 from solver.projection.rates import Predictions, predict
@@ -43,6 +45,15 @@ class Target:
     analyses: tuple[Analysis, ...]
     reason: str
     predictions: Predictions | None
+
+    def __repr__(self) -> str:
+        if not self.exists:
+            return f"<Target of {self.problem.name}: none. {self.reason}>"
+        return f"<Target of {self.problem.name}: {self.words[0]}>"
+
+    def _repr_html_(self) -> str:
+        lines = "".join(f"<li>{html.escape(line)}</li>" for line in self.words)
+        return f"<p>Target of {html.escape(self.problem.name)}</p><ul>{lines}</ul>"
 
     @property
     def exists(self) -> bool:
@@ -170,8 +181,12 @@ class Target:
         return fibre_density(self.problem.initial, analysis.limit, analysis.basis, analysis.kernel)  # type: ignore[arg-type]
 
 
-def target(problem: Problem) -> Target:
-    """The target of a problem, or why it has none (docs/theory.md §3.2). Cheap: integrals are done when asked for."""
+def target(problem: ProblemLike) -> Target:
+    """The target of a problem, or why it has none (docs/theory.md §3.2). Cheap: integrals are done when asked for.
+
+    `problem`: a Problem, a bundled name, the path of a file, or its tables.
+    """
+    problem = as_problem(problem)
     if not problem.manifold.normalised:
         return Target(problem, (), "Without layer normalisation tokens are not confined to a sphere: T(x) = Pi x/|Pi x| means "
                       "nothing to them and there is no push-forward target.", None)

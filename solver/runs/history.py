@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from problems import Problem
+from problems.errors import ProblemError
+from solver.runs.drawing import drawer
+from solver.runs.frames import dataframe, table
 from solver.runs.journal import Record
 from solver.wasserstein.measure import Distance, Measure
 
+if TYPE_CHECKING:
+    import pandas
+
 # The density to plot: points (n, d), values (n,), triangles (m, 3) or None.
 Picture = tuple[np.ndarray, np.ndarray, np.ndarray | None]
+SAME = 1e-9  # relative difference of depths that are the same
 PICTURE = ("picture_points", "picture_values", "triangles")
 
 
@@ -24,7 +33,7 @@ class History:
 
     `rows` hold the diagnostics by column name, `measures` the law as weighted points, `pictures` the density to plot
     (points (n, d), values (n,), triangles (m, 3) or None), empty for particles; `to_target` the distances to the target with
-    their bounds, by exponent.
+    their bounds, by exponent; `problem` and `side`, "density" or "particles", say what it is the history of.
     """
 
     times: list[float] = field(default_factory=list)
@@ -32,6 +41,58 @@ class History:
     measures: list[Measure] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
     to_target: list[dict[int, Distance]] = field(default_factory=list)
+    problem: Problem | None = None
+    side: str = ""
+
+    def __repr__(self) -> str:
+        return f"<History {self.words()}>"
+
+    def _repr_html_(self) -> str:
+        names = [name for name in self.rows[0] if not name.startswith(("mean_", "second_"))] if self.rows else []
+        return f"<p>History {html.escape(self.words())}</p>{table(self.rows, names)}"
+
+    def words(self) -> str:
+        """What it is the history of, one line."""
+        of = " ".join(part for part in ("of the", self.side or "law", f"of {self.problem.name}" if self.problem else "") if part)
+        if not self.times:
+            return f"{of}: no outputs"
+        law = self.measures[-1]
+        found = self.column("w2_target")
+        goal = f", W2 to the target {found[0]:.4g} to {found[-1]:.4g}" if np.isfinite(found).all() else ""
+        return (f"{of}: {len(self.times)} outputs from t = {self.times[0]:g} to {self.times[-1]:g}, {len(law.masses)} weighted "
+                f"points in {law.points.shape[1]} coordinates{goal}")
+
+    def law(self, t: float | None = None) -> Measure:
+        """The law at an output depth, as weighted points; default the last.
+
+        Raises:
+            ProblemError: the run has no output there; nothing is interpolated.
+        """
+        if not self.times:
+            raise ProblemError("t", t, "the history has no outputs yet")
+        if t is None:
+            return self.measures[-1]
+        near = int(np.argmin(np.abs(np.array(self.times) - t)))
+        if abs(self.times[near] - t) > SAME * max(1.0, abs(t)):
+            raise ProblemError("t", t, f"must be an output depth, the nearest of which is {self.times[near]:.12g} "
+                               "(time.outputs says where there are some)")
+        return self.measures[near]
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """The rows as a pandas table, one line for each output.
+
+        Raises:
+            ProblemError: pandas is not installed.
+        """
+        return dataframe(self.rows)
+
+    def plot(self) -> Any:
+        """The pictures a run folder would hold of it, `solver.report.notebook.Pictures`; local."""
+        return drawer("history")(self)
+
+    def animate(self) -> Any:
+        """The law over depth as a film, `solver.report.notebook.Film`; local."""
+        return drawer("film")(self)
 
     def column(self, name: str) -> np.ndarray:
         """One diagnostic over time, (T,), NaN where it does not exist."""

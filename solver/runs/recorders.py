@@ -63,7 +63,7 @@ class Recorder(Observer):
     def __init__(self, problem: Problem, comm: MPI.Comm, folder: RunFolder | None = None,
                  to_target: TargetDistance | None = None, store: Store | None = None):
         self.problem, self.comm, self.folder, self.to_target, self.store = problem, comm, folder, to_target, store
-        self.history = History()
+        self.history = History(problem=problem, side="density" if self.is_density else "particles")
         self.dimension = problem.manifold.dimension
         self.table: CsvTable | None = None
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from problems import Problem
-from solver.errors import located
+from problems.loader import ProblemLike, as_problem
+from solver.errors import located, need_density
 from solver.ranks import Stopped, Termination
 from solver.runs.checkpoints import Restart, on_first_rank
 from solver.runs.context import Context, final_numbers, finish, leave, open_run, recorded, tell_phases
@@ -129,11 +130,11 @@ def record(context: Context, side: str) -> History:
     return recorder.history
 
 
-def solve(problem: Problem, *, comm: MPI.Comm | None = None, out: str | Path | None = None, force: bool = False,
+def solve(problem: ProblemLike, *, comm: MPI.Comm | None = None, out: str | Path | None = None, force: bool = False,
           resume: bool = False, quiet: bool = True, limits: Limits | None = None) -> History:
     """The density on its mesh, at every output depth of the problem (collective).
 
-    Args: see `open_run`.
+    Args: problem: a Problem, a bundled name, the path of a file, or its tables; the others see `open_run`.
 
     Returns:
         The history, the same on every rank: times, diagnostics rows, the law as weighted points.
@@ -141,16 +142,18 @@ def solve(problem: Problem, *, comm: MPI.Comm | None = None, out: str | Path | N
     Raises:
         ProblemError, RunError.
     """
-    context = open_run(problem, comm=comm, out=out, force=force, resume=resume, quiet=quiet, command="solve", limits=limits)
+    need_density()
+    context = open_run(as_problem(problem), comm=comm, out=out, force=force, resume=resume, quiet=quiet, command="solve",
+                       limits=limits)
     history = run_alone(context, "density")
     leave(context)
     return history
 
 
-def simulate(problem: Problem, *, comm: MPI.Comm | None = None, out: str | Path | None = None, force: bool = False,
+def simulate(problem: ProblemLike, *, comm: MPI.Comm | None = None, out: str | Path | None = None, force: bool = False,
              resume: bool = False, quiet: bool = True, limits: Limits | None = None) -> History:
     """The token system, at every output depth of the problem (collective); as `solve`."""
-    context = open_run(problem, comm=comm, out=out, force=force, resume=resume, quiet=quiet, command="particles",
+    context = open_run(as_problem(problem), comm=comm, out=out, force=force, resume=resume, quiet=quiet, command="particles",
                        limits=limits)
     history = run_alone(context, "particles")
     leave(context)

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from problems import ProblemError
-from problems.loader import Tables, build, toml_value
+from problems.loader import Tables, build
+from problems.overrides import toml_value
 from solver.runs.stop import Limits
 from solver.sweeps.formula import evaluate
 

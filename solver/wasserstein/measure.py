@@ -31,6 +31,10 @@ class Measure:
     masses: np.ndarray
     resolution: float | np.ndarray = 0.0
 
+    def __repr__(self) -> str:
+        count, dimension = self.points.shape
+        return f"<Measure of {count} weighted points in {dimension} coordinates, mass {self.masses.sum():.6g}>"
+
     def __post_init__(self) -> None:
         points = np.asarray(self.points, dtype=float)
         points = points[:, None] if points.ndim == 1 else points

@@ -9,7 +9,8 @@ import jsonschema
 import pytest
 
 from problems import ProblemError, bundled, loads
-from problems.loader import FOLDER, toml_value
+from problems.loader import FOLDER
+from problems.overrides import toml_value
 from problems.schema import SECTIONS, SHIPPED, problem_schema, schema_text
 from problems.template import STARTS, template
 
