@@ -5,6 +5,7 @@ import io
 
 import numpy as np
 import pytest
+
 from problems import ProblemError, load
 from solver import open_results, simulate, target
 
