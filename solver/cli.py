@@ -207,6 +207,14 @@ def animate(run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A r
 
 
 @app.command()
+def repeat(run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run folder.")], quiet: Quiet = False) -> int:
+    """Run again what a run folder holds, and say which numbers agree to how many digits."""
+    from solver.commands.repeat import run_repeat
+
+    return run_repeat(run_dir, quiet)
+
+
+@app.command()
 def check(problem: ProblemName, set_: Set = None) -> int:
     """Validate a problem and print what a run of it would cost."""
     from solver.commands.inspect import show_plan

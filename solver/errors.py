@@ -54,6 +54,8 @@ def located(error: BaseException, step: int, time: float) -> BaseException:
         return RunError(f"{error.strerror}" + (f": {error.filename}" if error.filename else ""), step=step, time=time)
     if type(error).__module__.startswith("petsc4py"):
         return RunError(f"PETSc: {str(error).splitlines()[-1].strip()}", step=step, time=time)
+    if isinstance(error, SystemExit):
+        return RunError(f"something in it called sys.exit({error.code!r})", step=step, time=time)
     if isinstance(error, Exception):
         error.add_note(f"in step {step}, t = {time:.6g}")
     return error

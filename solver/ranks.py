@@ -148,6 +148,12 @@ class Termination:
         os._exit(cls.code())
 
 
+def in_one_line(error: BaseException) -> str:
+    """An error that is the program's own, with what was noted about where it happened."""
+    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+    return str(error) if isinstance(error, RunError) else f"{type(error).__name__}: {error}{notes}"
+
+
 def explain(error: BaseException) -> tuple[int, str]:
     """Exit code and message of an error; a traceback only where the fault is the program's own."""
     if isinstance(error, Stopped):
@@ -164,7 +170,8 @@ def explain(error: BaseException) -> tuple[int, str]:
         return FAILED, f"coldflow: the run failed: something in it called sys.exit({error.code!r})"
     if isinstance(error, OSError) and error.strerror:
         return FAILED, f"coldflow: the run failed: {error.strerror}" + (f": {error.filename}" if error.filename else "")
-    return FAILED, "".join(traceback.format_exception(error)) + "coldflow: internal error, please report the lines above"
+    return FAILED, "".join(traceback.format_exception(error)) + "".join((
+        "coldflow: internal error, please report the lines above: ", in_one_line(error)))
 
 
 def all_arrived(comm: MPI.Comm, seconds: float = GRACE_SECONDS) -> bool:
@@ -196,7 +203,8 @@ def run_together(work: Callable[[], int], comm: MPI.Comm) -> int:
         code, message = explain(error)
         if comm.size > 1 and not all_arrived(aside):
             print(f"{message} (rank {comm.rank})", file=sys.stderr, flush=True)
-            Termination.say_last(f"{message.splitlines()[-1].removeprefix('coldflow: ')} (rank {comm.rank})")
+            words = message.removeprefix("coldflow: the run failed: ") if len(message.splitlines()) == 1 else in_one_line(error)
+            Termination.say_last(f"{words} (rank {comm.rank})")
             comm.Abort(code)
         if comm.rank == 0:
             print(message, file=sys.stderr, flush=True)

@@ -161,16 +161,19 @@ def compare(problem: ProblemLike, *, comm: MPI.Comm | None = None, out: str | Pa
     with recorded(context):
         density = record_density(context)
         particles = record_particles(context)
-        rows, bounds = comparison_rows(problem, comm, density, particles)
+        with context.stage("distances"):
+            rows, bounds = comparison_rows(problem, comm, density, particles)
         write_table(context, "comparison.csv", COMPARISON_COLUMNS, rows)
         write_table(context, "distances.csv", DISTANCES_COLUMNS, bounds)
         context.supervisor.check()
         refinement = None
         if verdict:
             last = judged_outputs(problem, density.times)[-1]
-            refinement = refine(problem, comm, density, particles, last, announce(console),
-                                folder.store if folder is not None else None, context.supervisor)
-        judgement = judge(problem, comm, rows, density, particles, refinement)
+            with context.stage("extra runs"):
+                refinement = refine(problem, comm, density, particles, last, announce(console),
+                                    folder.store if folder is not None else None, context.supervisor)
+        with context.stage("verdict"):
+            judgement = judge(problem, comm, rows, density, particles, refinement)
         write_table(context, "verdict.csv", VERDICT_COLUMNS, judgement.rows)
         if refinement is not None:
             write_table(context, "convergence.csv", CONVERGENCE_COLUMNS, refinement.table())

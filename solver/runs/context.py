@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from problems import Problem, ProblemError, dumps
-from solver.ranks import STOP_WORDS, Stopped, Termination, world
+from solver.ranks import STOP_WORDS, Stopped, Termination, in_one_line, world
 from solver.runs.checkpoints import on_first_rank
 from solver.runs.contents import read_facts
 from solver.runs.disk import write_text
@@ -26,7 +27,7 @@ from solver.runs.folder import RunFolder
 from solver.runs.history import History
 from solver.runs.phases import Phase, find_or_skip
 from solver.runs.progress import rank_console
-from solver.runs.provenance import provenance
+from solver.runs.provenance import peak_memory, provenance
 from solver.runs.resolution import unresolved
 from solver.runs.stop import Limits, Supervisor
 from solver.runs.warden import Warden
@@ -47,6 +48,16 @@ class Context:
     supervisor: Supervisor
     phases: list[Phase] = field(default_factory=list)
     warden: Warden | None = None
+    stages: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count the wall time of a part of the run; local."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.stages[name] = round(self.stages.get(name, 0.0) + time.monotonic() - began, 3)
 
     @property
     def end(self) -> float | None:
@@ -95,6 +106,7 @@ def open_run(problem: Problem, *, comm: MPI.Comm | None = None, out: str | Path 
     with recorded(context):
         if folder is not None:
             on_first_rank(comm, lambda: folder.record(command=command, title=problem.title, exit_reason="running",
+                                                      seed=problem.particles.seed,
                                                       resolution=findings, **provenance(comm)))
     if console is not None:
         for words in findings:
@@ -137,8 +149,7 @@ def reason_of(error: BaseException) -> str:
         return STOP_WORDS[error.code]
     if isinstance(error, KeyboardInterrupt) or Termination.asked:
         return "interrupted"
-    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
-    return f"{type(error).__name__}: {error}{notes}"
+    return in_one_line(error)
 
 
 def end_alone(folder: RunFolder, reason: str) -> None:
@@ -172,5 +183,7 @@ def leave(context: Context) -> None:
     if context.warden is not None:
         context.warden.goodbye()
     if context.folder is not None:
-        on_first_rank(context.comm, partial(context.folder.record, complete=True))
+        memory = context.comm.allreduce(peak_memory())
+        on_first_rank(context.comm, partial(context.folder.record, complete=True, peak_memory_mib=round(memory, 1),
+                                            wall_seconds_by_stage=context.stages))
         context.folder.close()

@@ -6,11 +6,14 @@ import datetime
 import importlib.metadata
 import os
 import platform
+import resource
 import socket
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from solver.compiled import CompilerError, compiler, threads
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -55,13 +58,50 @@ def cpu_name() -> str:
         return platform.processor() or "unknown"
 
 
+def compiler_version() -> str:
+    """First line of what the C compiler says of itself."""
+    try:
+        said = subprocess.run([*compiler(), "--version"], capture_output=True, text=True, timeout=5, check=True).stdout
+        return said.partition("\n")[0]
+    except (OSError, subprocess.SubprocessError, CompilerError):
+        return "none"
+
+
+def libraries() -> dict[str, str]:
+    """MPI and PETSc, as far as they are loaded."""
+    found = {}
+    if (mpi := sys.modules.get("mpi4py.MPI")) is not None:
+        found["mpi"] = str(mpi.Get_library_version()).splitlines()[0].split(",")[0].strip("\0 ")
+    if (petsc := sys.modules.get("petsc4py.PETSc")) is not None:
+        found["petsc"] = ".".join(map(str, petsc.Sys.getVersion()))
+    return found
+
+
+def petsc_options() -> dict[str, str]:
+    """PETSc's options database, as given by the user."""
+    petsc = sys.modules.get("petsc4py.PETSc")
+    given = dict(petsc.Options().getAll()) if petsc is not None else {}
+    return {key: value for key, value in given.items() if key not in ("skip_petscrc", "no_signal_handler")}
+
+
+def peak_memory() -> float:
+    """The most memory this process has had, in MiB."""
+    unit = 1024.0 if sys.platform != "darwin" else 1024.0**2
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
 def provenance(comm: MPI.Comm) -> dict[str, object]:
-    """Facts for run.json; the same on every rank except those of the host, which are rank 0's."""
+    """Facts for run.json, as this rank sees them; local."""
     return {
         "versions": package_versions(),
+        "libraries": libraries(),
+        "compiler": compiler_version(),
         "git": git_state(),
         "host": {"name": socket.gethostname(), "cpu": cpu_name(), "cores": os.cpu_count(),
                  "system": platform.platform()},
         "ranks": comm.size,
+        "threads": threads(),
+        "arguments": sys.argv[1:],
+        "petsc_options": petsc_options(),
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }

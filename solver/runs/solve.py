@@ -126,7 +126,8 @@ def record(context: Context, side: str) -> History:
         return rows[-1].get("w2_target") if rows else None
 
     observers.append(ProgressLine(context.console, side, context.end, newest))
-    run(context.problem, context.comm, observers, store.restart if store is not None else None, context.supervisor)
+    with context.stage(side):
+        run(context.problem, context.comm, observers, store.restart if store is not None else None, context.supervisor)
     return recorder.history
 
 

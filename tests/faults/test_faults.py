@@ -1,0 +1,128 @@
+"""A few of what tests/faults/campaign.py does many times: runs killed, stopped, damaged, and started together."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.faults import campaign
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny():
+    """Smaller than the campaign's."""
+    kept = campaign.CASES["circle"]
+    campaign.CASES["circle"] = ["misaligned_circle", "density.cells=32", "particles.count=32", "time.end=0.5", "time.outputs=5",
+                                "attention.beta=8"]
+    yield
+    campaign.CASES["circle"] = kept
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return tmp_path_factory.mktemp("faults")
+
+
+@pytest.fixture(scope="module")
+def compared(base):
+    return campaign.reference(base, "compare", "circle")
+
+
+def test_a_killed_run_says_so_and_goes_on(base, compared):
+    out = base / "killed"
+    process = campaign.start(*campaign.command("compare", "circle", out))
+    until = time.monotonic() + 100
+    while not (out / "checkpoint" / "particles.ckpt").exists() and time.monotonic() < until:
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    _, words = process.communicate()
+    assert "was killed" in words and words.count("coldflow:") == 1
+    assert "killed" in json.loads((out / "run.json").read_text())["exit_reason"]
+    code, words = campaign.finish(campaign.start(*campaign.command("compare", "circle", out, "--resume")))
+    assert code == 0, words
+    assert not campaign.differences(compared, out, campaign.TABLES["compare"], 0.0)
+
+
+def test_the_time_limit_stops_in_order(base, compared):
+    out = base / "limited"
+    code, words = campaign.finish(campaign.start(*campaign.command("compare", "circle", out, "--time-limit", "0.01s", ranks=2)))
+    assert code == 3 and "time limit" in words
+    assert json.loads((out / "run.json").read_text())["exit_reason"] == "stopped by the time limit"
+    code, words = campaign.finish(campaign.start(*campaign.command("compare", "circle", out, "--resume")))
+    assert code == 0, words
+    assert not campaign.differences(compared, out, campaign.TABLES["compare"], 1e-12)
+
+
+def test_a_signal_to_one_rank_stops_both(base):
+    out = base / "signal"
+    process = campaign.start(*campaign.command("solve", "circle", out, "--set", "time.outputs=400", ranks=2))
+    until = time.monotonic() + 100
+    while not (out / "checkpoint" / "density.ckpt").exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    os.kill(campaign.children(process.pid)[-1], signal.SIGTERM)
+    code, words = campaign.finish(process, 60)
+    assert code == 143, words
+    assert json.loads((out / "run.json").read_text())["exit_reason"] == "interrupted"
+
+
+@pytest.mark.parametrize("kind", ["exception", "kill"])
+def test_a_fault_of_one_rank_of_three_ends_all(base, kind):
+    out = base / f"fault {kind}"
+    module, place = campaign.PLACES["particles"]
+    code = campaign.FAULT.format(module=module, place=place, kind=kind, rank=1)
+    whole = campaign.command("particles", "circle", out, ranks=3)
+    at = whole.index("-m")
+    ended, words = campaign.finish(campaign.start(*whole[:at], "-c", code, *whole[at + 2:]), 100)
+    assert ended in ((1,) if kind == "exception" else (1, 137)), words
+    assert sum(line.startswith("coldflow:") for line in words.splitlines()) == 1, words
+    reason = json.loads((out / "run.json").read_text())["exit_reason"]
+    assert "step" in reason and ("a wrong turn" in reason or "was killed" in reason)
+    assert len(campaign.rows(out / "particles.csv")) >= 2
+
+
+def test_damage_is_mended_or_refused(base, compared):
+    import shutil
+
+    for name, refused in (("diagnostics.csv", False), ("particles.h5", False), ("density.h5", False),
+                          ("checkpoint/density.journal", True), ("problem.toml", False)):
+        out = base / "damaged"
+        shutil.copytree(compared, out)
+        file = out / name
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+        code, words = campaign.finish(campaign.start(*campaign.command("compare", "circle", out, "--resume")))
+        if refused:
+            assert code == 2 and len(words.strip().splitlines()) == 1, words
+        else:
+            assert code == 0, words
+            assert not campaign.differences(compared, out, campaign.TABLES["compare"], 0.0)
+        shutil.rmtree(out)
+
+
+def test_two_starts_into_one_folder(base):
+    out = base / "together"
+    processes = [campaign.start(*campaign.command("solve", "circle", out, "--set", "time.outputs=300", *flags))
+                 for flags in ((), ("--force",))]
+    ends = sorted(campaign.finish(process)[0] for process in processes)
+    assert ends == [0, 2]
+    assert len(campaign.rows(out / "diagnostics.csv")) == 301
+
+
+def test_what_was_run_can_be_repeated(compared):
+    done = subprocess.run([sys.executable, "-m", "solver", "repeat", str(compared)], capture_output=True, text=True,
+                          env=campaign.environment(), timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "all numbers are the same to the last bit" in done.stdout
+
+
+def test_petsc_reads_nothing_from_the_current_folder(tmp_path):
+    (tmp_path / ".petscrc").write_text("-density_ts_type nonsense\n")
+    done = subprocess.run([sys.executable, "-m", "solver", "solve", "misaligned_circle", "--set", "density.cells=16", "--set",
+                           "time.end=0.1", "--quiet"], capture_output=True, text=True, cwd=tmp_path,
+                          env=campaign.environment(), timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
