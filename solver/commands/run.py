@@ -104,7 +104,8 @@ def show_history(console: Console, title: str, history: History, names: list[str
     made = TerminalTable(title, ["t", "step", *names])
     for i in chosen_outputs(len(history.times), set()):
         row = history.rows[i]
-        made.add(f"{row['time']:.4g}", str(row["step"]), *("" if np.isnan(row.get(n, np.nan)) else f"{row[n]:.6g}" for n in names))
+        cells = ("" if np.isnan(row.get(n, np.nan)) else f"{row[n]:.6g}" for n in names)
+        made.add(f"{row['time']:.4g}", str(row["step"]), *cells)
     made.print(console)
 
 

@@ -12,8 +12,8 @@ from problems import Problem
 from solver.runs.resolution import unresolved
 
 # Three times the noise floor are allowed. That must be less than the largest distance to the target, or else the law could as
-# well be the target; and clearly less than the diameter of the space.
-SHARE_OF_TARGET, SHARE_OF_SPACE = 1 / 3, 0.15
+# well be the target; and less than half the diameter of the space, which is about as far as a point mass is from the uniform law.
+SHARE_OF_TARGET, SHARE_OF_SPACE = 1 / 3, 1 / 6
 
 
 def not_resolved(problem: Problem, rows: Sequence[Mapping[str, float]], judged: Sequence[Mapping[str, object]]) -> list[str]:

@@ -51,8 +51,8 @@ def pairing_exponent(case: Case, angle: float) -> float:
 
 
 def survival_beta(case: Case) -> Value:
-    """beta above which the smaller of two opposite narrow bumps survives: ln(m_1/m_2)/2, masses from the initial components, up to
-    twice the square of the widest deviation."""
+    """beta above which the smaller of two opposite narrow bumps survives: ln(m_1/m_2)/2, masses from the initial components, up
+    to twice the square of the widest deviation."""
     components = case.problem.initial.options["components"]
     weights = sorted(float(c.get("weight", 1.0)) for c in components)
     return Value(0.5 * float(np.log(weights[-1] / weights[0])), 2 * max(float(c["deviation"]) for c in components) ** 2)
