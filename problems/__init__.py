@@ -6,6 +6,9 @@ Imported lazily: a command that only reports an error or a title needs neither l
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,6 +22,25 @@ HOMES = {"Attention": "attention", "Head": "attention", "Layer": "attention", "W
          "ProblemError": "errors", "bundled": "loader", "dumps": "loader", "load": "loader", "loads": "loader",
          "Problem": "problem"}
 __all__ = ["Attention", "Head", "Layer", "Problem", "ProblemError", "Weights", "bundled", "describe", "dumps", "load", "loads"]
+
+
+def _tell_strangers() -> None:
+    """The other packages of coldflow lie beside this one; modules of the user's own with their names would be taken for them.
+
+    Raises:
+        ImportError: which file is in the way of `meshes`, and what helps; of `solver`, which nothing here needs, a warning.
+    """
+    for name in ("meshes", "solver"):
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.origin is None or Path(spec.origin).resolve().parent.parent == Path(__file__).resolve().parent.parent:
+            continue
+        words = f"{spec.origin} hides coldflow's package '{name}': rename that file, or start Python elsewhere"
+        if name == "meshes":
+            raise ImportError(words)
+        warnings.warn(words, stacklevel=3)
+
+
+_tell_strangers()
 
 
 def __getattr__(name: str) -> Any:

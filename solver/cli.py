@@ -14,14 +14,16 @@ import typer
 import typer.core
 
 from solver.compiled import private_cache
-from solver.errors import need_density
+from solver.errors import have_density, need_density
 from solver.ranks import INTERRUPTED, Termination, keep_pipes_harmless, run_together, world
 
 if TYPE_CHECKING:
     from solver.runs.stop import Limits
 
 # Commands that need no PETSc: they start faster without, and work where it is not installed.
-LIGHT = {"animate", "check", "doctor", "new", "particles", "problems", "report", "target"}
+LIGHT = {"animate", "check", "distance", "doctor", "new", "particles", "problems", "report", "target"}
+# Commands that start without PETSc where it is missing: what they run of tokens works, a density is refused as it is reached.
+EITHER = {"claims", "sweep"}
 
 
 class PlainFormatter(click.HelpFormatter):
@@ -347,7 +349,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     def work() -> int:
         private_cache()
-        if petsc or not is_light(own):
+        if petsc or not (is_light(own) or (own[0] in EITHER and not have_density())):
             start_petsc(petsc)
         return dispatch(own)
 

@@ -10,20 +10,31 @@ HOW_TO_GET = ("the density needs it: conda install -c conda-forge fenics-dolfinx
               "python3-dolfinx; tokens, target and distances do without")
 
 
+def have_density() -> bool:
+    """Whether what the density needs is installed."""
+    return lacking() is None
+
+
+def lacking() -> str | None:
+    """The first package that the density needs and that is not installed; none is imported for it."""
+    for name in ("dolfinx", "petsc4py", "mpi4py"):
+        try:
+            if importlib.util.find_spec(name) is None:
+                return name
+        except (ImportError, ValueError):
+            return name
+    return None
+
+
 def need_density() -> None:
     """Refuse to go on where the density cannot be computed.
 
     Raises:
         ProblemError: dolfinx, petsc4py or mpi4py is not installed, and how to get them.
     """
-    for name in ("dolfinx", "petsc4py", "mpi4py"):
-        try:
-            found = importlib.util.find_spec(name) is not None
-        except (ImportError, ValueError):
-            found = False
-        if not found:
-            raise ProblemError(name, "missing", HOW_TO_GET)
-
+    name = lacking()
+    if name is not None:
+        raise ProblemError(name, "missing", HOW_TO_GET)
 
 
 class RunError(RuntimeError):

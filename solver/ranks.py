@@ -79,6 +79,15 @@ def keep_pipes_harmless() -> None:
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
 
+def alone() -> Any:
+    """The communicator of this process alone."""
+    try:
+        from mpi4py import MPI
+    except ImportError:
+        return Serial()
+    return MPI.COMM_SELF
+
+
 class Termination:
     """Whether the job was told to end: by Ctrl-C, or by SIGTERM, which batch systems send when its time is up.
 

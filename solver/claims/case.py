@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from problems import Problem
 from problems.attention import Weights
+from solver.errors import need_density
+from solver.ranks import alone
 
 Array = NDArray[np.float64]
 
@@ -127,8 +129,6 @@ def execute(case: Case, side: str) -> Run:
     Raises:
         ProblemError, RunError: as the solvers do.
     """
-    from mpi4py import MPI
-
     times: list[float] = []
     points: list[Array] = []
     masses: list[Array] = []
@@ -143,6 +143,7 @@ def execute(case: Case, side: str) -> Run:
         rows.append(snapshot.row)
 
     if side == "density":
+        need_density()
         from solver.density import DensitySolver
 
         def output(snapshot: Any) -> None:
@@ -150,12 +151,12 @@ def execute(case: Case, side: str) -> Run:
             curve = case.problem.manifold.intrinsic == 1
             keep(snapshot, velocity.sources, velocity.masses(snapshot.state), snapshot.atoms(per_cell=16 if curve else 1))
 
-        DensitySolver(case.problem, MPI.COMM_SELF).run(output)
+        DensitySolver(case.problem, alone()).run(output)
     else:
         from solver.particles.solver import ParticleSolver
 
         def watch(snapshot: Any) -> None:
             keep(snapshot, snapshot.points, snapshot.masses, (snapshot.points, snapshot.masses))
 
-        ParticleSolver(case.problem, MPI.COMM_SELF, tokens=case.tokens).run(watch)
+        ParticleSolver(case.problem, alone(), tokens=case.tokens).run(watch)
     return Run(case, side, np.array(times), points, masses, atoms, rows)

@@ -39,6 +39,7 @@ def run_density(problem: Problem, comm: MPI.Comm, observers: Sequence[Observer],
     Raises:
         ProblemError, RunError; Stopped.
     """
+    need_density()
     from solver.density.evolve import DensitySolver
 
     drive(DensitySolver(problem, comm), observers, restart, supervisor)

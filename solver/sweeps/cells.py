@@ -14,6 +14,7 @@ import numpy as np
 from problems import ProblemError
 from problems.loader import Tables, build
 from problems.overrides import toml_value
+from solver.ranks import alone
 from solver.runs.stop import Limits
 from solver.sweeps.formula import evaluate
 
@@ -120,10 +121,8 @@ def run_cell(job: SweepJob) -> dict[str, Any]:
     Raises:
         ProblemError, RunError: as the run itself.
     """
-    from mpi4py import MPI
-
     problem = build(job.tables)
-    settings: dict[str, Any] = {"comm": MPI.COMM_SELF, "out": job.folder, "force": job.force, "resume": job.resume, "quiet": True,
+    settings: dict[str, Any] = {"comm": alone(), "out": job.folder, "force": job.force, "resume": job.resume, "quiet": True,
                                 "limits": job.limits}
     if job.side == "compare":
         from solver.comparison.compare import compare
