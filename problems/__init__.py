@@ -30,9 +30,10 @@ def _tell_strangers() -> None:
     Raises:
         ImportError: which file is in the way of `meshes`, and what helps; of `solver`, which nothing here needs, a warning.
     """
+    home = Path(__file__).resolve().parent.parent
     for name in ("meshes", "solver"):
         spec = importlib.util.find_spec(name)
-        if spec is None or spec.origin is None or Path(spec.origin).resolve().parent.parent == Path(__file__).resolve().parent.parent:
+        if spec is None or spec.origin is None or Path(spec.origin).resolve().parent.parent == home:
             continue
         words = f"{spec.origin} hides coldflow's package '{name}': rename that file, or start Python elsewhere"
         if name == "meshes":

@@ -25,9 +25,10 @@ def _refuse_strangers() -> None:
     Raises:
         ImportError: which file is in the way, and what helps.
     """
+    home = Path(__file__).resolve().parent.parent
     for name in ("problems", "meshes"):
         spec = importlib.util.find_spec(name)
-        if spec is not None and spec.origin is not None and Path(spec.origin).resolve().parent.parent != Path(__file__).resolve().parent.parent:
+        if spec is not None and spec.origin is not None and Path(spec.origin).resolve().parent.parent != home:
             raise ImportError(f"{spec.origin} hides coldflow's package '{name}': rename that file, or start Python elsewhere")
 
 
