@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from problems.attention import Attention, Head, Layer, Weights
     from problems.errors import ProblemError
+    from problems.laws.registered import register_law
     from problems.loader import bundled, dumps, load, loads
     from problems.problem import Problem
     from problems.words import describe
 
 HOMES = {"Attention": "attention", "Head": "attention", "Layer": "attention", "Weights": "attention", "describe": "words",
          "ProblemError": "errors", "bundled": "loader", "dumps": "loader", "load": "loader", "loads": "loader",
-         "Problem": "problem"}
-__all__ = ["Attention", "Head", "Layer", "Problem", "ProblemError", "Weights", "bundled", "describe", "dumps", "load", "loads"]
+         "Problem": "problem", "register_law": "laws.registered"}
+__all__ = ["Attention", "Head", "Layer", "Problem", "ProblemError", "Weights", "bundled", "describe", "dumps", "load", "loads",
+           "register_law"]
 
 
 def _tell_strangers() -> None:

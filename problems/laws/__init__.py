@@ -28,6 +28,7 @@ from problems.laws.base import InitialLaw
 from problems.laws.mixture import Component, Mixture, components_field
 from problems.laws.normal import Normal
 from problems.laws.on_mesh import NormalOnMesh
+from problems.laws.registered import Registered, find_law
 from problems.laws.simple import Harmonics, Uniform
 from problems.laws.spherical import AngularCentralGaussian, PoissonKernel, VonMisesFisher, WrappedNormal
 from problems.laws.table import Table, read_rows
@@ -90,6 +91,10 @@ def read_law(table: Mapping[str, Any], manifold: Manifold | None, folder: Path, 
         ProblemError: with every mistake of the section.
     """
     wrong = Mistakes()
+    own = None if table.get("law") in LAWS else find_law(table.get("law"))
+    if own is not None:
+        options = {key: value for key, value in table.items() if key != "law"}
+        return Registered(table["law"], own, manifold, options) if manifold is not None else None
     name = wrong.check(LAW.check, "initial.law", table.get("law", MISSING))
     if name is None:
         wrong.check(refuse_unknown, "initial", table, sorted({"law"}.union(*(law.keys for law in LAWS.values()))))
