@@ -128,9 +128,11 @@ def read_problem(values: Mapping[str, Any], *, name: str = "problem", path: Path
         given["density"].setdefault("integrator", "arkimex")
     initial = wrong.check(read_law, given["initial"], manifold, folder, files) if "initial" in given else None
     density = wrong.check(read_density, given["density"], space, manifold) if "density" in given else None
-    particles, compare = (wrong.check(read, kind, section, given[section]) if section in given else None
-                          for section, kind in (("particles", Particles), ("compare", Compare)))
+    particles = wrong.check(read_particles, given["particles"]) if "particles" in given else None
+    compare = wrong.check(read, Compare, "compare", given["compare"]) if "compare" in given else None
     wrong.check(check_together, manifold, attention, noise, initial, time, density, particles, compare)
+    if particles is not None and particles.sampling == "adaptive" and initial is not None and initial.is_atomic:
+        wrong.note("particles.sampling", "adaptive", 'for laws with a density, not for point masses; must be "quadrature"')
     wrong.stop()
     problem = Problem(name, title, space, attention, noise, initial, time, density, particles, compare, manifold, path)
     object.__setattr__(problem, "given", kept)
@@ -177,7 +179,7 @@ def tabulate_problem(problem: Problem) -> dict[str, Any]:
         "initial": tabulate_law(problem.initial),
         "time": tabulate_time(problem.time),
         "density": tabulate_density(problem.density, problem.space),
-        "particles": tabulate(problem.particles),
+        "particles": tabulate_particles(problem.particles),
         "compare": tabulate(problem.compare),
     }
 
@@ -203,3 +205,23 @@ def read_density(values: Mapping[str, Any], space: Space | None, manifold: Manif
 def tabulate_density(density: Density, space: Space) -> dict[str, Any]:
     """The TOML table of [density], without what a mesh file brings."""
     return {key: value for key, value in tabulate(density).items() if space.manifold != "file" or key not in FROM_FILE}
+
+
+def read_particles(values: Mapping[str, Any]) -> Particles:
+    """[particles]; the number of adaptive tokens is found, not chosen, and starts from one."""
+    adaptive = values.get("sampling") == "adaptive"
+    particles, wrong = read(Particles, "particles", {"count": 1, **values} if adaptive else values), Mistakes()
+    for key in ADAPTIVE_ONLY:
+        if key in values and not adaptive:
+            wrong.note(f"particles.{key}", values[key], 'only for particles.sampling = "adaptive"')
+    wrong.stop()
+    return particles
+
+
+ADAPTIVE_ONLY = ("gap", "most")
+
+
+def tabulate_particles(particles: Particles) -> dict[str, Any]:
+    """The TOML table of [particles], without the keys that its sampling does not take."""
+    unused = ADAPTIVE_ONLY if particles.sampling != "adaptive" else ()
+    return {key: value for key, value in tabulate(particles).items() if key not in unused}

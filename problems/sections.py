@@ -37,6 +37,7 @@ SAMPLINGS = {
     "quadrature": "weighted, at quadrature nodes of the initial law",
     "random": "independent samples of the initial law",
     "sobol": "scrambled Sobol points of the initial law",
+    "adaptive": "carried by the flow with their cells, added where they thin out and taken out where they gather",
 }
 METRICS = {"geodesic": "length of the shortest arc", "chordal": "straight distance in R^d"}
 
@@ -107,7 +108,8 @@ class Density:
 class Particles:
     """[particles]: the token system. `step` None: the solver's choice."""
 
-    count: int = setting(integer(1, 10**9), 4096, "number of tokens; quadrature takes the nearest number its rule allows")
+    count: int = setting(integer(1, 10**9), 4096, "number of tokens; quadrature takes the nearest number its rule allows, adaptive "
+                         "tokens are at least as dense as so many spread evenly (default 1)")
     sampling: str = setting(choice(*SAMPLINGS), "quadrature", "how tokens stand for the initial law")
     seed: int = setting(integer(0, 2**63 - 1), 0, "of the random numbers")
     integrator: str = setting(choice(*PARTICLE_INTEGRATORS), "dopri5", "time scheme, adaptive or of fixed step")
@@ -115,6 +117,10 @@ class Particles:
                                  "default 0.05 for rk4, else 0.01")
     rtol: float = setting(number(1e-14, 0.1), 1e-8, 'of "dopri5": local error of each token')
     ensemble: int = setting(integer(1, 10**6), 1, "number of independent runs, with seeds seed, seed + 1, ..")
+    density: bool = setting(boolean, True, "whether tokens carry the density of their law at their own place, where it exists")
+    gap: float | None = setting(optional(number(0.0, 10.0, open_low=True)), None, 'of "adaptive": largest distance of neighbours '
+                                "in units of the kernel's width (beta |B|)^(-1/2); default 0.2 on curves, 0.35 on surfaces")
+    most: int = setting(integer(16, 10**9), 100_000, 'of "adaptive": no more tokens than this')
 
 
 @dataclass(frozen=True)

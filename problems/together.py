@@ -30,6 +30,12 @@ def check_together(manifold: Manifold | None, attention: Attention | None, noise
         _exponent(manifold, attention, time, wrong)
     if time and attention:
         _layers(attention, time, wrong)
+    if particles and particles.sampling == "adaptive":
+        others = 'must be "quadrature", "sobol" or "random"'
+        if noisy:
+            wrong.note("particles.sampling", "adaptive", f"not with noise, under which no cell keeps its mass; {others}")
+        if manifold and manifold.intrinsic > 1:
+            wrong.note("particles.sampling", "adaptive", f"for curves, not in {manifold.intrinsic} dimensions; {others}")
     if density and noisy and density.integrator not in IMPLICIT:
         wrong.note("density.integrator", density.integrator, "with noise it must be arkimex, bdf or theta (implicit)")
     if density and noisy and manifold and density.degree == 0 and 1 < manifold.intrinsic <= 3:

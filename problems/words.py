@@ -28,7 +28,8 @@ def describe(problem: Problem) -> list[tuple[str, str]]:
         lines.append(("density", f"none: {space.dimension} coordinates have no mesh, particles only"))
     particles = problem.particles
     runs = f", {particles.ensemble} runs" if particles.ensemble > 1 else ""
-    how = f"{particles.count} tokens, {SAMPLINGS[particles.sampling]}, {particles.integrator}{runs}"
+    count = f"up to {particles.most}" if particles.sampling == "adaptive" else f"{particles.count}"
+    how = f"{count} tokens, {SAMPLINGS[particles.sampling]}, {particles.integrator}{runs}"
     lines.append(("particles", how))
     compare = problem.compare
     within = f"tolerance {compare.tolerance:g}" if compare.tolerance is not None else "tolerance from the noise floor"

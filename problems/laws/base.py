@@ -44,6 +44,11 @@ class InitialLaw:
         """Density (n,) at points (n, d) with respect to length, area or volume; integrates to one."""
         raise NotImplementedError
 
+    def log_density(self, points: np.ndarray) -> np.ndarray:
+        """Natural logarithm (n,) of the density at points (n, d); -inf where there is none."""
+        with np.errstate(divide="ignore"):
+            return np.log(self.density(points))
+
     def sample(self, n: int, seed: int) -> np.ndarray:
         """n independent samples (n, d), exactly distributed; equal seeds give equal samples."""
         return self.transform(_open(np.random.default_rng(seed).random((n, self.uniforms))))

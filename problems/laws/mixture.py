@@ -81,9 +81,12 @@ class Mixture(InitialLaw):
         return min(component.width for component in self.components)
 
     def density(self, points: np.ndarray) -> np.ndarray:
+        return np.exp(self.log_density(points))
+
+    def log_density(self, points: np.ndarray) -> np.ndarray:
         points = np.asarray(points, dtype=float)
         logs = np.stack([component.log_density(points) for component in self.components])
-        return np.exp(logsumexp(logs, axis=0, b=self.weights[:, None]))
+        return logsumexp(logs, axis=0, b=self.weights[:, None])
 
     @property
     def uniforms(self) -> int:

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from problems import Problem, ProblemError
 from problems.loader import ProblemLike, as_problem
+from solver.comparison import relative_entropy
 from solver.comparison.refinement import refine
 from solver.comparison.verdict import CONVERGENCE_COLUMNS, VERDICT_COLUMNS, Verdict, judge, judged_outputs
 from solver.errors import need_density
@@ -106,6 +107,9 @@ def comparison_rows(problem: Problem, comm: MPI.Comm, density: History,
                     row[f"w{p}_{side}_target"] = history.rows[i][f"w{p}_target"]
                 if p in history.to_target[i]:
                     bounds.append((f"{side} target", p, history.to_target[i][p]))
+        entropies = relative_entropy.between(density, particles, i, problem.manifold, problem.density.degree)
+        if entropies is not None:
+            row["kl_density_particles"], row["l1_density_particles"] = entropies
         mine[i] = row, [{"time": row["time"], "between": pair, "p": p, "value": d.value, "error": d.error,
                          "lower": d.lower, "upper": d.upper, "method": d.method} for pair, p, d in bounds]
     merged = {i: found for part in comm.allgather(mine) for i, found in part.items()}

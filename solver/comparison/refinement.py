@@ -12,6 +12,7 @@ import numpy as np
 
 from problems import Problem
 from solver.comparison.moments import moment_gap, moments
+from solver.particles.adaptive import gap_fraction
 from solver.particles.snapshot import ParticleSnapshot
 from solver.runs.checkpoints import Store
 from solver.runs.distances import distance_between
@@ -253,27 +254,40 @@ def refine(problem: Problem, comm: MPI.Comm, density: History, particles: Histor
             f"with space.refine = 1 it would be: {problem.density.cells} cells are too many to cut them for it"
             if problem.space.manifold == "file" else "the mesh is too coarse to measure it")
 
-    sampling, count = problem.particles.sampling, problem.particles.count
+    sampling, count = problem.particles.sampling, len(tokens.masses)
     largest = min(count, LARGEST_RANDOM)
     if sampling != "random":
         tokens_curve = ([float(count)], [apart(tokens, measure)])
-        for level in range(1, TOKEN_LEVELS + 1):
-            fewer = max(count // 2**level, FEWEST_TOKENS)
-            run = extra.particles(vary(problem, "particles", count=fewer), f"tokens-{fewer}", f"sampling error: {fewer} tokens")
+        for varied, name, label in fewer_tokens(problem):
+            run = extra.particles(varied, name, f"sampling error: {label}")
             if len(run.measures[last].masses) >= len(tokens.masses):
                 break  # the rule has no fewer nodes: on a mesh from a file at least one for each cell
-            found.fewer = found.fewer or run
-            tokens_curve[0].append(float(fewer))
+            if found.fewer is None:
+                found.fewer = run
+                found.words += f", sampling error against {label}"
+            tokens_curve[0].append(float(len(run.measures[last].masses)))
             tokens_curve[1].append(apart(run.measures[last], measure))
         found.curves[sampling] = tokens_curve
         if found.fewer is not None:
-            found.words += f", sampling error against {max(count // 2, FEWEST_TOKENS)} tokens"
             largest = max(count // 8, FEWEST_TOKENS)
     found.curves["random"] = random_curve(problem, comm, found, largest, measure, last, extra)
     if found.fewer is None:
         found.random_factor = float(np.sqrt(largest / count))
         found.words += f", sampling error from {ENSEMBLE} independent samples of {largest} tokens"
     return found
+
+
+def fewer_tokens(problem: Problem) -> Iterator[tuple[Problem, str, str]]:
+    """The problem with half the tokens and fewer still, or with gaps twice as wide and wider, each with a name and what it is."""
+    settings = problem.particles
+    for level in range(1, TOKEN_LEVELS + 1):
+        if settings.sampling == "adaptive":
+            gap = gap_fraction(problem) * 2**level
+            varied = vary(problem, "particles", gap=gap, count=max(settings.count // 2**level, 1))
+            yield varied, f"tokens-gap-{gap:g}", f"adaptive tokens with gaps of {gap:g}"
+        else:
+            count = max(settings.count // 2**level, FEWEST_TOKENS)
+            yield vary(problem, "particles", count=count), f"tokens-{count}", f"{count} tokens"
 
 
 def random_curve(problem: Problem, comm: MPI.Comm, found: Refinement, largest: int, measure: Measure, last: int,

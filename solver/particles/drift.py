@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from meshes.manifold import Flat, Manifold
 from problems import Problem
 from solver.attention import Attention
+from solver.attention.divergence import field_with_divergence, full_support_divergence
+from solver.particles.density import kernel_width
 from solver.particles.layout import Layout
 
 Array = NDArray[np.float64]
@@ -16,6 +18,8 @@ Array = NDArray[np.float64]
 LARGEST = 1e150
 # The logarithm of the largest velocity that is still computed with.
 LARGEST_EXPONENT = 600.0
+# log rho given to a token that a wall has caught: the law has a point mass there, and no density.
+CAUGHT = 1e9
 
 
 class NotFiniteError(ArithmeticError):
@@ -38,8 +42,8 @@ class Walls:
     def __init__(self, manifold: Manifold, points: Array):
         self.low = self.high = None
         if isinstance(manifold, Flat) and manifold.bounds is not None:
-            bounds = np.array(manifold.bounds)
-            low, high = points <= bounds[:, 0], points >= bounds[:, 1]
+            bounds, d = np.array(manifold.bounds), manifold.dimension
+            low, high = points[..., :d] <= bounds[:, 0], points[..., :d] >= bounds[:, 1]
             if low.any() or high.any():
                 self.low, self.high = low, high
 
@@ -47,21 +51,36 @@ class Walls:
         """`velocity` (M, n, d) without its outward part where a token stands on a wall."""
         if self.low is None:
             return velocity
-        velocity = np.where(self.low, np.maximum(velocity, 0.0), velocity)
-        return np.where(self.high, np.minimum(velocity, 0.0), velocity)
+        velocity, d = velocity.copy(), self.low.shape[-1]
+        velocity[..., :d] = np.where(self.low, np.maximum(velocity[..., :d], 0.0), velocity[..., :d])
+        velocity[..., :d] = np.where(self.high, np.minimum(velocity[..., :d], 0.0), velocity[..., :d])
+        return velocity
 
 
 class Drift:
     """X[mu](x) for mu = sum_i w_i delta_{x_i}, the self term included (docs/theory.md §1.7).
 
+    Where tokens carry their density the arrays have one column more, log rho at the token, whose rate is -div X
+    (docs/theory.md §9.1).
+
+    Args:
+        problem, masses, layout: see `ParticleSolver`.
+        carries: whether the last column of the points is log rho.
+        full_support: whether at zero temperature the tokens stand for a law that charges the whole sphere, whose attended
+            point is known, rather than for themselves.
+
     Attributes:
         calls: how often the field of all members was evaluated.
+        units: (d,) or (d + 1,) what turns errors of the columns into lengths: an error of log rho counts as the displacement
+            that would cause it in a law as narrow as the kernel.
     """
 
-    def __init__(self, problem: Problem, masses: Array, layout: Layout):
+    def __init__(self, problem: Problem, masses: Array, layout: Layout, *, carries: bool = False, full_support: bool = False):
         self.manifold, self.schedule = problem.manifold, problem.attention
         self.masses, self.layout = masses, layout
+        self.carries, self.full_support = carries, full_support
         self.calls = 0
+        self.units = np.append(np.ones(problem.manifold.dimension), [kernel_width(problem.attention)] * carries)
         self._attentions: dict[int, Attention] = {}
         self.select(0.0)
 
@@ -73,7 +92,8 @@ class Drift:
         self.weights, self.attention = weights, self._attentions[id(weights)]
 
     def __call__(self, points: Array) -> Array:
-        """Velocities (M, n, d) of this rank's tokens at points (M, n, d); collective.
+        """Velocities (M, n, d) of this rank's tokens at points (M, n, d), with the rate of log rho as a further column where
+        tokens carry it; collective.
 
         Raises:
             NotFiniteError: on every rank, if a point of any rank is not finite.
@@ -85,24 +105,61 @@ class Drift:
             raise NotFiniteError((int(bad[0]), int(bad[1])))
         self.calls += 1
         result = np.empty_like(points)
+        d = self.manifold.dimension
         for member in range(len(points)):
             if points.shape[1] == 0:
                 continue
-            values, log_scale = self.attention.field(points[member], sources[member], self.masses, sources[member])
+            places, everyone = np.ascontiguousarray(points[member, :, :d]), np.ascontiguousarray(sources[member, :, :d])
+            values, divergence, log_scale = self._evaluate(places, everyone)
             if self.weights.normalization == "none":
                 shift = self.weights.beta if self.schedule.rescaled_time else 0.0
                 # Capped where the step it leads to is caught as not finite, on every rank; an infinity would become NaN here.
-                values = values * np.exp(min(log_scale - shift, LARGEST_EXPONENT))
-            result[member] = self.manifold.project(points[member], values)
+                scale = np.exp(min(log_scale - shift, LARGEST_EXPONENT))
+                values, divergence = values * scale, divergence * scale
+            result[member, :, :d] = self.manifold.project(places, values)
+            if self.carries:
+                result[member, :, d] = np.where(points[member, :, d] < CAUGHT / 2, -divergence, 0.0)
         return result
 
+    def _evaluate(self, points: Array, sources: Array) -> tuple[Array, Array, float]:
+        """The field (n, d), its divergence (n,), zero unless tokens carry their density, and the log of their scale."""
+        sphere = self.manifold.normalised
+        if self.full_support and np.isinf(self.weights.beta):
+            values = self.attention.full_support_field(points)
+            return values, full_support_divergence(self.attention, points), 0.0
+        if self.carries:
+            return field_with_divergence(self.attention, points, sources, self.masses, sphere=sphere, crowd=sources)
+        values, log_scale = self.attention.field(points, sources, self.masses, sources)
+        return values, np.zeros(len(points)), log_scale
+
     def retract(self, points: Array) -> Array:
-        """Points (M, n, d) brought back to the manifold; NaN where there is no way back."""
+        """Points (M, n, d) brought back to the manifold; NaN where there is no way back. A column of log rho is kept."""
+        if self.carries:
+            d = self.manifold.dimension
+            return np.concatenate([self._retract(points[..., :d]), points[..., d:]], axis=-1)
+        return self._retract(points)
+
+    def _retract(self, points: Array) -> Array:
         if self.manifold.normalised:
             with np.errstate(invalid="ignore", divide="ignore"):
                 return points / np.linalg.norm(points, axis=-1, keepdims=True)
         shape = points.shape
         return self.manifold.retract(points.reshape(-1, shape[-1])).reshape(shape)
+
+    def caught(self, points: Array) -> NDArray[np.bool_]:
+        """(M, n, 1): whether a token has lost its density to a wall."""
+        return points[..., -1:] > CAUGHT / 2 if self.carries else np.zeros((*points.shape[:-1], 1), bool)
+
+    def catch(self, points: Array) -> Array:
+        """Points (M, n, d + 1) of which those on a wall have lost their density; as they are where nothing is carried."""
+        if not self.carries or not isinstance(self.manifold, Flat) or self.manifold.bounds is None:
+            return points
+        d, (low, high) = self.manifold.dimension, np.array(self.manifold.bounds).T
+        caught = np.any((points[..., :d] <= low) | (points[..., :d] >= high), axis=-1)
+        if caught.any():
+            points = points.copy()
+            points[caught, d] = CAUGHT
+        return points
 
     def reflect(self, points: Array) -> Array:
         """As `retract`, but what crossed a wall is mirrored: the walls of a noisy law let no mass through."""

@@ -99,13 +99,15 @@ def step_runge_kutta(table: Table, drift: Drift, points: Array, first: Array | N
     for row in table.stages[1:]:
         slopes.append(walls.hold(drift(drift.retract(points + dt * _combine(row, slopes)))))
     moved = points + dt * _combine(table.weights, slopes)
-    new = drift.retract(moved)
+    new = drift.catch(drift.retract(moved))
     if not table.error:
         return new, None, None
     last = drift(new)
     # Compared after retraction: what a wall takes away, and what the sphere's normal takes away, is no error.
     embedded = drift.retract(moved - dt * _combine(table.error, [*slopes, walls.hold(last)]))
-    return new, last, np.linalg.norm(new - embedded, axis=-1)
+    # A token that a wall catches within the step loses its density, whatever the stages said of it.
+    embedded[..., drift.manifold.dimension:] = np.where(drift.caught(new), new, embedded)[..., drift.manifold.dimension:]
+    return new, last, np.linalg.norm((new - embedded) * drift.units, axis=-1)
 
 
 def step_euler_maruyama(drift: Drift, points: Array, noise: Array, dt: float) -> Array:

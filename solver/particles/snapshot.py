@@ -24,7 +24,11 @@ class ParticleSnapshot:
         members: (M, N, d) tokens of every member of the ensemble, in the order of the initial law.
         masses: (N,) their masses, with sum one.
         rows: for each member {"mass", "energy", "log_energy", "mean" (d,), "second" (d, d)} (docs/theory.md §1.8; both energies
-            are NaN where beta is 0 or infinite).
+            are NaN where beta is 0 or infinite), and "entropy", int log rho dmu, where tokens carry their density.
+        log_density: (M, N) log of the density of the law at each token, with respect to length, area or volume; NaN at tokens
+            that a wall has caught; None where tokens do not carry it.
+        cells: (c, k + 1) numbers of the tokens at the corners of each cell of adaptive tokens, cell_masses: (c,) its mass;
+            else None.
     """
 
     time: float
@@ -33,6 +37,9 @@ class ParticleSnapshot:
     masses: Array
     rows: tuple[Row, ...]
     problem: Problem
+    log_density: Array | None = None
+    cells: NDArray[np.int64] | None = None
+    cell_masses: Array | None = None
 
     @property
     def points(self) -> Array:
@@ -43,6 +50,13 @@ class ParticleSnapshot:
     def row(self) -> Row:
         """Diagnostics of the first member."""
         return self.rows[0]
+
+    @property
+    def carried(self) -> dict[str, Array]:
+        """What tokens of the first member carry beside their masses: log_density (N,), cells and cell_masses, where they do."""
+        found = {"cells": self.cells, "cell_masses": self.cell_masses,
+                 "log_density": None if self.log_density is None else self.log_density[0]}
+        return {name: part for name, part in found.items() if part is not None}
 
     def clusters(self, threshold: float | None = None, member: int = 0) -> Clusters:
         """Groups of tokens linked by distances up to `threshold`; None: a tenth of the width beta^{-1/2} of a cluster."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time as clock
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,9 @@ from numpy.typing import NDArray
 from problems import Problem
 from solver.attention import energy_columns
 from solver.errors import RunError
-from solver.particles.drift import Drift, NotFiniteError
+from solver.particles.adaptive import Cells, largest_gap, start_adaptive
+from solver.particles.density import carries_density, has_full_support
+from solver.particles.drift import CAUGHT, Drift, NotFiniteError
 from solver.particles.integrators import TABLES, Controller, step_euler_maruyama, step_runge_kutta
 from solver.particles.layout import Layout
 from solver.particles.noise import standard_normal
@@ -60,13 +63,20 @@ class ParticleSolver:
         if comm is None:
             comm = world()
         self.problem, self.comm, settings = problem, comm, problem.particles
-        points, masses = initial_tokens(problem) if tokens is None else tokens
-        points = np.array(points, float, ndmin=3)
-        self.masses = np.ascontiguousarray(masses, float)
-        self.layout = Layout(comm, len(self.masses))
-        self.drift = Drift(problem, self.masses, self.layout)
+        self.carries = tokens is None and carries_density(problem)
+        self.cells: Cells | None = None
+        if tokens is None and settings.sampling == "adaptive":
+            self.cells, first, logs = start_adaptive(problem)
+            points, masses = first[None], self.cells.token_masses(first, logs)
+        else:
+            points, masses = initial_tokens(problem) if tokens is None else tokens
+            points = np.array(points, float, ndmin=3)
+        if self.carries:
+            points = np.concatenate([points, np.stack([problem.initial.log_density(x) for x in points])[..., None]], axis=-1)
+        self._place(np.ascontiguousarray(masses, float))
         self.points = self.drift.retract(self.layout.local(points))
         self.time, self.step = 0.0, 0
+        self.largest_gap = largest_gap(problem)
         self.noisy = problem.noise.diffusivity > 0.0
         self.table = TABLES["euler" if self.noisy else settings.integrator]
         self.controller = Controller(np.inf)
@@ -74,6 +84,13 @@ class ParticleSolver:
         self._slope: Array | None = None
         self._leg = 0.0, 0  # where the present run of equal steps began, and how many of them are done
         self._resumed = False
+
+    def _place(self, masses: Array) -> None:
+        """Deal tokens of these masses (N,) to the ranks."""
+        self.masses = masses
+        self.layout = Layout(self.comm, len(masses))
+        full = self.cells is not None and has_full_support(self.problem)
+        self.drift: Drift = Drift(self.problem, masses, self.layout, carries=self.carries, full_support=full)
 
     @property
     def words(self) -> list[str]:
@@ -133,32 +150,47 @@ class ParticleSolver:
 
     def snapshot(self) -> ParticleSnapshot:
         """The tokens now, with their diagnostics; collective."""
-        members = self.layout.gather(self.points)
+        everything, d = self.layout.gather(self.points), self.problem.manifold.dimension
+        members = np.ascontiguousarray(everything[..., :d])
+        logs = np.where(everything[..., d] < CAUGHT / 2, everything[..., d], np.nan) if self.carries else None
         rows = []
         self.drift.select(self.time)
-        for points, local in zip(members, self.points, strict=True):
+        tokens: dict[str, Any] = {"tokens": len(self.masses)}
+        if self.cells is not None:
+            tokens["largest_gap"] = float(self.cells.gaps(members[0]).max())
+        for i, points in enumerate(members):
             rows.append({
                 "mass": float(self.masses.sum()),
-                **self._energies(points, local),
+                **self._energies(points, np.ascontiguousarray(self.points[i, :, :d])),
                 "mean": self.masses @ points,
-                "second": (self.masses[:, None] * points).T @ points,
+                "second": (self.masses[:, None] * points).T @ points, **tokens,
             })
-        return ParticleSnapshot(self.time, self.step, members.copy(), self.masses.copy(), tuple(rows), self.problem)
+            if logs is not None:
+                rows[-1]["entropy"] = float(self.masses @ logs[i])
+        found = ParticleSnapshot(self.time, self.step, members, self.masses.copy(), tuple(rows), self.problem, logs)
+        if self.cells is None:
+            return found
+        # All members of an ensemble start from the same tokens, and so stay the same.
+        count = self.problem.particles.ensemble
+        return replace(found, members=np.repeat(members, count, axis=0), rows=tuple(rows * count),
+                       log_density=None if logs is None else np.repeat(logs, count, axis=0),
+                       cells=self.cells.cells.copy(), cell_masses=self.cells.masses.copy())
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on, as arrays and numbers; the same on every rank and for any number of ranks; collective."""
         return {"points": self.layout.gather(self.points).copy(), "masses": self.masses.copy(), "time": self.time,
                 "step": self.step, "next_step": self.controller.step, "previous_error": self.controller.previous,
                 "rejected": self.controller.rejected, "jumps": self.jumps,
-                "leg_begin": self._leg[0], "leg_done": self._leg[1]}
+                "leg_begin": self._leg[0], "leg_done": self._leg[1],
+                **({} if self.cells is None else {"cells": self.cells.cells, "cell_masses": self.cells.masses.copy()})}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on from a `state_dict`, of which only what this rank needs is kept; the trajectory is the uninterrupted one."""
         points = np.array(state["points"], float)
-        if points.shape[1] != len(self.masses):
-            self.layout = Layout(self.comm, points.shape[1])
-        self.masses = np.ascontiguousarray(state["masses"], float)
-        self.drift = Drift(self.problem, self.masses, self.layout)
+        self.carries = points.shape[2] > self.problem.manifold.dimension
+        if self.cells is not None:
+            self.cells = self.cells.restored(np.array(state["cells"]), np.array(state["cell_masses"], float))
+        self._place(np.ascontiguousarray(state["masses"], float))
         self.points = self.layout.local(points)
         self.time, self.step, self.jumps = float(state["time"]), int(state["step"]), int(state["jumps"])
         self.controller = Controller(float(state["next_step"]), float(state["previous_error"]), self.step, int(state["rejected"]))
@@ -192,8 +224,31 @@ class ParticleSolver:
             self._leg = begin, 0 if last else i + 1
             self._report(span / steps, 0.0, on_step)
 
+    def _adapt(self) -> None:
+        """Tokens added and taken out where that is needed; collective."""
+        if self.cells is None:
+            return
+        d, everything = self.problem.manifold.dimension, self.layout.gather(self.points)[0]
+        found = None
+        if self.comm.rank == 0:
+            logs = np.ascontiguousarray(everything[:, d]) if self.carries else None
+            points, logs, changed = self.cells.adapt(np.ascontiguousarray(everything[:, :d]), logs, self.largest_gap,
+                                                     self.problem.particles.most)
+            found = (points, logs, self.cells) if changed else None
+        found = self.comm.bcast(found)
+        if found is None:
+            return
+        points, logs, self.cells = found
+        calls = self.drift.calls
+        self._place(self.cells.token_masses(points, logs))
+        self.drift.calls = calls
+        self.drift.select(self.time)
+        self.points = self.layout.local((points if logs is None else np.column_stack([points, logs]))[None])
+        self._slope = None
+
     def _report(self, dt: float, error: float, on_step: Callable[[ParticleStep], None] | None) -> None:
         self.step += 1
+        self._adapt()
         if on_step:
             on_step(ParticleStep(self.time, self.step, dt, error, self.drift.calls))
 
@@ -251,7 +306,9 @@ class ParticleSolver:
     def _scaled(self, sizes: Array) -> float:
         if sizes.size == 0:
             return 0.0
-        scale = np.maximum(1.0, np.linalg.norm(self.points, axis=-1)) if not self.problem.manifold.normalised else 1.0
+        # The density counts relative to itself; tokens on a wall have none.
+        d = self.problem.manifold.dimension
+        scale = np.maximum(1.0, np.linalg.norm(self.points[..., :d], axis=-1)) if not self.problem.manifold.normalised else 1.0
         return float(np.max(sizes / scale)) / self.tolerance
 
     def _first_step(self) -> float:
@@ -270,7 +327,8 @@ class ParticleSolver:
             raise self._lost(error) from None
 
     def _still(self) -> bool:
-        return self.layout.largest(float(np.max(np.abs(self._slope), initial=0.0))) < STANDSTILL
+        slope = self._slope[..., :self.problem.manifold.dimension]
+        return self.layout.largest(float(np.max(np.abs(slope), initial=0.0))) < STANDSTILL
 
     def _lost(self, error: NotFiniteError) -> RunError:
         member, token = error.where

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from problems import Problem
+from solver.particles.adaptive import expected_tokens
 
 PAIR_SECONDS = 1.2e-9  # one pair of the dense attention kernel
 SOURCE_SECONDS = 2e-7  # one token or node of the fast kernels, at their best
@@ -67,7 +68,7 @@ def density_cost(problem: Problem) -> Cost | None:
 def token_cost(problem: Problem) -> Cost:
     """The token system."""
     settings, d = problem.particles, problem.manifold.dimension
-    count = float(settings.count if not problem.initial.is_atomic else len(problem.initial.quadrature(1)[1]))
+    count = float(expected_tokens(problem) if settings.sampling == "adaptive" else settings.count if not problem.initial.is_atomic else len(problem.initial.quadrature(1)[1]))
     noisy = problem.noise.diffusivity > 0.0
     kind = "euler" if noisy else settings.integrator
     if kind == "dopri5":  # stable up to about 3 over the strength of the drift

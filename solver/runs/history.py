@@ -32,7 +32,8 @@ class History:
     """A law at every output, in the order of time; the same on all ranks.
 
     `rows` hold the diagnostics by column name, `measures` the law as weighted points, `pictures` the density to plot
-    (points (n, d), values (n,), triangles (m, 3) or None), empty for particles; `to_target` the distances to the target with
+    (points (n, d), values (n,), triangles (m, 3) or None), empty for particles; `carried` what tokens carry beside their masses,
+    `log_density` (N,), `cells` and `cell_masses` by name, empty dicts elsewhere; `to_target` the distances to the target with
     their bounds, by exponent; `problem` and `side`, "density" or "particles", say what it is the history of.
     """
 
@@ -40,6 +41,7 @@ class History:
     rows: list[dict[str, Any]] = field(default_factory=list)
     measures: list[Measure] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
+    carried: list[dict[str, np.ndarray]] = field(default_factory=list)
     to_target: list[dict[int, Distance]] = field(default_factory=list)
     problem: Problem | None = None
     side: str = ""
@@ -98,12 +100,14 @@ class History:
         """One diagnostic over time, (T,), NaN where it does not exist."""
         return np.array([np.nan if row.get(name) is None else row[name] for row in self.rows], float)
 
-    def keep(self, row: dict[str, Any], measure: Measure, picture: Picture | None, to_target: dict[int, Distance]) -> None:
+    def keep(self, row: dict[str, Any], measure: Measure, picture: Picture | None, to_target: dict[int, Distance],
+             carried: Mapping[str, np.ndarray] | None = None) -> None:
         """Add one output."""
         self.times.append(row["time"])
         self.rows.append(row)
         self.measures.append(measure)
         self.to_target.append(to_target)
+        self.carried.append(dict(carried or {}))
         if picture is not None:
             self.pictures.append(picture)
 
@@ -114,6 +118,7 @@ class History:
         arrays = {"time": np.array(row["time"]), "step": np.array(row["step"]), "points": measure.points,
                   "masses": measure.masses,
                   "resolution": np.array(measure.resolution), "words": encode({"row": row, "to_target": bounds})}
+        arrays |= {f"carried_{name}": part for name, part in self.carried[-1].items()}
         if self.pictures:
             arrays |= {name: part for name, part in zip(PICTURE, self.pictures[-1], strict=True) if part is not None}
         return arrays
@@ -125,7 +130,8 @@ class History:
         if "picture_values" in record:
             picture = record["picture_points"], record["picture_values"], record.get("triangles")
         self.keep(words["row"], Measure(record["points"], record["masses"], record["resolution"][()]), picture,
-                  {int(p): Distance(**found) for p, found in words["to_target"].items()})
+                  {int(p): Distance(**found) for p, found in words["to_target"].items()},
+                  {name.removeprefix("carried_"): part for name, part in record.items() if name.startswith("carried_")})
 
 
 def encode(words: Mapping[str, Any]) -> np.ndarray:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 
 from meshes.manifold import Manifold
@@ -20,6 +19,7 @@ from solver.runs.history import History, Picture
 from solver.runs.journal import Record
 from solver.runs.observers import Observer, Snapshot, Solver
 from solver.runs.tables import CsvTable, axis_names, diagnostics_columns, flatten_row
+from solver.runs.token_file import append_tokens
 from solver.wasserstein.measure import Measure
 
 if TYPE_CHECKING:
@@ -90,17 +90,17 @@ class Recorder(Observer):
                 self.folder.tell(f"{self.file_name} was damaged and is written again from the checkpoint")
 
     def keep(self, snapshot: Snapshot, measure: Measure, picture: Picture | None = None,
-             more: Mapping[str, np.ndarray] | None = None) -> None:
+             more: Mapping[str, np.ndarray] | None = None, carried: Mapping[str, np.ndarray] | None = None) -> None:
         """Record one output, with its distances to the target (collective).
 
         Args:
-            measure, picture: the law as atoms, and to be drawn.
+            measure, picture: the law as atoms, and to be drawn. carried: what tokens carry, see `History`.
             more: what else the journal needs, so that all files can be written again.
         """
         bounds = self.to_target(measure) if self.to_target is not None else {}
         found = {f"w{p}_target": bound.value for p, bound in bounds.items()}
         row = flatten_row({"time": snapshot.time, "step": snapshot.step, **snapshot.row, **found}, self.dimension)
-        self.history.keep(row, measure, picture, bounds)
+        self.history.keep(row, measure, picture, bounds, carried)
 
         def write() -> None:
             if self.store is not None:
@@ -155,19 +155,19 @@ class ParticleRecorder(Recorder):
             self.folder.tell("clusters.csv was damaged and is written again from the checkpoint")
         self.path = self.folder.path / "particles.h5"
         self.path.unlink(missing_ok=True)
-        for time, measure in zip(self.history.times, self.history.measures, strict=True):
-            self.append(self.path, time, measure.points, measure.masses)
+        for time, measure, carried in zip(self.history.times, self.history.measures, self.history.carried, strict=True):
+            self.append(time, measure.points, measure.masses, carried)
 
     def output(self, snapshot: ParticleSnapshot) -> None:
         """Record one output (collective)."""
-        self.keep(snapshot, Measure(snapshot.points, snapshot.masses))
+        self.keep(snapshot, Measure(snapshot.points, snapshot.masses), carried=snapshot.carried)
         if self.folder is not None:
             on_first_rank(self.comm, lambda: self.write(snapshot))
 
     def write(self, snapshot: ParticleSnapshot) -> None:
         """Add one output to clusters.csv and particles.h5 (rank 0)."""
         self.cluster_table.write_all(self.watch(snapshot))
-        self.append(self.path, snapshot.time, snapshot.points, snapshot.masses)
+        self.append(snapshot.time, snapshot.points, snapshot.masses, snapshot.carried)
 
     def watch(self, snapshot: ParticleSnapshot) -> list[dict[str, Any]]:
         """The heaviest clusters of this output, as rows of clusters.csv."""
@@ -179,22 +179,10 @@ class ParticleRecorder(Recorder):
         self.clusters += rows
         return rows
 
-    def append(self, path: Path, time: float, points: np.ndarray, masses: np.ndarray) -> None:
-        """Add one output to particles.h5, which is closed again at once: a killed run leaves a readable file.
+    def append(self, time: float, points: np.ndarray, masses: np.ndarray, carried: Mapping[str, np.ndarray]) -> None:
+        """Add one output to particles.h5 (rank 0).
 
         Raises:
             OSError.
         """
-        count, dimension = points.shape
-        with h5py.File(path, "a") as file:
-            if "points" not in file:
-                file.create_dataset("time", (0,), maxshape=(None,), dtype="f8")
-                file.create_dataset("points", (0, count, dimension), maxshape=(None, count, dimension), dtype="f8",
-                                    chunks=(1, count, dimension))
-                file["masses"] = masses
-                file.attrs["title"] = self.problem.title
-            row = len(file["time"])
-            file["time"].resize(row + 1, axis=0)
-            file["points"].resize(row + 1, axis=0)
-            file["time"][row] = time
-            file["points"][row] = points
+        append_tokens(self.path, time, points, masses, carried, self.problem.title)

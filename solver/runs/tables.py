@@ -22,16 +22,15 @@ def axis_names(dimension: int) -> list[str]:
 def diagnostics_columns(dimension: int, *, density: bool) -> list[str]:
     """Header of diagnostics.csv (density) or particles.csv; moments as int x mu and int x x^T mu."""
     axes = axis_names(dimension)
-    first = ["time", "step", "mass"] + (["minimum", "maximum"] if density else []) + ["energy", "log_energy"]
-    first += ["entropy"] if density else []
+    first = ["time", "step", "mass"] + (["minimum", "maximum"] if density else []) + ["energy", "log_energy", "entropy"]
     means = [f"mean_{a}" for a in axes]
     seconds = [f"second_{a}{b}" for i, a in enumerate(axes) for b in axes[i:]]
-    return [*first, *means, *seconds, "w1_target", "w2_target"]
+    return [*first, *means, *seconds, "w1_target", "w2_target"] + ([] if density else ["tokens", "largest_gap"])
 
 
 COMPARISON_COLUMNS = ["time"] + [f"w{p}_{a}_{b}" for a, b in
                                  (("density", "particles"), ("density", "target"), ("particles", "target"))
-                                 for p in (1, 2)]
+                                 for p in (1, 2)] + ["kl_density_particles", "l1_density_particles"]
 
 
 DISTANCES_COLUMNS = ["time", "between", "p", "value", "error", "lower", "upper", "method"]

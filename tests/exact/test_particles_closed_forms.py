@@ -199,8 +199,8 @@ def test_uniform_drift_factor(d, beta):
                 particles={"count": 300 if d == 2 else 20000})
     solver = ParticleSolver(p, MPI.COMM_SELF)
     chosen = slice(None, None, 37)
-    found = solver.drift(solver.points)[0][chosen]
-    x = solver.points[0][chosen]
+    found = solver.drift(solver.points)[0][chosen, :d]
+    x = solver.points[0][chosen, :d]
     pull = x @ key
     size = np.linalg.norm(pull, axis=1, keepdims=True)
     kappa = beta * size

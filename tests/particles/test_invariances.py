@@ -95,7 +95,7 @@ def test_energy_grows_at_the_rate_of_theory():
     def watch(s):
         x, w = s.points, s.masses
         z = np.exp(beta * x @ x.T) @ w
-        velocity = solver.drift(solver.points)[0]
+        velocity = solver.drift(solver.points)[0, :, :2]
         rates.append((s.row["energy"], w @ (z * np.sum(velocity**2, axis=1))))
 
     solver.run(watch)

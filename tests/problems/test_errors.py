@@ -81,7 +81,7 @@ OVERRIDES = {
     ("density", "3"): "density = 3; must be a table, [density]",
     # particles, compare, title
     ("particles.count", "0"): "particles.count = 0; must be a whole number from 1 to 1000000000",
-    ("particles.sampling", "grid"): 'particles.sampling = "grid"; allowed: quadrature, random, sobol',
+    ("particles.sampling", "grid"): 'particles.sampling = "grid"; allowed: quadrature, random, sobol, adaptive',
     ("particles.integrator", "dopri"): (
         'particles.integrator = "dopri"; did you mean "dopri5"? allowed: dopri5, rk4, euler'
     ),

@@ -17,8 +17,8 @@ from solver.wasserstein.measure import Distance, Measure
 def test_columns_follow_the_dimension():
     assert diagnostics_columns(3, density=True)[8:17] == [
         "mean_x", "mean_y", "mean_z", "second_xx", "second_xy", "second_xz", "second_yy", "second_yz", "second_zz"]
-    assert diagnostics_columns(1, density=False) == ["time", "step", "mass", "energy", "log_energy", "mean_x", "second_xx",
-                                                     "w1_target", "w2_target"]
+    assert diagnostics_columns(1, density=False) == ["time", "step", "mass", "energy", "log_energy", "entropy", "mean_x",
+                                                     "second_xx", "w1_target", "w2_target", "tokens", "largest_gap"]
     assert "second_x1x4" in diagnostics_columns(4, density=False)
 
 

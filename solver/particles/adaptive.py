@@ -1,0 +1,69 @@
+"""Adaptive tokens: carried by the flow with the cells between them, whose masses they keep (docs/theory.md §9.2)."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from problems import Problem, ProblemError
+from solver.particles.chain import start_chain
+from solver.particles.density import kernel_width
+
+Array = NDArray[np.float64]
+
+# Largest gap between neighbours in units of the kernel's width, by intrinsic dimension, where the problem gives none.
+GAP = {1: 0.2, 2: 0.35}
+
+
+class Cells(Protocol):
+    """What is between adaptive tokens: `solver.particles.chain.Chain` on curves, `Triangulation` on surfaces."""
+
+    masses: Array
+
+    @property
+    def cells(self) -> NDArray[np.int64]: ...
+
+    def restored(self, cells: NDArray[np.int64], masses: Array) -> Cells: ...
+
+    def gaps(self, points: Array) -> Array: ...
+
+    def token_masses(self, points: Array, logs: Array | None) -> Array: ...
+
+    def adapt(self, points: Array, logs: Array | None, largest: float, most: int) -> tuple[Array, Array | None, bool]: ...
+
+
+def gap_fraction(problem: Problem) -> float:
+    """The largest gap in units of the kernel's width."""
+    return problem.particles.gap or GAP.get(problem.manifold.intrinsic, 1.0)
+
+
+def largest_gap(problem: Problem) -> float:
+    """The distance of neighbouring tokens beyond which one is put between them: what the kernel asks for, and no more than
+    that of `particles.count` tokens spread evenly."""
+    manifold = problem.manifold
+    even = (manifold.volume / problem.particles.count) ** (1 / manifold.intrinsic) if manifold.volume else np.inf
+    return min(gap_fraction(problem) * kernel_width(problem.attention), even)
+
+
+def expected_tokens(problem: Problem) -> int:
+    """What adaptive tokens have been seen to grow to."""
+    cells = (problem.manifold.volume or 10.0) / largest_gap(problem) ** problem.manifold.intrinsic
+    return int(min(3.0 * cells, problem.particles.most))
+
+
+def start_adaptive(problem: Problem) -> tuple[Cells, Array, Array]:
+    """The cells of the initial law, their tokens (N, d) and log rho (N,); the same on every rank.
+
+    Raises:
+        ProblemError: there are no adaptive tokens here, or the start alone needs more than `particles.most`.
+    """
+    if problem.manifold.intrinsic == 1:
+        cells, points, logs = start_chain(problem, largest_gap(problem))
+    else:
+        raise ProblemError("particles.sampling", "adaptive", "for curves")  # told earlier, by `problems.together`
+    if len(points) > problem.particles.most:
+        allowed = f"at least the {len(points)} tokens of the start, or a larger particles.gap"
+        raise ProblemError("particles.most", problem.particles.most, allowed)
+    return cells, points, logs

@@ -1,0 +1,335 @@
+"""Adaptive tokens on a curve: a chain of tokens whose intervals keep their mass exactly (docs/theory.md §9.2).
+
+The flow carries an interval between two neighbours with its mass. Within an interval log rho is taken as a parabola, fixed by
+its values at both ends and by the mass: an error of fourth order in the gap. Where the gap grows beyond what the kernel
+resolves, or the parabola bends too much, a token is put at the middle; where gaps are small and the parabola through two of them
+says of the token between them what it knows itself, that token is taken out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meshes.manifold import Flat, Manifold
+from meshes.simplicial import SimplicialManifold
+from problems import Problem, ProblemError
+from solver.particles.drift import CAUGHT
+
+Array = NDArray[np.float64]
+
+# Gaps are split beyond this part of the largest one allowed, once any exceeds it, and merged up to that part.
+SPLIT, MERGE = 0.7, 0.5
+# Bend of log rho within an interval (its height over the chord) and its change along it beyond which the interval is split;
+# what a merged interval may say wrongly of log rho at the token taken out.
+BEND, CHANGE, MISS = 0.1, 2.0, 5e-3
+# Gaps below this part of the largest are merged and never split, whatever their profile.
+NEGLIGIBLE = 1e-3
+# Bends beyond this are no parabola: the interval is not resolved.
+STEEPEST = 3.0
+# Tokens that may be taken out before a change for their sake alone.
+SPARE = 0.15
+# Deviations of a normal law that its chain covers in each direction.
+DEVIATIONS = 8.5
+LARGEST_START = 100_000
+# A token keeps at least this part of the mass that its two intervals alone would give it.
+FEWEST = 0.3
+OFFSET = (3.0 - np.sqrt(5.0)) / 2.0
+
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
+# Nodes and weights of both halves of [0, 1].
+HALVES = np.concatenate([0.25 + 0.25 * _NODES, 0.75 + 0.25 * _NODES])
+HALF_WEIGHTS = np.concatenate([0.25 * _WEIGHTS, 0.25 * _WEIGHTS])
+
+
+@dataclass
+class Profile:
+    """log rho along intervals u in [0, 1]: start + change u + 4 bend u (1 - u), with int_0^1 rho = mean; all (c,)."""
+
+    start: Array
+    change: Array
+    bend: Array
+
+    @classmethod
+    def fit(cls, start: Array, end: Array, log_mean: Array) -> Profile:
+        """From log rho at both ends and the log of the mean density: Newton's method for the bend, within `STEEPEST`."""
+        change, bend = end - start, np.zeros_like(start)
+        for _ in range(12):
+            values = cls(start, change, bend).values() * HALF_WEIGHTS
+            total = values.sum(axis=1)
+            slope = values @ (4 * HALVES * (1 - HALVES)) / total
+            step = (np.log(total) + start - log_mean) / slope
+            bend = np.clip(bend - np.clip(step, -1.0, 1.0), -STEEPEST, STEEPEST)
+            if np.all(np.abs(step) < 1e-12):
+                break
+        return cls(start, change, bend)
+
+    def values(self) -> Array:
+        """(c, 16): rho relative to its start at `HALVES`."""
+        return np.exp(np.outer(self.change, HALVES) + np.outer(self.bend, 4 * HALVES * (1 - HALVES)))
+
+    def at(self, u: Array) -> Array:
+        """log rho at one place u (c,) of each interval."""
+        return self.start + self.change * u + 4 * self.bend * u * (1 - u)
+
+    def left(self) -> Array:
+        """(c,): part of the mass in the first half."""
+        values = self.values() * HALF_WEIGHTS
+        return values[:, :8].sum(axis=1) / values.sum(axis=1)
+
+
+class Chain:
+    """The intervals between tokens in their order along a curve.
+
+    Args:
+        manifold: the curve. closed: whether the last token is a neighbour of the first.
+        masses: (c,) of the intervals, c = N if closed, else N - 1.
+    """
+
+    def __init__(self, manifold: Manifold, closed: bool, masses: Array):
+        self.manifold, self.closed, self.masses = manifold, closed, masses
+
+    @property
+    def cells(self) -> NDArray[np.int64]:
+        """(c, 2): numbers of the tokens at both ends."""
+        first = np.arange(len(self.masses))
+        return np.column_stack([first, (first + 1) % (len(self.masses) + (not self.closed))])
+
+    def restored(self, cells: NDArray[np.int64], masses: Array) -> Chain:
+        """The chain of a checkpoint."""
+        return Chain(self.manifold, self.closed, masses)
+
+    def gaps(self, points: Array) -> Array:
+        """(c,): distance of neighbours."""
+        a, b = self.cells.T
+        return self.manifold.distance(points[a], points[b])
+
+    def token_masses(self, points: Array, logs: Array | None) -> Array:
+        """(N,): the mass of each token, with which sums over tokens integrate as intervals with these profiles would.
+
+        Each interval deals its mass to the four tokens around it, such that polynomials of degree three are integrated exactly;
+        where that would leave a token with too little, to its two ends, such that mass and mean position are kept.
+        """
+        (a, b), count = self.cells.T, len(points)
+        profile, gaps, _ = self._profile(points, logs)
+        density = profile.values() * HALF_WEIGHTS
+        density /= density.sum(axis=1)[:, None]
+        share = density @ HALVES
+        linear = np.stack([0.0 * share, 1 - share, share, 0.0 * share]) * self.masses
+        before, after = (np.clip(np.roll(gaps, shift) / gaps, 1e-3, 1e3) for shift in (1, -1))
+        corners = np.stack([(a - 1) % count, a, b, (b + 1) % count])
+        cubic = _cubic_shares(density, before, after) * self.masses
+        inner = np.ones(len(gaps), bool)
+        if not self.closed:
+            inner[[0, -1]] = False
+        floor = FEWEST * _dealt(linear, corners, count)
+        while True:
+            masses = _dealt(np.where(inner, cubic, linear), corners, count)
+            poor = masses < floor
+            affected = inner & poor[corners].any(axis=0)
+            if not affected.any():
+                return masses
+            inner &= ~affected
+
+    def adapt(self, points: Array, logs: Array | None, largest: float, most: int) -> tuple[Array, Array | None, bool]:
+        """Tokens added and taken out where needed; changes the masses of the intervals.
+
+        Args:
+            points: (N, d). logs: (N,) log rho or None, where it is estimated from masses and gaps.
+            largest: allowed gap. most: allowed number of tokens.
+
+        Returns:
+            points, logs and whether anything changed.
+        """
+        profile, gaps, known = self._profile(points, logs)
+        removable = self._removable(points, known, gaps, profile, largest)
+        wanted = _too_long(gaps, profile, largest)
+        if not wanted.any() and np.count_nonzero(removable) < SPARE * len(points):
+            return points, logs, False
+        wanted |= gaps > SPLIT * largest
+        points, logs = self._remove(removable, points, logs)
+        profile, gaps, known = self._profile(points, logs)
+        while True:
+            split = (_too_long(gaps, profile, largest) | (gaps > SPLIT * largest)) & (self.masses > 0)
+            room = most - len(points)
+            if np.count_nonzero(split) > room:
+                longest = np.argsort(-np.where(split, gaps, 0.0), kind="stable")[:max(room, 0)]
+                split = np.zeros_like(split)
+                split[longest] = True
+            if not split.any():
+                return points, logs, True
+            points, logs = self._split(split, points, logs, profile)
+            profile, gaps, known = self._profile(points, logs)
+            if not _too_long(gaps, profile, largest).any():
+                return points, logs, True
+
+    def _profile(self, points: Array, logs: Array | None) -> tuple[Profile, Array, Array]:
+        """Profiles and gaps (c,) of the intervals, and log rho (N,) of the tokens, estimated where it is not known."""
+        a, b = self.cells.T
+        gaps = np.maximum(self.gaps(points), 1e-300)
+        log_mean = np.log(np.maximum(self.masses, 1e-300)) - np.log(gaps)
+        known = np.full(len(points), CAUGHT) if logs is None else logs
+        missing = known > CAUGHT / 2
+        if missing.any():
+            count = len(points)
+            mass = np.bincount(a, self.masses, count) + np.bincount(b, self.masses, count)
+            room = np.bincount(a, gaps, count) + np.bincount(b, gaps, count)
+            known = np.where(missing, np.log(np.maximum(mass, 1e-300)) - np.log(room), known)
+        return Profile.fit(known[a], known[b], log_mean), gaps, known
+
+    def _removable(self, points: Array, known: Array, gaps: Array, profile: Profile, largest: float) -> NDArray[np.bool_]:
+        """(N,): tokens that may be taken out, no two of them neighbours."""
+        count = len(points)
+        right = np.arange(count)
+        left = (right - 1) % len(self.masses) if self.closed else right - 1
+        inner = np.arange(0 if self.closed else 1, count if self.closed else count - 1)
+        before, after = left[inner], right[inner]
+        width = gaps[before] + gaps[after]
+        near = width < MERGE * largest
+        inner, before, after, width = inner[near], before[near], after[near], width[near]
+        mass = self.masses[before] + self.masses[after]
+        merged = Profile.fit(known[self.cells[before, 0]], known[self.cells[after, 1]],
+                             np.log(np.maximum(mass, 1e-300)) - np.log(width))
+        miss = np.abs(merged.at(gaps[before] / width) - known[inner])
+        gentle = (miss < MISS) & (np.abs(merged.bend) < BEND / 2) & (np.abs(merged.change) < CHANGE / 2)
+        chosen = inner[gentle | (width < NEGLIGIBLE * largest)]
+        # Every other one of each run of neighbours.
+        fresh = np.concatenate([[True], np.diff(chosen) > 1]) if len(chosen) else np.zeros(0, bool)
+        place = np.arange(len(chosen))
+        begun = np.maximum.accumulate(np.where(fresh, place, 0)) if len(chosen) else place
+        chosen = chosen[(place - begun) % 2 == 0]
+        if self.closed and len(chosen) > 1 and chosen[0] == 0 and chosen[-1] == count - 1:
+            chosen = chosen[:-1]
+        result = np.zeros(count, bool)
+        result[chosen[:max(0, count - 8)]] = True
+        return result
+
+    def _remove(self, removed: NDArray[np.bool_], points: Array, logs: Array | None) -> tuple[Array, Array | None]:
+        if not removed.any():
+            return points, logs
+        gone = np.flatnonzero(removed)
+        masses = self.masses.copy()
+        masses[(gone - 1) % len(masses)] += masses[gone]
+        kept = ~removed
+        self.masses = masses[kept] if self.closed else masses[kept[:-1]]
+        return points[kept], None if logs is None else logs[kept]
+
+    def _split(self, split: NDArray[np.bool_], points: Array, logs: Array | None,
+               profile: Profile) -> tuple[Array, Array | None]:
+        at = np.flatnonzero(split)
+        a, b = self.cells[at].T
+        middle = self.manifold.retract(0.5 * (points[a] + points[b]))
+        mass = self.masses[at]
+        first = profile.left()[at] * mass
+        masses = self.masses.copy()
+        masses[at] = first
+        self.masses = np.insert(masses, at + 1, mass - first)
+        if logs is not None:
+            # A token between two that a wall has caught is on the wall as well.
+            value = profile.at(np.full(len(self.masses) - len(at), 0.5))[at]
+            value = np.where((logs[a] > CAUGHT / 2) & (logs[b] > CAUGHT / 2), CAUGHT, value)
+            logs = np.insert(logs, at + 1, value)
+        return np.insert(points, at + 1, middle, axis=0), logs
+
+
+def _cubic_shares(density: Array, before: Array, after: Array) -> Array:
+    """(4, c): means of the cubic Lagrange polynomials of the places -before, 0, 1, 1 + after, for mass (c, 16) at `HALVES`."""
+    places = np.stack([-before, np.zeros_like(before), np.ones_like(before), 1 + after])
+    shares = np.empty_like(places)
+    for k in range(4):
+        value = density
+        for j in range(4):
+            if j != k:
+                value = value * (HALVES - places[j][:, None]) / (places[k] - places[j])[:, None]
+        shares[k] = value.sum(axis=1)
+    return shares
+
+
+def _dealt(shares: Array, corners: NDArray[np.int64], count: int) -> Array:
+    """(N,): what tokens `corners` (4, c) get of the shares (4, c)."""
+    return np.asarray(np.bincount(corners.ravel(), shares.ravel(), count), float)
+
+
+def _too_long(gaps: Array, profile: Profile, largest: float) -> NDArray[np.bool_]:
+    """(c,): intervals to split."""
+    rough = (np.abs(profile.bend) > BEND) | (np.abs(profile.change) > CHANGE)
+    return (gaps > largest) | (rough & (gaps > 4 * NEGLIGIBLE * largest))
+
+
+def start_chain(problem: Problem, largest: float) -> tuple[Chain, Array, Array]:
+    """The chain of the initial law with its tokens (N, d) and log rho (N,); intervals get the exact mass of the law.
+
+    Raises:
+        ProblemError: a space or law that a chain does not cover.
+    """
+    law, manifold = problem.initial, problem.manifold
+    at, low, high, closed = _parameter(problem)
+    count = 2 * (min(max(16, int(np.ceil((high - low) / largest))), LARGEST_START) // 2 + 1)
+    # Even, so that even laws stay even, and off every simple fraction of the curve, where stationary points often lie.
+    places = low + (high - low) * (np.arange(count) + OFFSET) / count if closed else np.linspace(low, high, count + 1)
+    while True:
+        ends = np.append(places[1:], places[0] + high - low) if closed else places[1:]
+        starts = places[:len(ends)]
+        inside = starts[:, None] + np.outer(ends - starts, HALVES)
+        density = law.density(at(inside.ravel())).reshape(inside.shape)
+        masses = (ends - starts) * (density @ HALF_WEIGHTS)
+        points = at(places)
+        logs = np.maximum(law.log_density(points), -600.0)
+        chain = Chain(manifold, closed, masses)
+        rough = _too_long(chain.gaps(points), chain._profile(points, logs)[0], largest)
+        if not rough.any() or len(places) > LARGEST_START:
+            break
+        places = np.sort(np.concatenate([places, 0.5 * (starts + ends)[rough]]))
+    chain.masses = masses / masses.sum()
+    return chain, points, logs
+
+
+def _parameter(problem: Problem) -> tuple[Callable[[Array], Array], float, float, bool]:
+    """The curve by its length: places (n,) -> points (n, d), the range of places, and whether it is closed."""
+    manifold, law = problem.manifold, problem.initial
+    if manifold.normalised:
+        return lambda s: np.column_stack([np.cos(s), np.sin(s)]), 0.0, 2 * np.pi, True
+    if isinstance(manifold, SimplicialManifold):
+        return _along(manifold)
+    if isinstance(manifold, Flat) and manifold.bounds is not None:
+        low, high = manifold.bounds[0]
+    else:
+        spread = [(c["mean"][0], float(np.sqrt(np.ravel(c.get("covariance", 1.0))[0]))) for c in law.options["components"]]
+        low = min(mean - DEVIATIONS * size for mean, size in spread)
+        high = max(mean + DEVIATIONS * size for mean, size in spread)
+    return lambda s: np.asarray(s)[:, None], low, high, False
+
+
+def _along(manifold: SimplicialManifold) -> tuple[Callable[[Array], Array], float, float, bool]:
+    """A curve from a file, its cells in the order in which they join."""
+    ends: list[list[int]] = manifold.cells.cells[:, :2].tolist()
+    at: dict[int, list[int]] = {}
+    for cell, pair in enumerate(ends):
+        for vertex in pair:
+            at.setdefault(vertex, []).append(cell)
+    loose = [vertex for vertex, cells in at.items() if len(cells) == 1]
+    vertex, order, backwards = (loose[0] if loose else ends[0][0]), [], []
+    cell = at[vertex][0] if loose else 0
+    while True:
+        order.append(cell)
+        backwards.append(ends[cell][1] == vertex)
+        vertex = ends[cell][0] if backwards[-1] else ends[cell][1]
+        onwards = [other for other in at[vertex] if other != cell]
+        if not onwards or onwards[0] == order[0]:
+            break
+        cell = onwards[0]
+    if len(order) < len(ends):
+        raise ProblemError("particles.sampling", "adaptive", "for a curve in one piece")
+    length = np.concatenate([[0.0], np.cumsum(manifold.measures[order])])
+    total, cells, flipped = float(length[-1]), np.array(order), np.array(backwards)
+
+    def place(s: Array) -> Array:
+        wrapped = np.clip(s, 0.0, total) if loose else np.mod(s, total)
+        k = np.clip(np.searchsorted(length, wrapped, side="right") - 1, 0, len(cells) - 1)
+        xi = (wrapped - length[k]) / (length[k + 1] - length[k])
+        return manifold.maps.value(cells[k], np.where(flipped[k], 1.0 - xi, xi)[:, None])
+
+    return place, 0.0, total, not loose

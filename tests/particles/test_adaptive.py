@@ -1,0 +1,116 @@
+"""Adaptive tokens: cells that keep their mass, tokens added and taken out, the mean field reached."""
+
+import numpy as np
+import pytest
+from mpi4py import MPI
+
+from problems import ProblemError, load
+from solver.particles.chain import Chain, Profile
+from solver.particles.solver import ParticleSolver
+from solver.runs.distances import TargetDistance
+from solver.wasserstein.measure import Measure
+from tests.particles.support import SMOOTH_CIRCLE, problem, run
+
+ADAPTIVE = {"sampling": "adaptive"}
+# docs/theory.md §4.8, the mean field at beta = 100.
+FLAGSHIP = {3.0: 0.12372, 4.0: 0.14885, 5.0: 0.20551}
+
+
+def test_profile_has_its_ends_and_its_mass():
+    """log rho = 1 + 2u - 3u^2 is a parabola, which the fit finds exactly."""
+    u, w = np.polynomial.legendre.leggauss(40)
+    mean = np.log(np.exp(1 + (u + 1) - 3 * ((u + 1) / 2) ** 2) @ w / 2)
+    found = Profile.fit(np.array([1.0]), np.array([0.0]), np.array([mean]))
+    assert found.at(np.array([0.3])) == pytest.approx(1 + 0.6 - 0.27, abs=1e-10)
+
+
+@pytest.mark.parametrize(("count", "least"), [((40, 80), 3.5)])
+def test_token_masses_integrate_to_fourth_order(count, least):
+    """Uneven tokens on the circle: int cos(3 phi + 1) rho with rho ~ exp(cos phi)."""
+    errors = []
+    for n in count:
+        angles = 2 * np.pi * np.arange(n) / n + 0.3 * np.sin(2 * np.pi * np.arange(n) / n)
+        ends, (nodes, weights) = np.append(angles[1:], angles[0] + 2 * np.pi), np.polynomial.legendre.leggauss(10)
+        inside = (angles + ends)[:, None] / 2 + np.outer((ends - angles) / 2, nodes)
+        masses = (ends - angles) / 2 * (np.exp(np.cos(inside)) @ weights)
+        logs = np.cos(angles) - np.log(masses.sum())
+        points = np.column_stack([np.cos(angles), np.sin(angles)])
+        chain = Chain(problem().manifold, True, masses / masses.sum())
+        exact = np.sum(np.cos(3 * inside + 1) * np.exp(np.cos(inside)) * weights * (ends - angles)[:, None] / 2) / masses.sum()
+        errors.append(abs(chain.token_masses(points, logs) @ np.cos(3 * angles + 1) - exact))
+    assert np.log2(errors[0] / errors[1]) > least
+
+
+def test_flagship_follows_the_mean_field():
+    case = load("misaligned_circle", {"time.end": "5.0", "time.outputs": "[3.0, 4.0, 5.0]"})
+    to_target, found = TargetDistance(case, MPI.COMM_SELF), []
+    ParticleSolver(case, MPI.COMM_SELF).run(found.append)
+    for snapshot in found:
+        distance = to_target.local(Measure(snapshot.points, snapshot.masses))[2].value
+        assert distance == pytest.approx(FLAGSHIP[snapshot.time], abs=1e-5)
+        assert snapshot.masses.sum() == pytest.approx(1.0, abs=1e-15) and snapshot.masses.min() > 0
+        assert snapshot.cell_masses.sum() == pytest.approx(1.0, abs=1e-15) and snapshot.cell_masses.min() > 0
+        assert snapshot.row["largest_gap"] <= 0.2 * 0.1
+        assert 300 < len(snapshot.masses) == snapshot.row["tokens"] < 2000
+
+
+def test_zero_temperature_is_exact():
+    """docs/theory.md §3.3: the law stays angular central Gaussian, and W2 to the target is known (§3.4)."""
+    case = problem(beta=np.inf, end=2.0, attention={"value": [[1.0, 0.0], [0.0, 0.0]]},
+                   particles={**ADAPTIVE, "gap": 0.5, "rtol": 1e-9})
+    last, found = run(case)[-1], TargetDistance(case, MPI.COMM_SELF)
+    exact = -2.0 - np.log(2 * np.pi) - np.log(np.sum((last.points * [np.exp(-2.0), 1.0]) ** 2, axis=1))
+    # Tokens put in on the way take their log rho from a parabola: fourth order in the gap, .005.
+    assert np.abs(last.log_density[0] - exact).max() < 1e-5
+    assert found.local(Measure(last.points, last.masses))[2].value == pytest.approx(0.413607, abs=2e-6)
+
+
+def test_unnormalised_attention_against_quadrature_tokens():
+    usa = {"beta": 3.0, "end": 0.3, "attention": {"normalization": "none"}, **SMOOTH_CIRCLE}
+    adaptive = run(problem(**usa, particles={**ADAPTIVE, "gap": 0.1}))[-1]
+    fixed = run(problem(**usa, particles={"count": 400}))[-1]
+    assert adaptive.row["mean"] == pytest.approx(fixed.row["mean"], abs=1e-7)
+    assert adaptive.row["second"] == pytest.approx(fixed.row["second"], abs=1e-7)
+
+
+def test_gaussian_on_the_line():
+    """docs/theory.md §5.4 with alpha_0 = Sigma_0 = .5, beta = 1, v = -1: alpha(2) and Sigma(2)."""
+    case = problem("euclidean", dimension=1, beta=1.0, end=2.0, law="normal", attention={"value": [[-1.0]]},
+                   initial={"components": [{"mean": [0.5], "covariance": 0.5}]}, particles={**ADAPTIVE, "gap": 0.1})
+    last = run(case)[-1]
+    mean = float(last.row["mean"][0])
+    assert mean == pytest.approx(0.0390679311, abs=1e-6)
+    assert float(last.row["second"][0, 0]) - mean**2 == pytest.approx(1 / 6, abs=1e-6)
+
+
+def test_interval_keeps_its_mass_at_the_walls():
+    last = run(problem("interval", bounds=[[-1, 1]], beta=4.0, end=2.0, attention={"value": [[2.0]]}, particles={**ADAPTIVE, "rtol": 1e-6}))[-1]
+    assert last.masses.sum() == pytest.approx(1.0, abs=1e-14)
+    assert last.points.min() == -1 and last.points.max() == 1
+
+
+def test_resumed_run_is_the_uninterrupted_one():
+    case = load("misaligned_circle", {"time.end": "2.0", "time.outputs": "3"})
+    whole, states, later = [], [], []
+    solver = ParticleSolver(case, MPI.COMM_SELF)
+    solver.run(lambda s: (whole.append(s), states.append(solver.state_dict())))
+    again = ParticleSolver(case, MPI.COMM_SELF)
+    again.load_state(states[1])
+    again.run(later.append)
+    assert np.array_equal(whole[-1].points, later[-1].points) and np.array_equal(whole[-1].masses, later[-1].masses)
+    assert np.array_equal(whole[-1].cell_masses, later[-1].cell_masses)
+
+
+def test_cap_is_kept_and_said():
+    last = run(load("misaligned_circle", {"time.end": "2.0", "time.outputs": "2", "particles.most": "400"}))[-1]
+    assert len(last.masses) <= 400 and last.row["largest_gap"] > 0.02
+
+
+@pytest.mark.parametrize(("options", "field"), [
+    ({"space": "sphere", "dimension": 3}, "particles.sampling"), ({"noise": 0.1}, "particles.sampling"),
+    ({"particles": {"gap": 0.1}}, "particles.gap"),
+    ({"particles": {**ADAPTIVE, "most": 100}, "beta": 1e4}, "particles.most")])
+def test_what_has_no_adaptive_tokens_is_refused(options, field):
+    with pytest.raises(ProblemError) as error:
+        ParticleSolver(problem(**{"particles": ADAPTIVE, **options}), MPI.COMM_SELF)
+    assert error.value.field == field
