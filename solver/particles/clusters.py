@@ -142,7 +142,8 @@ class MergeTimes:
     def __call__(self, snapshot) -> Clusters:
         """Take the next snapshot (anything with `time` and `clusters(threshold)`); returns its clusters."""
         found = snapshot.clusters(self.threshold)
-        if self._last is not None:
+        # Tokens that come and go have no cluster of their own before: merges are dated for lasting tokens only.
+        if self._last is not None and len(self._last.labels) == len(found.labels):
             both = np.unique(np.column_stack((found.labels, self._last.labels)), axis=0)
             for parts in np.split(both[:, 1], np.flatnonzero(np.diff(both[:, 0])) + 1):
                 # Parents that live on elsewhere were cut up, not merged.

@@ -68,7 +68,9 @@ def density_cost(problem: Problem) -> Cost | None:
 def token_cost(problem: Problem) -> Cost:
     """The token system."""
     settings, d = problem.particles, problem.manifold.dimension
-    count = float(expected_tokens(problem) if settings.sampling == "adaptive" else settings.count if not problem.initial.is_atomic else len(problem.initial.quadrature(1)[1]))
+    count = float(settings.count if not problem.initial.is_atomic else len(problem.initial.quadrature(1)[1]))
+    if settings.sampling == "adaptive":
+        count = float(expected_tokens(problem))
     noisy = problem.noise.diffusivity > 0.0
     kind = "euler" if noisy else settings.integrator
     if kind == "dopri5":  # stable up to about 3 over the strength of the drift

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from problems import Problem
+from solver.particles.adaptive import expected_tokens, largest_gap
 from problems.attention import Weights
 from solver.runs.cost import density_cost
 
@@ -101,6 +102,8 @@ def _particles(problem: Problem) -> list[Finding]:
     settings, manifold = problem.particles, problem.manifold
     count = settings.count if not problem.initial.is_atomic else len(problem.initial.quadrature(1)[1])
     spacing = (float(manifold.volume or 0.0) / count) ** (1.0 / manifold.intrinsic)
+    if settings.sampling == "adaptive":
+        count, spacing = expected_tokens(problem), largest_gap(problem)
     kernel = kernel_width(problem)
     if spacing > FARTHEST * kernel:
         found.append(Finding("particles", f"{count} tokens, {spacing:.3g} apart, do not resolve the attention kernel "
