@@ -108,8 +108,8 @@ class Density:
 class Particles:
     """[particles]: the token system. `step` None: the solver's choice."""
 
-    count: int = setting(integer(1, 10**9), 4096, "number of tokens; quadrature takes the nearest number its rule allows, adaptive "
-                         "tokens are at least as dense as so many spread evenly (default 1)")
+    count: int = setting(integer(1, 10**9), 4096, "number of tokens; quadrature takes the nearest number its rule allows, "
+                         "adaptive tokens are at least as dense as so many spread evenly (default 1)")
     sampling: str = setting(choice(*SAMPLINGS), "quadrature", "how tokens stand for the initial law")
     seed: int = setting(integer(0, 2**63 - 1), 0, "of the random numbers")
     integrator: str = setting(choice(*PARTICLE_INTEGRATORS), "dopri5", "time scheme, adaptive or of fixed step")

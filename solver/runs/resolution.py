@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from problems import Problem
-from solver.particles.adaptive import expected_tokens, largest_gap
 from problems.attention import Weights
+from solver.particles.adaptive import expected_tokens, largest_gap
 from solver.runs.cost import density_cost
 
 # Nodes further apart than this many kernel widths alias: at two, a sum over them is off by a hundredth.
