@@ -104,7 +104,8 @@ class Remembered(Reel):
         self.folder = Path(self.problem.name)
         self.stores = {}
         for history in told:
-            pictures: Sequence[Picture | None] = history.pictures or [None] * len(history.times)
+            drawn: list[Picture | None] = [*history.pictures]
+            pictures = drawn or [None for _ in history.times]
             self.stores[history.side] = {
                 time: {"points": law.points, **(dict(zip(PICTURE, picture, strict=True)) if picture is not None else {})}
                 for time, law, picture in zip(history.times, history.measures, pictures, strict=True)}
