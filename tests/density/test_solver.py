@@ -38,7 +38,7 @@ def test_outputs_and_steps():
     assert all(isinstance(s, StepInfo) for s in steps)
     assert steps[-1].step == found[-1].step == solver.step
     assert np.allclose(np.diff([0.0, *(s.time for s in steps)]), [s.dt for s in steps], rtol=1e-9)
-    assert set(found[0].row) == {"mass", "minimum", "maximum", "energy", "entropy", "mean", "second"}
+    assert set(found[0].row) == {"mass", "minimum", "maximum", "energy", "log_energy", "entropy", "mean", "second"}
     for snapshot in found:
         assert abs(snapshot.row["mass"] - 1) < 1e-14 and snapshot.row["minimum"] >= 0
         assert np.trace(snapshot.row["second"]) == pytest.approx(1.0, abs=1e-12)

@@ -144,7 +144,7 @@ def test_token_hits_the_wall_at_the_right_moment():
 def test_blow_up_ends_with_a_run_error():
     """docs/theory.md §5.4 with v b > 0: Sigma blows up at t = 1/(2 beta v b Sigma_0) = 1."""
     p = problem("euclidean", dimension=1, beta=1.0, end=3.0, law="normal",
-                initial={"components": [{"mean": [0.5], "covariance": 0.5}]}, attention={"value": [[1e200]]},
+                initial={"components": [{"mean": [0.5], "covariance": 0.5}]}, attention={"value": [[1e30]]},
                 particles={"count": 30, "rtol": 1e-6, "integrator": "euler", "step": 0.2})
     with pytest.raises(RunError, match="range of numbers") as caught:
         simulate_particles(p, MPI.COMM_SELF)

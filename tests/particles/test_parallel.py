@@ -65,7 +65,7 @@ from mpi4py import MPI
 from solver.errors import RunError
 from solver.particles.solver import simulate_particles
 from tests.particles.support import problem
-p = problem("euclidean", dimension=1, beta=1.0, end=3.0, law="normal", attention={"value": [[1e200]]},
+p = problem("euclidean", dimension=1, beta=1.0, end=3.0, law="normal", attention={"value": [[1e30]]},
             initial={"components": [{"mean": [0.5], "covariance": 0.5}]},
             particles={"count": 200, "integrator": "euler", "step": 0.2})
 try:

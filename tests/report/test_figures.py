@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from problems import ProblemError
-from solver.commands.sweep import parse_over, split_values
+from solver.commands.sweep import parse_over
+from solver.sweeps.cells import split_values
 from solver.report import figures, laws
 from solver.report.album import Album
 from solver.report.arcs import arc_length
