@@ -130,12 +130,12 @@ def test_every_key_is_documented():
 
 def test_every_file_and_column_is_documented():
     """docs/run-folder.md names every file of a run and every column of its tables."""
-    from solver.commands.sweep import COLUMNS
+    from solver.commands.sweep import SHOWN
     from solver.comparison.verdict import CONVERGENCE_COLUMNS, VERDICT_COLUMNS
     from solver.runs.contents import NAMES
     from solver.runs.tables import DISTANCES_COLUMNS, diagnostics_columns
 
-    names = {*COLUMNS, *DISTANCES_COLUMNS, *VERDICT_COLUMNS, *CONVERGENCE_COLUMNS, *diagnostics_columns(1, density=True)}
+    names = {*SHOWN, *DISTANCES_COLUMNS, *VERDICT_COLUMNS, *CONVERGENCE_COLUMNS, *diagnostics_columns(1, density=True)}
     held = {name.strip("/") for name in names_on("run-folder.md")}
     files = {name for name in NAMES if not any(fnmatch(held_name, name) for held_name in held)}
     missing = sorted((names - held) | files)
