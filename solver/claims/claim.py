@@ -57,6 +57,7 @@ class Quantity:
         across: a name of `ACROSS`, empty for one comparison per run; against: formula of the abscissa; level: of a crossing, a
         number or a
             formula.
+        average: variable over whose values the results of `across` are averaged, such as a seed; empty: none.
         gap: what goes across is |measured - predicted|, and `expected` (a formula) is its prediction.
     """
 
@@ -75,6 +76,7 @@ class Quantity:
     across: str = ""
     against: str = ""
     level: float | str = 0.0
+    average: str = ""
     gap: bool = False
     expected: str = ""
     scale: str = "linear"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,13 +17,19 @@ from solver.claims.work import Job, applies, request
 from solver.sweeps.fit import crossing, fit, limit
 from solver.sweeps.formula import evaluate, names
 
-# What the integrators of predictions and fits leave over, relative.
-ROUND_OFF = 1e-6
+# What the integrators behind predictions leave over: their relative tolerances are 1e-12 to 1e-10.
+PREDICTION = 1e-9
+# Local errors that add up over a run, in tolerances of its time integrator.
+STEPS = 10.0
 
 
 @dataclass
 class Point:
-    """One comparison of one cell: measured and predicted number with their bars (predicted NaN for a finding)."""
+    """One comparison of one cell: measured and predicted number with their bars (predicted NaN for a finding).
+
+    Attributes:
+        error: the whole bar. coarse: measured in the coarser run. own: bar of the measurement itself; model: of the prediction.
+    """
 
     cell: Cell
     measured: float
@@ -30,6 +37,7 @@ class Point:
     coarse: float
     predicted: float
     own: float
+    model: float = 0.0
 
 
 @dataclass
@@ -116,15 +124,28 @@ def _at(quantity: Quantity, cell: Cell, times: np.ndarray, size: int) -> list[in
     return [int(np.argmin(np.abs(times[:size] - t))) for t in wanted]
 
 
+def integration_error(cell: Cell) -> float:
+    """Relative error that integration in depth leaves in a run and in its prediction, part of every bar.
+
+    A coarser run with the same tolerance does not show it. Tokens are integrated to a local error of particles.rtol, densities
+    with noise to density.rtol; the explicit steps of other densities follow the mesh, so that the coarser run measures them.
+    """
+    problem = cell.case().problem
+    if cell.side == "tokens":
+        return PREDICTION + STEPS * problem.particles.rtol
+    adaptive = not problem.density.integrator.startswith("ssprk")
+    return PREDICTION + (STEPS * problem.density.rtol if adaptive else 0.0)
+
+
 def _points(claim: Claim, quantity: Quantity, cell: Cell, coarse: Cell | None,
             answers: Mapping[str, Any]) -> list[tuple[float | None, Point]]:
     s = _series(claim, quantity, cell, coarse, answers)
-    made = []
+    left_over, made = integration_error(cell), []
     for i in _at(quantity, cell, s["times"], s["measured"].size if s["measured"].ndim else 0):
         m, o, c, p, e = (float(s[key][i] if i is not None else s[key])
                          for key in ("measured", "own", "coarse", "predicted", "model"))
-        error = o + abs(m - c) + e + ROUND_OFF * max(abs(m), abs(p) if math.isfinite(p) else 0.0)
-        made.append((None if i is None else float(s["times"][i]), Point(cell, m, error, c, p, o)))
+        error = o + abs(m - c) + e + left_over * max(abs(m), abs(p) if math.isfinite(p) else 0.0)
+        made.append((None if i is None else float(s["times"][i]), Point(cell, m, error, c, p, o, e)))
     return made
 
 
@@ -181,7 +202,24 @@ def _across(claim: Claim, quantity: Quantity, pairs: list[tuple[Cell, Cell | Non
             row, series = _reduced(claim, quantity, words, points, against)
             rows.append(row)
             panel.series.append(series)
-    return rows, panel
+    return (_averaged(claim, quantity, rows) if quantity.average else rows), panel
+
+
+def _averaged(claim: Claim, quantity: Quantity, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row for the rows that differ only in the variable `average`: their mean, with its standard error (95 %) and bar."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        words = re.sub(rf"(, )?\b{re.escape(quantity.average)} = [^,)]*", "", row["quantity"][len(quantity.name):]).strip(" ()")
+        groups.setdefault(words.removeprefix(", "), []).append(row)
+    made = []
+    for words, members in groups.items():
+        values = np.array([row["measured"] for row in members], float)
+        spread = 1.96 * float(np.std(values, ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+        # Bars of fits through the same runs are not independent of the spread: the mean of them is added, not its root.
+        error = spread + float(np.mean([row["error"] for row in members]))
+        note = f"mean of {len(values)} runs that differ in {quantity.average}"
+        made.append(_row(claim, quantity, words, members[0]["predicted"], float(np.mean(values)), error, note))
+    return made
 
 
 def _short(value: Any) -> str:
@@ -207,7 +245,11 @@ Any]]:
         other = reduce_points(quantity, x, coarse, level)[0] if np.isfinite(coarse).all() else math.nan
         # Bars of single runs beyond their refinement, such as those of a fit, shift the result at most by their size.
         own = max((p.own for p in points), default=0.0) if quantity.across in ("limit", "spread", "mean", "maximum") else 0.0
-        error = statistical + abs(value - other) + own
+        # The refinements of two runs with errors of their own do not cancel in their difference.
+        change = float(np.sort(np.abs(fine - coarse))[-2:].sum()) if quantity.across == "spread" else abs(value - other)
+        error = statistical + change + own
+        if not quantity.gap and not quantity.expected and quantity.across not in ("spread", "limit"):
+            error += points[0].model
         if quantity.across == "limit":
             error += max(float(b - abs(f - c) - p.own) for b, f, c, p in zip(bars, fine, coarse, points, strict=True))
     except ProblemError as refused:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from scipy.optimize import brentq
 
 from problems import ProblemError
 from problems.schedule import equally_spaced
-from solver.claims.claim import claim_files, read_claim
+from solver.claims.case import Value
+from solver.claims.claim import Cell, Claim, claim_files, read_claim
+from solver.claims.evaluate import evaluate_claim
 from solver.claims.judge import judge
 from solver.claims.library import answer_jobs, conclude, verdict_of
 from solver.claims.measurements import MEASUREMENTS
 from solver.claims.predictions import PREDICTIONS
-from solver.claims.work import jobs_of
+from solver.claims.work import Job, jobs_of, request
 
 CHEAP = ["MP2", "LT10", "QC5"]
 
@@ -88,6 +94,66 @@ def test_results_are_kept_and_taken_up_again(tmp_path: Path):
     done = []
     again, _ = answer_jobs([claim], tmp_path / "cells", resume=True, workers=1, on_job=lambda *found: done.append(found))
     assert not done and again == answers
+
+
+def made_up(claim: Claim, measured: Callable[[Cell, str], float]) -> dict[str, Any]:
+    """Answers of a claim as its jobs would give them, with predictions as they are and measurements from a function."""
+    answers: dict[str, Any] = {}
+    for cell in (*claim.cells, *filter(None, claim.coarse)):
+        found = answers.setdefault(Job(cell).key, {"times": [0.0], "answers": {}})["answers"]
+        for quantity in claim.quantities:
+            found[request("measured", quantity, cell)[0]] = {"value": measured(cell, quantity.measured), "error": 0.0}
+            key, (_, name, options) = request("predicted", quantity, cell)
+            value = PREDICTIONS[name](cell.case(), **options)
+            value, error = value if isinstance(value, Value) else (value, 0.0)
+            found[key] = {"value": float(value), "error": float(error)}
+    return answers
+
+
+@pytest.mark.parametrize(("away", "verdict"), [(2e-5, "shown"), (1e-3, "contradicted")])
+def test_the_bar_of_a_prediction_counts_where_runs_are_combined(away, verdict):
+    claim = read_claim("QC3", quick=True)
+    threshold = 0.5 * math.log(3) * (1 + 3 * 0.05**2) + away
+    answers = made_up(claim, lambda cell, name: threshold - cell.variables["beta"])
+    row = evaluate_claim(claim, answers, {}).rows[0]
+    assert row["verdict"] == verdict and math.isclose(row["measured"], threshold, rel_tol=1e-9)
+
+
+def test_slopes_are_averaged_over_seeds_with_their_spread():
+    claim = read_claim("EM1", quick=True, settings={"start.seed": "[0, 1, 2, 3]"})
+    answers = made_up(claim, lambda cell, name: (1 + 0.1 * cell.variables["seed"]) * math.log(1 / cell.variables["noise"]))
+    row = evaluate_claim(claim, answers, {}).rows[0]
+    deviation = math.sqrt(0.05 / 3)
+    assert math.isclose(row["measured"], 1.15, rel_tol=1e-9)
+    assert math.isclose(row["error"], 1.96 * deviation / 2, rel_tol=1e-4) and "seed" not in row["quantity"]
+
+
+def test_the_first_mode_out_of_noise_is_that_of_random_amplitudes():
+    case = read_claim("EM1", quick=True).cells[0].case()
+    modes = np.arange(1, 12)
+    rates = np.array([PREDICTIONS["uniform_rate"](case, int(k)) for k in modes])
+    for noise in (1e-2, 1e-4):
+        size = np.sqrt(np.random.default_rng(0).exponential(size=(200_000, len(modes))))
+        depths = np.log(0.3 / (modes * 2 * np.pi * noise / 128**1.5 * size)) / rates
+        first = modes[np.argmin(np.where(rates > 0, depths, np.inf), axis=1)]
+        error = 4 * first.std() / math.sqrt(len(first))
+        assert abs(PREDICTIONS["expected_waves"](case, noise) - first.mean()) < error
+    assert abs(PREDICTIONS["expected_waves"](case, 1e-40) - PREDICTIONS["fastest_mode"](case)) < 1e-3
+
+
+def test_the_threshold_of_two_bumps_balances_the_drift_of_two_normal_laws():
+    case = read_claim("QC3", quick=True).cells[0].case()
+    nodes, weights = np.polynomial.hermite_e.hermegauss(30)
+    x, weights = 0.05 * nodes, weights / weights.sum()
+    gaps = x[:, None] - x[None, :]
+
+    def widening(beta: float) -> float:
+        pull = (0.75 * np.sin(gaps) * np.exp(-beta * np.cos(gaps)) - 0.25 * np.sin(gaps) * np.exp(beta * np.cos(gaps))) @ weights
+        scale = (0.75 * np.exp(-beta * np.cos(gaps)) + 0.25 * np.exp(beta * np.cos(gaps))) @ weights
+        return float(weights @ (x * pull / scale))
+
+    value, error = PREDICTIONS["survival_beta"](case)
+    assert abs(brentq(widening, 0.4, 0.7) - value) < error < 1e-4
 
 
 def test_a_claim_that_does_not_exist_is_refused_with_the_nearest():

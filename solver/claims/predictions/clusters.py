@@ -51,11 +51,18 @@ def pairing_exponent(case: Case, angle: float) -> float:
 
 
 def survival_beta(case: Case) -> Value:
-    """beta above which the smaller of two opposite narrow bumps survives: ln(m_1/m_2)/2, masses from the initial components, up
-    to twice the square of the widest deviation."""
+    """beta above which the smaller of two opposite narrow bumps of deviation sigma contracts: (1 + 3 sigma^2) ln(m_1/m_2)/2, the
+    masses from the initial components.
+
+    At beta_0 = ln(m_1/m_2)/2 the linear pull of both bumps cancels. What remains of the drift at the distance x from the centre
+    of the smaller one is beta (x^3 + 3 sigma^2 x)/2, which widens a normal law at the rate 3 beta sigma^2; tanh(beta - beta_0)
+    balances it. The next term is 2.5 sigma^4 at masses .75 and .25 (quadrature of the drift over two normal laws); the bar is
+    twice that.
+    """
     components = case.problem.initial.options["components"]
     weights = sorted(float(c.get("weight", 1.0)) for c in components)
-    return Value(0.5 * float(np.log(weights[-1] / weights[0])), 2 * max(float(c["deviation"]) for c in components) ** 2)
+    width = max(float(c["deviation"]) for c in components) ** 2
+    return Value(0.5 * float(np.log(weights[-1] / weights[0])) * (1 + 3 * width), 5 * width**2)
 
 
 def narrow_bump_rate(case: Case) -> float:

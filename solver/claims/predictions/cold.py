@@ -6,7 +6,7 @@ import numpy as np
 from scipy.integrate import quad
 
 from problems import ProblemError
-from solver.claims.case import Array, Case
+from solver.claims.case import Array, Case, Value
 from solver.projection.rates import Predictions
 from solver.projection.spectrum import Analysis, analyse
 from solver.projection.target import target
@@ -120,13 +120,17 @@ def half_space_mass(case: Case) -> float:
     return float(found)
 
 
-def positive_clustering_bound(case: Case) -> float:
-    """Largest exponent of W2 to the final Dirac for positive densities: USA (d-1) e^{-beta}/2, SA min(1, (d-1)/2); what starts
-    near
-    the antipode leaves it at the rate e^{-beta} (1 for SA)."""
-    d = case.dimension
-    return (d - 1) * float(np.exp(-case.beta)) / 2 if case.unnormalised else min(1.0, (d - 1) / 2)
+def positive_clustering_bound(case: Case, start: float) -> Value:
+    """Exponent of W2 to the final Dirac mass for positive densities, fitted from depth `start` on: USA (d-1) e^{-beta}/2, SA
+    min(1, (d-1)/2); what starts near the antipode leaves it at the rate e^{-beta} (1 for SA), the bulk arrives at the rate 1.
 
+    For SA on the sphere both exponents are 1. Then W2^2 = e^{-2t} (a t + b) with a, b >= 0, since int min(1, e^{-t}/r)^2 r dr
+    ~ t e^{-2t}, and the slope of its logarithm at depth t lies between 1 - 1/(2t) and 1: this interval at `start` is the value.
+    """
+    d = case.dimension
+    if case.unnormalised:
+        return Value((d - 1) * float(np.exp(-case.beta)) / 2)
+    return Value(1 - 1 / (4 * start), 1 / (4 * start)) if d == 3 else Value(min(1.0, (d - 1) / 2))
 
 TABLE = (spectral_gap, pair_frequency, target_rate, closest_exponent, narrow_time_slope, terminal_distance, cold_distance,
 half_space_mass,

@@ -40,6 +40,44 @@ def inverse_fastest_rate(case: Case) -> float:
     return 1 / fastest_rate(case)
 
 
+def _first_passages(case: Case, noise: float, level: float = 0.3) -> tuple[Array, Array, Array]:
+    """Depths t (T,), modes k (K,), and the probability (K, T) that mode k has reached `level` by t, in the linear theory of
+    docs/theory.md §4.5, out of independent normal displacements of deviation noise * 2 pi/N of N equally spaced tokens on the
+    circle.
+
+    Mode k starts at the modulus k (2 pi noise/N) N^{-1/2} |xi_k|, the |xi_k|^2 independent and exponential with mean 1, and grows
+    at `uniform_rate`: the probability is exp(-(level/(start e^{rate t}))^2).
+    """
+    count = len(case.start()[0])
+    k = np.arange(1, 2 * int(fastest_mode(case)) + 4)
+    rates = np.array([uniform_rate(case, int(mode)) for mode in k])
+    starts = k * (2 * np.pi * noise / count) / np.sqrt(count)
+    middle = float(np.log(level / starts.min()) / rates.max())
+    t = np.linspace(0.2 * middle, 3 * middle, 20001)
+    return t, k, np.exp(-np.exp(np.minimum(2 * (np.log(level / starts)[:, None] - rates[:, None] * t), 700.0)))
+
+
+def expected_waves(case: Case, noise: float) -> float:
+    """Expected number of the Fourier mode that is the first to reach .3 out of weak noise, in the linear theory with the random
+    amplitudes that the modes start from. As noise -> 0 it tends to `fastest_mode`, slowly: by a power of noise whose exponent
+    is the relative gap of the rates."""
+    _, k, reached = _first_passages(case, noise)
+    others = np.array([np.prod(np.delete(1 - reached, i, axis=0), axis=0) for i in range(len(k))])
+    first = np.sum((others[:, 1:] + others[:, :-1]) / 2 * np.diff(reached, axis=1), axis=1)
+    return float(k @ first / first.sum())
+
+
+def expected_saturation_slope(case: Case, low: float, high: float) -> float:
+    """Slope in ln(1/noise), between the noises `low` and `high`, of the expected depth at which the first mode reaches .3, in the
+    linear theory; it tends to `inverse_fastest_rate` as noise -> 0."""
+    depths = []
+    for noise in (low, high):
+        t, _, reached = _first_passages(case, noise)
+        waiting = np.prod(1 - reached, axis=0)
+        depths.append(t[0] + float(np.sum((waiting[1:] + waiting[:-1]) / 2 * np.diff(t))))
+    return (depths[0] - depths[1]) / float(np.log(high / low))
+
+
 def lattice_force(case: Case, x: Array) -> Array:
     """g(x) = (cos x - b sin^2 x) e^{b cos x}, b = beta B_11 (the score of a unit vector with itself)."""
     b = case.beta * case.B[0, 0]
@@ -102,6 +140,5 @@ def continuous_up_to(case: Case) -> float:
     return float(brentq(lambda b: ive(d / 2 + 1, b) / ive(d / 2, b) - 1 / d, 1e-6, 100))
 
 
-TABLE = (uniform_rate, fastest_mode, fastest_rate, inverse_fastest_rate, lattice_contraction, lattice_growth,
-critical_diffusivity,
-         stationary_moment, bifurcation_slope, continuous_up_to)
+TABLE = (uniform_rate, fastest_mode, expected_waves, expected_saturation_slope, fastest_rate, inverse_fastest_rate,
+         lattice_contraction, lattice_growth, critical_diffusivity, stationary_moment, bifurcation_slope, continuous_up_to)
