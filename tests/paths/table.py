@@ -61,7 +61,7 @@ def possible(path: Mapping[str, str]) -> bool:
     if path.get("sampling") == "adaptive":  # a chain or a triangulation that the flow carries
         if path.get("noise") == "some" or law == "table":
             return False
-        if space and (space in ("sphere-5", "box", "euclidean-1", "euclidean-2", "euclidean-3")):
+        if space and (space in ("sphere-3", "sphere-5", "torus", "cube", "rectangle", "l-shape", "box", "euclidean-1", "euclidean-2", "euclidean-3")):
             return False
     # With noise tokens follow Euler-Maruyama, whatever is asked for.
     return not (path.get("noise") == "some" and path.get("tokens") in ("dopri5", "rk4"))
