@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from problems import Problem
+from problems import Problem, ProblemError
 from solver.comparison.moments import moment_gap, moments
 from solver.particles.adaptive import gap_fraction
 from solver.particles.snapshot import ParticleSnapshot
@@ -240,7 +240,10 @@ def refine(problem: Problem, comm: MPI.Comm, density: History, particles: Histor
     meshes = []
     for level, varied in other_meshes(problem):
         cells = varied.density.cells
-        meshes.append(extra.density(varied, f"mesh-{level}-{cells}", f"mesh error: {cells} cells"))
+        try:
+            meshes.append(extra.density(varied, f"mesh-{level}-{cells}", f"mesh error: {cells} cells"))
+        except ProblemError:
+            break  # on every rank alike: so wide cells miss the initial law
         mesh[0].append(width * 2.0**level)
         mesh[1].append(apart(meshes[-1].measures[last], tokens))
         steps.append(f"{cells}")
@@ -259,7 +262,10 @@ def refine(problem: Problem, comm: MPI.Comm, density: History, particles: Histor
     if sampling != "random":
         tokens_curve = ([float(count)], [apart(tokens, measure)])
         for varied, name, label in fewer_tokens(problem):
-            run = extra.particles(varied, name, f"sampling error: {label}")
+            try:
+                run = extra.particles(varied, name, f"sampling error: {label}")
+            except ProblemError:
+                break  # on every rank alike: so few nodes miss the initial law
             if len(run.measures[last].masses) >= len(tokens.masses):
                 break  # the rule has no fewer nodes: on a mesh from a file at least one for each cell
             if found.fewer is None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from problems import load
+from problems.problem import read_problem
 from solver import compare
 from solver.comparison.moments import moment_gap
 from solver.comparison.verdict import VERDICT_COLUMNS
@@ -72,3 +73,12 @@ def test_moment_gap_is_a_lower_bound_of_the_distance():
         gap = moment_gap((x, np.outer(x, x)), (y, np.outer(y, y)), True)
         assert np.linalg.norm(x - y) <= gap <= angle
         assert gap == pytest.approx(max(2 * np.sin(angle / 2), np.sin(angle)), rel=1e-12)
+
+
+def test_extra_runs_that_miss_the_law_end_no_comparison():
+    """Half of 32 quadrature nodes do not resolve this law on the sphere: random samples tell the sampling error instead."""
+    problem = read_problem({
+        "space": {"manifold": "sphere"}, "attention": {"beta": 2.0},
+        "initial": {"law": "poisson-kernel", "components": [{"mean": [0.4, 0.0, 0.0]}]}, "time": {"end": 0.1, "outputs": 2},
+        "density": {"cells": 80}, "particles": {"count": 32}})
+    assert "independent samples" in compare(problem).verdict.reason

@@ -76,8 +76,8 @@ def stopped_after(outputs: int) -> Iterator[None]:
     """Ends a run as Ctrl-C does, on every rank, once this many outputs of a solver are recorded."""
     original, seen = Recorder.keep, {}
 
-    def keep(self, snapshot, *arguments):
-        found = original(self, snapshot, *arguments)
+    def keep(self, snapshot, *arguments, **keywords):
+        found = original(self, snapshot, *arguments, **keywords)
         seen[self] = seen.get(self, 0) + 1
         if seen[self] >= outputs + 1:
             raise KeyboardInterrupt

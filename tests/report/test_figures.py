@@ -5,7 +5,6 @@ import pytest
 
 from problems import ProblemError
 from solver.commands.sweep import parse_over
-from solver.sweeps.cells import split_values
 from solver.report import figures, laws
 from solver.report.album import Album
 from solver.report.arcs import arc_length
@@ -14,6 +13,7 @@ from solver.report.pictures import draw_run
 from solver.runs.events import Event, read_events
 from solver.runs.phases import Phase
 from solver.runs.progress import describe
+from solver.sweeps.cells import split_values
 
 
 def size_of(path):
