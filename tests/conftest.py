@@ -15,8 +15,17 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def pytest_addoption(parser):
+    parser.addoption("--all-paths", action="store_true", help="walk the whole table of paths, not a part of it")
     parser.addoption("--order-table", action="store_true",
                      help="print the observed orders of convergence as one table at the end")
+
+
+def pytest_collection_modifyitems(config, items):
+    """The whole table of paths takes ten minutes: without `--all-paths` a part of it runs."""
+    if not config.getoption("--all-paths"):
+        kept = [item for item in items if "all_paths" not in item.keywords]
+        config.hook.pytest_deselected(items=[item for item in items if "all_paths" in item.keywords])
+        items[:] = kept
 
 
 class OrderTable:

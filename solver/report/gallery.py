@@ -127,7 +127,8 @@ def draw_convergence(album: Album, problem: Problem, convergence: Curves) -> Non
     label, order = r"$W_2$(density, particles)", problem.density.degree + 1
     mesh = curves.pop("mesh", None)
     if mesh is not None:
-        album.draw("mesh_convergence.png", figures.plot_convergence, {f"{int(curves[problem.particles.sampling][0][0])} tokens": mesh},
+        tokens = f"{int(curves[problem.particles.sampling][0][0])} tokens"
+        album.draw("mesh_convergence.png", figures.plot_convergence, {tokens: mesh},
                    {"slope 1": 1.0, f"slope {order}, the order of the scheme": float(order)}, xlabel="mesh width h", ylabel=label,
                    title=problem.title, subject="Density to tokens, against the mesh width")
     ordered = {name: curves[name] for name in ("random", *curves) if name in curves}

@@ -84,7 +84,8 @@ def test_gaussian_on_the_line():
 
 
 def test_interval_keeps_its_mass_at_the_walls():
-    last = run(problem("interval", bounds=[[-1, 1]], beta=4.0, end=2.0, attention={"value": [[2.0]]}, particles={**ADAPTIVE, "rtol": 1e-6}))[-1]
+    last = run(problem("interval", bounds=[[-1, 1]], beta=4.0, end=2.0, attention={"value": [[2.0]]},
+                       particles={**ADAPTIVE, "rtol": 1e-6}))[-1]
     assert last.masses.sum() == pytest.approx(1.0, abs=1e-14)
     assert last.points.min() == -1 and last.points.max() == 1
 

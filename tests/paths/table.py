@@ -58,10 +58,10 @@ def possible(path: Mapping[str, str]) -> bool:
         return False
     if path.get("sampling") == "sobol" and law in ("normal", "correlated") and space and SPACES[space][2] == "file":
         return False  # no map from the cube to such a law
-    if path.get("sampling") == "adaptive":  # a chain or a triangulation that the flow carries
+    if path.get("sampling") == "adaptive":  # a chain that the flow carries
         if path.get("noise") == "some" or law == "table":
             return False
-        if space and (space in ("sphere-3", "sphere-5", "torus", "cube", "rectangle", "l-shape", "box", "euclidean-1", "euclidean-2", "euclidean-3")):
+        if space and space not in ("circle", "interval", "ellipse"):
             return False
     # With noise tokens follow Euler-Maruyama, whatever is asked for.
     return not (path.get("noise") == "some" and path.get("tokens") in ("dopri5", "rk4"))

@@ -13,7 +13,8 @@ from tests.paths.judge import differences, findings
 from tests.paths.table import FACTORS, has_density, name_of, pairs, path_table, possible
 
 WALK = Path(__file__).with_name("walk.py")
-PARTS = 4
+PARTS = 16
+IN_EVERY_RUN = 1  # parts that run without --all-paths
 
 
 def test_the_table_covers_every_pair():
@@ -52,7 +53,8 @@ def test_every_bundled_problem_runs_every_command(ranks, mpirun, tmp_path):
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("part", [part if part < IN_EVERY_RUN else pytest.param(part, marks=pytest.mark.all_paths)
+                                  for part in range(PARTS)])
 def test_every_path_ends_well_on_any_number_of_ranks(part, walked):
     told = []
     one, two = walked(1, part), walked(2, part)
