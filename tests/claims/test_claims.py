@@ -162,7 +162,7 @@ def test_a_claim_that_does_not_exist_is_refused_with_the_nearest():
 
 
 RECORDED = Path(__file__).with_name("recorded.csv")
-LEAST_TOLD = 24  # of the claims recorded so far
+LEAST_TOLD = 25  # of the claims recorded so far
 
 
 def test_a_prediction_wrong_by_a_factor_is_contradicted_all_over_the_library():
