@@ -26,6 +26,8 @@ SPLIT, MERGE = 0.7, 0.5
 # Bend of log rho within an interval (its height over the chord) and its change along it beyond which the interval is split;
 # what a merged interval may say wrongly of log rho at the token taken out.
 BEND, CHANGE, MISS = 0.1, 2.0, 5e-3
+# Tokens as close to the chord of log rho between their neighbours as this may be taken out whatever the masses say.
+STRAIGHT = 0.02
 # Gaps below this part of the largest are merged and never split, whatever their profile.
 NEGLIGIBLE = 1e-3
 # Bends beyond this are no parabola: the interval is not resolved.
@@ -146,14 +148,14 @@ class Chain:
         """
         profile, gaps, known = self._profile(points, logs)
         removable = self._removable(points, known, gaps, profile, largest)
-        wanted = _too_long(gaps, profile, largest)
+        wanted = self._too_long(gaps, profile, largest)
         if not wanted.any() and np.count_nonzero(removable) < SPARE * len(points):
             return points, logs, False
         wanted |= gaps > SPLIT * largest
         points, logs = self._remove(removable, points, logs)
         profile, gaps, known = self._profile(points, logs)
         while True:
-            split = (_too_long(gaps, profile, largest) | (gaps > SPLIT * largest)) & (self.masses > 0)
+            split = (self._too_long(gaps, profile, largest) | (gaps > SPLIT * largest)) & (self.masses > 0)
             room = most - len(points)
             if np.count_nonzero(split) > room:
                 longest = np.argsort(-np.where(split, gaps, 0.0), kind="stable")[:max(room, 0)]
@@ -163,8 +165,22 @@ class Chain:
                 return points, logs, True
             points, logs = self._split(split, points, logs, profile)
             profile, gaps, known = self._profile(points, logs)
-            if not _too_long(gaps, profile, largest).any():
+            if not self._too_long(gaps, profile, largest).any():
                 return points, logs, True
+
+    def _too_long(self, gaps: Array, profile: Profile, largest: float) -> NDArray[np.bool_]:
+        """(c,): intervals to split: too long, or with a log rho that bends or changes too much.
+
+        A bend counts only if the neighbours' slopes show it too: one from the mass alone tells of the integration's error in
+        log rho, which no splitting mends.
+        """
+        slope = profile.change / np.maximum(gaps, 1e-300)
+        across = 0.5 * (np.roll(gaps, 1) + np.roll(gaps, -1)) + gaps
+        turn = np.abs(np.roll(slope, -1) - np.roll(slope, 1)) / across * gaps**2 / 8
+        if not self.closed:
+            turn[[0, -1]] = np.inf
+        rough = (np.minimum(np.abs(profile.bend), turn) > BEND) | (np.abs(profile.change) > CHANGE)
+        return (gaps > largest) | (rough & (gaps > 4 * NEGLIGIBLE * largest))
 
     def _profile(self, points: Array, logs: Array | None) -> tuple[Profile, Array, Array]:
         """Profiles and gaps (c,) of the intervals, and log rho (N,) of the tokens, estimated where it is not known."""
@@ -194,7 +210,9 @@ class Chain:
         merged = Profile.fit(known[self.cells[before, 0]], known[self.cells[after, 1]],
                              np.log(np.maximum(mass, 1e-300)) - np.log(width))
         miss = np.abs(merged.at(gaps[before] / width) - known[inner])
-        gentle = (miss < MISS) & (np.abs(merged.bend) < BEND / 2) & (np.abs(merged.change) < CHANGE / 2)
+        chord = np.abs(merged.start + merged.change * gaps[before] / width - known[inner])
+        gentle = (miss < MISS) & (np.abs(merged.bend) < BEND / 2) | (chord < STRAIGHT)
+        gentle &= np.abs(merged.change) < CHANGE / 2
         chosen = inner[gentle | (width < NEGLIGIBLE * largest)]
         # Every other one of each run of neighbours.
         fresh = np.concatenate([[True], np.diff(chosen) > 1]) if len(chosen) else np.zeros(0, bool)
@@ -253,12 +271,6 @@ def _dealt(shares: Array, corners: NDArray[np.int64], count: int) -> Array:
     return np.asarray(np.bincount(corners.ravel(), shares.ravel(), count), float)
 
 
-def _too_long(gaps: Array, profile: Profile, largest: float) -> NDArray[np.bool_]:
-    """(c,): intervals to split."""
-    rough = (np.abs(profile.bend) > BEND) | (np.abs(profile.change) > CHANGE)
-    return (gaps > largest) | (rough & (gaps > 4 * NEGLIGIBLE * largest))
-
-
 def start_chain(problem: Problem, largest: float) -> tuple[Chain, Array, Array]:
     """The chain of the initial law with its tokens (N, d) and log rho (N,); intervals get the exact mass of the law.
 
@@ -279,7 +291,7 @@ def start_chain(problem: Problem, largest: float) -> tuple[Chain, Array, Array]:
         points = at(places)
         logs = np.maximum(law.log_density(points), -600.0)
         chain = Chain(manifold, closed, masses)
-        rough = _too_long(chain.gaps(points), chain._profile(points, logs)[0], largest)
+        rough = chain._too_long(chain.gaps(points), chain._profile(points, logs)[0], largest)
         if not rough.any() or len(places) > LARGEST_START:
             break
         places = np.sort(np.concatenate([places, 0.5 * (starts + ends)[rough]]))
