@@ -176,7 +176,8 @@ class Chain:
         """
         slope = profile.change / np.maximum(gaps, 1e-300)
         across = 0.5 * (np.roll(gaps, 1) + np.roll(gaps, -1)) + gaps
-        turn = np.abs(np.roll(slope, -1) - np.roll(slope, 1)) / across * gaps**2 / 8
+        with np.errstate(over="ignore", invalid="ignore"):  # gaps of nothing, at walls
+            turn = np.nan_to_num(np.abs(np.roll(slope, -1) - np.roll(slope, 1)) / across * gaps**2 / 8)
         if not self.closed:
             turn[[0, -1]] = np.inf
         rough = (np.minimum(np.abs(profile.bend), turn) > BEND) | (np.abs(profile.change) > CHANGE)
