@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from problems import Problem
 from solver.runs.cost import Cost, density_cost, token_cost
 
@@ -24,7 +26,7 @@ def plan(problem: Problem) -> list[tuple[str, str]]:
 
 def time_words(cost: Cost) -> str:
     """Steps and time in words."""
-    return f"about {cost.steps:.3g} steps, at most {duration(cost.dense)} on one core with dense attention"
+    return f"about {math.ceil(cost.steps)} steps, at most {duration(cost.dense)} on one core with dense attention"
 
 
 def mebibytes(size: float) -> str:

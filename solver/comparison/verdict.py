@@ -147,7 +147,8 @@ def judge(problem: Problem, comm: MPI.Comm, rows: list[dict[str, float]], densit
             entry |= {"moments_density_particles": gap, "moments_floor": gap_floor, "moments_allowed": gap_allowed}
             entry["verdict"] = "disagree" if gap > gap_allowed else entry["verdict"]
         verdict.rows.append(entry)
-    verdict.unresolved = not_resolved(problem, rows, verdict.rows)
+    # Without extra runs and without a tolerance nothing is judged, and there is nothing to resolve.
+    verdict.unresolved = not_resolved(problem, rows, verdict.rows) if refinement is not None or tolerance is not None else []
     for entry in verdict.rows:
         if verdict.unresolved and entry["verdict"] == "agree":
             entry["verdict"] = "not resolved"
