@@ -91,7 +91,8 @@ def read_law(table: Mapping[str, Any], manifold: Manifold | None, folder: Path, 
         ProblemError: with every mistake of the section.
     """
     wrong = Mistakes()
-    own = None if table.get("law") in LAWS else find_law(table.get("law"))
+    given_name = table.get("law")
+    own = find_law(given_name) if isinstance(given_name, str) and given_name not in LAWS else None
     if own is not None:
         options = {key: value for key, value in table.items() if key != "law"}
         return Registered(table["law"], own, manifold, options) if manifold is not None else None

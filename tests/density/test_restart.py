@@ -25,7 +25,7 @@ def whole(problem):
 ], ids=["ssprk33", "ssprk104", "arkimex", "inf"])
 def test_it_goes_on_bit_by_bit(change):
     problem = load("misaligned_circle", {key: str(value) if not isinstance(value, str) else f'"{value}"'
-                                         for key, value in {**SMALL, **change}.items()})
+                                         for key, value in {**SMALL, **change, "particles.sampling": "quadrature"}.items()})
     solver, states = whole(problem)
     assert len(states) > 3
     for state in (states[0], states[len(states) // 2]):
@@ -65,7 +65,8 @@ def test_what_is_not_known_yet_stays_unknown():
 def test_a_stationary_run_goes_on_bit_by_bit(changes):
     problem = load("misaligned_circle", {"density.cells": "16", "attention.beta": "1.0",
                                          "attention.value": "[[-1.0, 0.0], [0.0, -1.0]]",
-                                         "time.end": '"stationary"', "time.outputs": "[0.0]", **changes})
+                                         "time.end": '"stationary"', "time.outputs": "[0.0]",
+                                         "particles.sampling": "quadrature", **changes})
     solver, states = whole(problem)
     again = DensitySolver(problem, MPI.COMM_SELF)
     again.load_state({key: np.array(value) for key, value in states[len(states) // 2].items()})

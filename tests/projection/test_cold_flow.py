@@ -11,7 +11,8 @@ from solver.ranks import Serial
 from solver.runs.distances import TargetDistance
 from solver.wasserstein.measure import Measure
 
-CIRCLE = {"space.manifold": "circle", "attention": "{beta = 50.0}", "initial": '{law = "uniform"}'}
+CIRCLE = {"space.manifold": "circle", "attention": "{beta = 50.0}", "initial": '{law = "uniform"}',
+          "particles.sampling": "quadrature"}
 
 
 def circle(**changes):
