@@ -50,16 +50,27 @@ def projected_moments(f: Callable[[np.ndarray], np.ndarray], geometry: Geometry,
     return (values * measure * weights) @ tabulate(density_element(r.tdim, r.degree), points)
 
 
+TIED_POINTS = 64  # quadrature points looked at for one atom
+
+
 def binned(points: np.ndarray, masses: np.ndarray, problem: Problem, geometry: Geometry) -> np.ndarray:
     """Unknowns (owned * n,) of the cell-wise constant density that gives each atom (k, d) to its nearest cell. Collective."""
     g, r = geometry, geometry.reference
     own = problem.manifold.retract(g.points.reshape(-1, g.mesh.gdim))
-    distance, place = cKDTree(own).query(points) if len(own) else (np.full(len(points), np.inf), np.zeros(len(points), int))
-    cell = place // len(r.weights)
-    order = g.order[cell] if g.owned else np.full(len(points), np.iinfo(np.int64).max)
-    best = np.empty_like(distance)
-    g.mesh.comm.Allreduce(distance, best, op=MPI.MIN)
-    order = np.where(distance <= best * (1 + 1e-12), order, np.iinfo(np.int64).max)  # ties go to the lowest cell
+    nobody = np.iinfo(np.int64).max
+    # An atom at a corner of the mesh has as many nearest cells as meet there; ties go to the lowest of all ranks.
+    near = min(TIED_POINTS, len(own))
+    best, orders = np.full(len(points), np.inf), np.full((len(points), 1), nobody)
+    distance, cells = np.full((len(points), 1), np.inf), np.zeros((len(points), 1), int)
+    if near:
+        distance, place = (found.reshape(len(points), near) for found in cKDTree(own).query(points, k=near))
+        cells = place // len(r.weights)
+        orders = g.order[cells]
+    g.mesh.comm.Allreduce(np.ascontiguousarray(distance[:, 0]), best, op=MPI.MIN)
+    orders = np.where(distance <= best[:, None] * (1 + 1e-9), orders, nobody)
+    choice = orders.argmin(axis=1)
+    order = np.ascontiguousarray(orders[np.arange(len(points)), choice])
+    cell = cells[np.arange(len(points)), choice]
     winner = np.empty_like(order)
     g.mesh.comm.Allreduce(order, winner, op=MPI.MIN)
     mine = order == winner
