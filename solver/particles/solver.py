@@ -327,7 +327,7 @@ class ParticleSolver:
             raise self._lost(error) from None
 
     def _still(self) -> bool:
-        slope = self._slope[..., :self.problem.manifold.dimension]
+        slope = np.asarray(self._slope)[..., :self.problem.manifold.dimension]
         return self.layout.largest(float(np.max(np.abs(slope), initial=0.0))) < STANDSTILL
 
     def _lost(self, error: NotFiniteError) -> RunError:

@@ -41,6 +41,10 @@ class Cost:
     least: float
 
 
+# Ten stages bear steps three times as long (solver/density/schemes.py).
+LONGER = {"ssprk104": 3.0}
+
+
 def density_cost(problem: Problem) -> Cost | None:
     """The density; None where the space has no mesh. Orders of magnitude, not promises."""
     if not problem.space.meshable:
@@ -50,7 +54,7 @@ def density_cost(problem: Problem) -> Cost | None:
     cells = float(density.cells)
     unknowns = cells * math.comb(density.degree + tdim, tdim)
     width = (float(manifold.volume or 1.0) / cells) ** (1 / tdim)
-    by_cfl = _depth(problem) * _speed(problem) * (2 * density.degree + 1) * tdim / ((density.cfl or SAFETY) * width)
+    by_cfl = _depth(problem) * _speed(problem) * (2 * density.degree + 1) * tdim / ((density.cfl or SAFETY) * width * LONGER.get(density.integrator, 1.0))
     steps = max(by_cfl if density.step is None else _depth(problem) / density.step, float(len(problem.time.outputs)))
     targets = cells * (density.degree + 1) ** tdim / (1 if tdim == 1 else 2) + 2
     sources = cells * (density.degree + 2) ** tdim
