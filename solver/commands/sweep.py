@@ -38,12 +38,12 @@ def run_sweep(name: str, over: list[str], ties: list[str], side: str, settings: 
     cells = cells_of(values, parse_ties(ties))
     fixed = parse_set(settings)
     console = rank_console(world(), quiet)
-    jobs, base = [], out
+    jobs, base = [], out if out is not None else Path()
     for cell in cells:  # every cell is checked before the first one runs
         own = {key: text for key, text in cell.settings.items() if "." in key}
         load_shared(name, settings, own, ("density", "particles") if side == "compare" else (side,))
         tables = read_tables(name, {**fixed, **own})
-        base = base if base is not None else Path("results") / f"{tables.name}-sweep"
+        base = out if out is not None else Path("results") / f"{tables.name}-sweep"
         jobs.append(SweepJob(tables, str(base / cell.label), side, force, resume, verdict, limits))
     refuse_earlier(base, force, resume)
     kept = {i: found for i, cell in enumerate(cells) if resume and (found := finished(base / cell.label))}

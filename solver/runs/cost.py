@@ -54,7 +54,8 @@ def density_cost(problem: Problem) -> Cost | None:
     cells = float(density.cells)
     unknowns = cells * math.comb(density.degree + tdim, tdim)
     width = (float(manifold.volume or 1.0) / cells) ** (1 / tdim)
-    by_cfl = _depth(problem) * _speed(problem) * (2 * density.degree + 1) * tdim / ((density.cfl or SAFETY) * width * LONGER.get(density.integrator, 1.0))
+    longest = (density.cfl or SAFETY) * width * LONGER.get(density.integrator, 1.0)
+    by_cfl = _depth(problem) * _speed(problem) * (2 * density.degree + 1) * tdim / longest
     steps = max(by_cfl if density.step is None else _depth(problem) / density.step, float(len(problem.time.outputs)))
     targets = cells * (density.degree + 1) ** tdim / (1 if tdim == 1 else 2) + 2
     sources = cells * (density.degree + 2) ** tdim
