@@ -80,17 +80,15 @@ class Extra:
                  supervisor: Supervisor | None = None):
         self.comm, self.announce, self.stores, self.supervisor = comm, announce, stores, supervisor
 
-    def density(self, problem: Problem, name: str, label: str) -> History:
-        """The density of a varied problem (collective)."""
+    def density(self, problem: Problem, name: str, label: str) -> History | None:
+        """The density of a varied problem; None where its cells are too wide for the initial law (collective)."""
         recorder = DensityRecorder(problem, self.comm, store=self.store(name))
-        self._run(problem, run_density, recorder, label)
-        return recorder.history
+        return recorder.history if self._starts(problem, run_density, recorder, label) else None
 
-    def particles(self, problem: Problem, name: str, label: str) -> History:
-        """The tokens of a varied problem (collective)."""
+    def particles(self, problem: Problem, name: str, label: str) -> History | None:
+        """The tokens of a varied problem; None where they are too few for the initial law (collective)."""
         recorder = ParticleRecorder(problem, self.comm, store=self.store(name))
-        self._run(problem, run_particles, recorder, label)
-        return recorder.history
+        return recorder.history if self._starts(problem, run_particles, recorder, label) else None
 
     def members(self, problem: Problem, name: str, label: str) -> Members:
         """The members of an ensemble (collective)."""
@@ -101,6 +99,14 @@ class Extra:
     def store(self, name: str) -> Store | None:
         """The store of one run (collective)."""
         return self.stores(name) if self.stores is not None else None
+
+    def _starts(self, problem: Problem, run: Callable[..., None], recorder: Recorder, label: str) -> bool:
+        # A checkpoint that cannot be used is refused before, where it must not be taken for this.
+        try:
+            self._run(problem, run, recorder, label)
+        except ProblemError:
+            return False  # on every rank alike
+        return True
 
     def _run(self, problem: Problem, run: Callable[..., None], observer: Recorder | Members,
              label: str) -> None:
@@ -240,10 +246,10 @@ def refine(problem: Problem, comm: MPI.Comm, density: History, particles: Histor
     meshes = []
     for level, varied in other_meshes(problem):
         cells = varied.density.cells
-        try:
-            meshes.append(extra.density(varied, f"mesh-{level}-{cells}", f"mesh error: {cells} cells"))
-        except ProblemError:
-            break  # on every rank alike: so wide cells miss the initial law
+        coarse = extra.density(varied, f"mesh-{level}-{cells}", f"mesh error: {cells} cells")
+        if coarse is None:
+            break
+        meshes.append(coarse)
         mesh[0].append(width * 2.0**level)
         mesh[1].append(apart(meshes[-1].measures[last], tokens))
         steps.append(f"{cells}")
@@ -262,10 +268,9 @@ def refine(problem: Problem, comm: MPI.Comm, density: History, particles: Histor
     if sampling != "random":
         tokens_curve = ([float(count)], [apart(tokens, measure)])
         for varied, name, label in fewer_tokens(problem):
-            try:
-                run = extra.particles(varied, name, f"sampling error: {label}")
-            except ProblemError:
-                break  # on every rank alike: so few nodes miss the initial law
+            run = extra.particles(varied, name, f"sampling error: {label}")
+            if run is None:
+                break
             if len(run.measures[last].masses) >= len(tokens.masses):
                 break  # the rule has no fewer nodes: on a mesh from a file at least one for each cell
             if found.fewer is None:

@@ -6,17 +6,20 @@
     docker/run python3 tests/faults/campaign.py starts          2, 4, 8 runs started into one folder, all combinations of flags
     docker/run python3 tests/faults/campaign.py ranks           faults of one rank of three
 
-Each prints a line for every case and ends with exit code 1 if one fails. Results of the last whole round: tests/faults/README.md.
+Each prints a line for every case and ends with exit code 1 if one fails; a seed and a folder that keeps the runs left alone may
+follow the number. Results of the last whole round: tests/faults/README.md.
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import itertools
 import json
 import math
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -24,6 +27,9 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+import h5py
+import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["density.cells=48", "particles.count=96", "time.end=1.0", "time.outputs=9", "attention.beta=8"]
@@ -102,60 +108,144 @@ def differences(one: Path, two: Path, tables: tuple[str, ...], tolerance: float)
             found.append(f"{name} is missing")
             continue
         a, b = rows(one / name), rows(two / name)
-        if len(a) != len(b):
+        if len(a) != len(b) or [len(row) for row in a] != [len(row) for row in b]:
             found.append(f"{name}: {len(a)} rows and {len(b)}")
             continue
         worst = 0.0
-        for x, y in zip(itertools.chain(*a), itertools.chain(*b), strict=False):
+        for x, y in zip(itertools.chain(*a), itertools.chain(*b), strict=True):
             if x != y:
                 try:
                     worst = max(worst, abs(float(x) - float(y)) / max(1.0, abs(float(x))))
                 except ValueError:
                     worst = math.inf
-        if worst > tolerance:
+                    found.append(f"{name} has {y!r} for {x!r}")
+        if not worst <= tolerance:
             found.append(f"{name} differs by {worst:.1e}")
     return found
 
 
-def reference(base: Path, name: str, case: str) -> Path:
-    """A run left alone, and how long it takes."""
-    out = base / f"{name}-{case}"
+def field_differences(one: Path, two: Path, tolerance: float, *, tokens_only: bool = False) -> list[str]:
+    """How the tokens and fields on file differ, dataset by dataset; the order of the nodes depends on the number of ranks."""
+    found = []
+    for name in ("particles.h5",) if tokens_only else ("particles.h5", "density.h5"):
+        if not (one / name).exists():
+            continue
+        with h5py.File(one / name) as a:
+            expected: dict[str, np.ndarray] = {}
+            a.visititems(lambda key, item, into=expected: into.update({key: item[()]} if isinstance(item, h5py.Dataset) else {}))
+        try:
+            with h5py.File(two / name) as b:
+                for key, values in expected.items():
+                    if key not in b or b[key].shape != values.shape:
+                        found.append(f"{name}: {key} is missing or short")
+                    elif values.dtype.kind == "f" and not np.allclose(values, b[key][()], rtol=0.0,
+                                                                      atol=tolerance * max(1.0, float(np.abs(values).max()))):
+                        found.append(f"{name}: {key} differs")
+        except OSError as error:
+            found.append(f"{name}: {error}")
+    return found
+
+
+def reference(base: Path, name: str, case: str, *settings: str, ranks: int = 1) -> Path:
+    """A run left alone, how long it takes and its exit code beside it."""
+    out = base / "-".join([name, case, str(ranks), *settings]).replace("/", "_")
     if not out.exists():
         began = time.monotonic()
-        code, words = finish(start(*command(name, case, out)))
+        code, words = finish(start(*command(name, case, out, *more(settings), ranks=ranks)))
         if code not in (0, 1):
             raise SystemExit(f"{name} {case}: {words}")
-        (out.parent / f"{out.name}.seconds").write_text(str(time.monotonic() - began))
+        (out.parent / f"{out.name}.seconds").write_text(f"{time.monotonic() - began} {code}")
     return out
+
+
+def more(settings: tuple[str, ...]) -> list[str]:
+    """Further `--set` options."""
+    return [word for item in settings for word in ("--set", item)]
 
 
 def seconds(folder: Path) -> float:
     """How long the reference took."""
-    return float((folder.parent / f"{folder.name}.seconds").read_text())
+    return float((folder.parent / f"{folder.name}.seconds").read_text().split()[0])
+
+
+def code_of(folder: Path) -> int:
+    """How the reference ended."""
+    return int((folder.parent / f"{folder.name}.seconds").read_text().split()[1])
+
+
+def recorded_rows(out: Path) -> dict[str, int]:
+    """How many outputs the tables of a run show."""
+    return {side: len(rows(out / table)) - 1 for side, table in (("density", "diagnostics.csv"), ("particles", "particles.csv"))
+            if (out / table).exists()}
+
+
+def writes_checkpoint(out: Path) -> bool:
+    """Whether a checkpoint is being written just now."""
+    try:
+        return any(entry.name.endswith((".part", ".new")) and ".ckpt" in entry.name for entry in os.scandir(out / "checkpoint"))
+    except FileNotFoundError:
+        return False
+
+
+def kill(process: subprocess.Popen[str], out: Path, after: float, writing: bool) -> str:
+    """SIGKILL after some seconds, and then while a checkpoint is on its way to the disk; what happened."""
+    time.sleep(after)
+    until = time.monotonic() + 60
+    caught = False
+    while writing and not caught and process.poll() is None and time.monotonic() < until:
+        caught = writes_checkpoint(out)
+    ended = process.poll() is not None
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    return "over" if ended else "writing" if caught else "any"
+
+
+def repeated(out: Path, before: dict[str, int], lost: str) -> list[str]:
+    """Whether more than the outputs since the last checkpoint were done again; `lost`: exit reason before the run went on."""
+    wrong = []
+    for words in json.loads((out / "run.json").read_text()).get("resumed", []):
+        side, _, rest = words.partition(": ")
+        count = re.search(r"(\d+) outputs? recorded", rest)
+        if side in before and count and before[side] - int(count[1]) > 1:
+            wrong.append(f"{side}: {before[side]} outputs were there, {count[1]} were taken up")
+        depth, known = re.search(r"going on at t = (\S+),", rest), re.search(r"t = ([^,]+):", lost)
+        if depth and known and side in before and float(known[1]) - float(depth[1]) > 0.2:
+            wrong.append(f"{side}: reached t = {known[1]}, going on at {depth[1]}")
+    return wrong
 
 
 def kills(base: Path, count: int) -> int:
-    """SIGKILL at random moments, up to three times in one run, then resumed to the end."""
-    failures = 0
-    for i in range(count):
-        name, case = random.choice(list(TABLES)), random.choice(list(CASES))
-        whole, out = reference(base, name, case), base / f"kill-{i}"
-        moments = []
-        for _ in range(random.randint(1, 3)):
+    """SIGKILL at random moments and while checkpoints are written, once or twice in one run, then resumed to the end."""
+    failures, done, writing, i = 0, 0, 0, 0
+    cases = itertools.cycle(random.sample(list(itertools.product(TABLES, CASES)), len(TABLES) * len(CASES)))
+    while done < count:
+        (name, case), i = next(cases), i + 1
+        whole, out, moments, wrong = reference(base, name, case), base / f"kill-{os.getpid()}-{i}", [], []
+        before, lost = {}, ""
+        for _ in range(random.randint(1, 2)):
             process = start(*command(name, case, out, *(["--resume"] if out.exists() else [])))
-            moment = random.uniform(0.2, 1.0) * seconds(whole)
-            moments.append(f"{moment:.2f}")
-            time.sleep(moment)
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+            moment = random.uniform(0.2, 0.95) * seconds(whole)
+            how = kill(process, out, moment, random.random() < 0.5)
+            if (out / "run.json").exists() and json.loads((out / "run.json").read_text()).get("resumed"):
+                wrong += repeated(out, before, lost) if moments else []
+            done, writing = done + (how != "over"), writing + (how == "writing")
+            moments.append(f"{moment:.2f} ({how})")
+            time.sleep(0.3)  # the warden's last words
+            before = recorded_rows(out)
+            lost = json.loads((out / "run.json").read_text())["exit_reason"] if (out / "run.json").exists() else ""
         ranks = random.choice((1, 1, 2, 3))
         code, words = finish(start(*command(name, case, out, "--resume", ranks=ranks)))
-        wrong = differences(whole, out, TABLES[name], 0.0 if ranks == 1 else 1e-12)
-        wrong += [] if code in (0, 1) else [f"exit {code}: {words[-300:]}"]
+        wrong += [] if code == code_of(whole) else [f"exit {code}: {words[-300:]}"]
+        tolerance = 0.0 if ranks == 1 else 1e-12
+        wrong += differences(whole, out, TABLES[name], tolerance)
+        wrong += field_differences(whole, out, tolerance, tokens_only=ranks > 1)
+        wrong += repeated(out, before, lost) if (out / "run.json").exists() else []
         failures += bool(wrong)
         print(f"{i}: {name} {case}, killed at {', '.join(moments)} s, resumed on {ranks}: {'; '.join(wrong) or 'the same'}",
               flush=True)
         shutil.rmtree(out, ignore_errors=True)
+    print(f"{done} kills, {writing} of them while a checkpoint was written")
     return failures
 
 
@@ -165,41 +255,46 @@ def children(pid: int) -> list[int]:
 
 
 def signals(base: Path, count: int) -> int:
-    """Signals to the ranks, milliseconds apart, or to mpirun; then resumed."""
-    failures = 0
-    for i in range(count):
-        name, case = random.choice(list(TABLES)), "circle"
-        whole, out = reference(base, name, case), base / f"signal-{i}"
+    """Signals to the ranks, milliseconds apart, or to mpirun, in the middle of a run; then resumed."""
+    failures, middle, i = 0, 0, 0
+    ways = list(itertools.product(TABLES, ("ranks", "one rank", "mpirun", "last rank")))
+    choices, on = itertools.cycle(random.sample(ways, len(ways))), itertools.cycle((1, 2, 3))
+    while middle < count and i < 3 * count:
+        (name, to), case, i = next(choices), random.choice(("circle", "sphere")), i + 1
+        whole = reference(base, name, case, ranks=2)
+        out = base / f"signal-{os.getpid()}-{i}"
         process = start(*command(name, case, out, ranks=2))
         until = time.monotonic() + 60
-        while not (out / "run.json").exists() and time.monotonic() < until:
-            time.sleep(0.01)
-        time.sleep(random.uniform(0.0, 0.8) * seconds(whole))
+        while not list(out.glob("checkpoint/*.ckpt")) and time.monotonic() < until:
+            time.sleep(0.005)
+        time.sleep(random.uniform(0.0, 0.4) * seconds(whole) if name == "compare" else random.uniform(0.0, 0.1) * seconds(whole))
         number = random.choice((signal.SIGTERM, signal.SIGINT))
-        to = random.choice(("ranks", "one rank", "mpirun"))
         began = time.monotonic()
-        try:
+        with contextlib.suppress(ProcessLookupError, FileNotFoundError):
             ranks = children(process.pid) if to != "mpirun" else [process.pid]
-            for pid in ranks[: 1 if to == "one rank" else None]:
+            for pid in {"one rank": ranks[:1], "last rank": ranks[-1:]}.get(to, ranks):
                 os.kill(pid, number)
                 time.sleep(random.uniform(0.0, 0.01))
-        except (ProcessLookupError, FileNotFoundError):
-            pass
         code, words = finish(process, 60)
         took = time.monotonic() - began
         reason = json.loads((out / "run.json").read_text())["exit_reason"]
-        expected = (128 + number,) if to != "mpirun" else (1, 128 + number, 128 + signal.SIGKILL)
-        wrong = [] if code in (*expected, 0) or reason in ("done", "density and particles disagree") else [f"exit {code}"]
-        wrong += [] if reason != "running" else ["run.json says running"]
-        wrong += [] if took < 20 else [f"{took:.0f} s to end"]
-        again, said = finish(start(*command(name, case, out, "--resume", ranks=random.choice((1, 2, 3)))))
-        wrong += differences(whole, out, TABLES[name], 1e-12)
-        wrong += [] if again in (0, 1) else [f"resume exit {again}: {said[-300:]}"]
+        stopped = code not in (0, 1) or reason == "interrupted"
+        middle += stopped
+        expected = (128 + number,) if to != "mpirun" else (1, 128 + number)
+        wrong = [] if code in expected or not stopped else [f"exit {code}"]
+        wrong += [] if not stopped or reason == "interrupted" else [f"run.json says {reason!r}"]
+        wrong += [] if took < 10 else [f"{took:.0f} s to end"]
+        before, then = recorded_rows(out), next(on)
+        again, said = finish(start(*command(name, case, out, "--resume", ranks=then)))
+        wrong += differences(whole, out, TABLES[name], 1e-12) + repeated(out, before, "")
+        wrong += field_differences(whole, out, 1e-12, tokens_only=then != 2)
+        wrong += [] if again == code_of(whole) else [f"resume exit {again}: {said[-300:]}"]
         failures += bool(wrong)
-        print(f"{i}: {name}, signal {number} to {to}: exit {code}, {reason!r} in {took:.1f} s: "
+        print(f"{i}: {name} {case}, signal {number} to {to}: exit {code}, {reason!r} in {took:.1f} s, resumed on {then}: "
               f"{'; '.join(wrong) + words[-300:] if wrong else 'the same'}", flush=True)
         shutil.rmtree(out, ignore_errors=True)
-    return failures
+    print(f"{middle} runs were stopped in the middle")
+    return failures + (middle < count)
 
 
 def damage(path: Path) -> str:
@@ -223,7 +318,7 @@ def damages(base: Path, count: int) -> int:
     failures, name, case = 0, "compare", "circle"
     whole = reference(base, name, case)
     for i in range(count):
-        out = base / f"damage-{i}"
+        out = base / f"damage-{os.getpid()}-{i}"
         finished = i % 2 == 0
         if finished:
             shutil.copytree(whole, out)
@@ -236,8 +331,10 @@ def damages(base: Path, count: int) -> int:
         done = [damage(p) for p in random.sample(files, min(len(files), random.randint(1, 2)))]
         code, words = finish(start(*command(name, case, out, "--resume")))
         refused = code == 2 and len(words.strip().splitlines()) == 1
-        wrong = [] if refused else differences(whole, out, TABLES[name], 0.0)
-        wrong += [] if code in (0, 1) or refused else [f"exit {code}: {words[-400:]}"]
+        wrong = [] if refused else differences(whole, out, TABLES[name], 0.0) + field_differences(whole, out, 0.0)
+        kept = refused or (out / "problem.toml").read_bytes() == (whole / "problem.toml").read_bytes()
+        wrong += [] if kept else ["problem.toml differs"]
+        wrong += [] if code == code_of(whole) or refused else [f"exit {code}: {words[-400:]}"]
         failures += bool(wrong)
         print(f"{i}: {'finished' if finished else 'stopped'}, {', '.join(done)}: "
               f"{'; '.join(wrong) or ('refused: ' + words.strip() if refused else 'repaired')}", flush=True)
@@ -247,29 +344,35 @@ def damages(base: Path, count: int) -> int:
 
 def starts(base: Path, _: int) -> int:
     """Several runs into one folder at once: one runs, the others are refused, and its results are right."""
-    failures, name, case = 0, "solve", "circle"
-    whole = reference(base, name, case)
-    flags = ((), ("--force",), ("--resume",))
-    for number in (2, 4, 8):
-        for chosen in itertools.combinations_with_replacement(flags, 2):
-            for earlier in (False, True):
-                out = base / "starts"
-                if earlier:
-                    shutil.copytree(whole, out)
-                processes = [start(*command(name, case, out, *chosen[k % 2], "--set", "time.outputs=200", "--set", "time.end=4"))
-                             for k in range(number)]
-                ends = [finish(process) for process in processes]
-                ran = sum(code == 0 for code, _ in ends)
-                refused = sum(code == 2 and len(words.strip().splitlines()) == 1 for code, words in ends)
-                least = 1 if not earlier or ("--force",) in chosen else 0  # the earlier run is of another problem
-                table = rows(out / "diagnostics.csv")
-                wrong = [] if ran + refused == number and ran >= least else [f"{ran} ran, {refused} refused: {ends}"]
-                wrong += [] if len(table) in (10, 201) else [f"{len(table)} rows"]
-                wrong += [] if not list(out.parent.glob("starts.*")) else ["something is left beside"]
-                failures += bool(wrong)
-                print(f"{number} starts, {chosen}, {'over' if earlier else 'no'} earlier run: {ran} ran, {refused} refused: "
-                      f"{'; '.join(wrong) or 'sound'}", flush=True)
-                shutil.rmtree(out, ignore_errors=True)
+    failures, name, case, longer = 0, "solve", "circle", ("time.outputs=100",)
+    whole, other = reference(base, name, case, *longer), reference(base, name, case)
+    flags = ("", "--force", "--resume")
+    chosen = [c for number in (1, 2, 3) for c in itertools.combinations(flags, number)]
+    stopped = base / "stopped"
+    code, words = finish(start(*command(name, case, stopped, *more(longer), "--time-limit", "0.01s")))
+    if code != 3:
+        raise SystemExit(f"no stopped run: {code} {words}")
+    for number, each, earlier in itertools.product((2, 4, 8), chosen, (None, other, stopped, whole)):
+        if len(each) > number:
+            continue
+        out = base / "starts"
+        if earlier is not None:
+            shutil.copytree(earlier, out)
+        processes = [start(*command(name, case, out, *filter(None, [each[k % len(each)]]), *more(longer))) for k in range(number)]
+        ends = [finish(process) for process in processes]
+        ran = sum(code == 0 for code, _ in ends)
+        refused = sum(code == 2 and len(words.strip().splitlines()) == 1 for code, words in ends)
+        # --force always may run, --resume where the problem is the same or nothing is there, no flag where nothing is there.
+        may = earlier is None or "--force" in each or ("--resume" in each and earlier is not other)
+        wrong = [] if ran + refused == number and ran >= may and (may or ran == 0) else [f"{ran} ran, {refused} refused: {ends}"]
+        expected = whole if may else earlier
+        wrong += differences(expected, out, TABLES[name], 0.0) + field_differences(expected, out, 0.0)
+        wrong += [] if not list(out.parent.glob("starts.*")) and not list(out.glob(".*")) else ["something is left beside"]
+        failures += bool(wrong)
+        print(f"{number} starts with {', '.join(flag or 'no flag' for flag in each)}, earlier run: "
+              f"{earlier.name if earlier is not None else 'none'}: {ran} ran, {refused} refused: "
+              f"{'; '.join(wrong) or 'sound'}", flush=True)
+        shutil.rmtree(out, ignore_errors=True)
     return failures
 
 
@@ -334,9 +437,12 @@ def main() -> int:
     if len(sys.argv) < 2 or sys.argv[1] not in what:
         print(__doc__)
         return 2
-    random.seed(int(sys.argv[3]) if len(sys.argv) > 3 else 1)
-    with tempfile.TemporaryDirectory(prefix="coldflow-faults-") as base:
-        failures = what[sys.argv[1]](Path(base), int(sys.argv[2]) if len(sys.argv) > 2 else 10)
+    count, seed = (int(sys.argv[k]) if len(sys.argv) > k else default for k, default in ((2, 10), (3, 1)))
+    random.seed(seed)
+    with contextlib.ExitStack() as stack:  # runs left alone can be kept in a folder for the next call
+        base = Path(sys.argv[4]) if len(sys.argv) > 4 else Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        base.mkdir(exist_ok=True)
+        failures = what[sys.argv[1]](base, count)
     print(f"{failures} failures")
     return 1 if failures else 0
 

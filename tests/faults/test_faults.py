@@ -90,7 +90,7 @@ def test_damage_is_mended_or_refused(base, compared):
     import shutil
 
     for name, refused in (("diagnostics.csv", False), ("particles.h5", False), ("density.h5", False),
-                          ("checkpoint/density.journal", True), ("problem.toml", False)):
+                          ("checkpoint/density.journal", True), ("checkpoint/mesh-1-16.journal", True), ("problem.toml", False)):
         out = base / "damaged"
         shutil.copytree(compared, out)
         file = out / name
