@@ -25,6 +25,10 @@ DRIFT = 2e-13  # largest relative change of mass in one step that is rounding: R
 # Types that estimate their error from earlier states: limiting the state between two steps would look like an error to them, and
 # their steps would never grow again. They carry the density as the scheme leaves it; what is handed out is limited.
 REMEMBERING = ("bdf", "theta")
+# Types that PETSc cannot be given the earlier states of: they start anew at every output and after this many steps, in a run that
+# is never stopped too, and a restart goes on from there.
+ANEW = (*REMEMBERING, "alpha", "beuler", "cn")
+STEPS_ANEW = 100
 ROUNDING = 1e-13  # averages this far below zero, relative to the largest density, are rounding
 
 
@@ -84,6 +88,9 @@ class DensitySolver:
         self.ts.setSolution(self.state)
         self._suggested = self.implicit.first_step(self.state) if self.implicit is not None and self.chooses else np.inf
         self._lowest = np.inf
+        self._kept: dict[str, Any] | None = None
+        self._since = 0
+        self._begin_anew()
 
     def run(self, on_output: Callable[[DensitySnapshot], None], on_step: Callable[[StepInfo], None] | None = None) -> None:
         """Go on to the last output; every output depth and every change of layer is hit exactly.
@@ -124,9 +131,13 @@ class DensitySolver:
             mass, minimum = self._settle()
             if not np.isfinite(mass):
                 raise RunError(f"the mass of the density became {mass}", step=self.step, time=self.time)
+            self._since += 1
+            if self._since == STEPS_ANEW:
+                self._begin_anew()
             self.ts.monitor(self.step, self.time, self.state)
             if on_step is not None:
                 on_step(StepInfo(self.time, self.step, dt, mass, minimum))
+        self._begin_anew()
 
     def snapshot(self) -> DensitySnapshot:
         """The present density, copied."""
@@ -142,16 +153,24 @@ class DensitySolver:
 
     def state_dict(self) -> dict[str, Any]:
         """All a restart needs, on any number of ranks: coefficients (cells, n) in canonical order, and numbers; the same on every
-        rank. On the same ranks a run that goes on from it takes the very same steps. Schemes that remember earlier steps start
-        anew here, in this run as well."""
-        op = self.operator
-        support = op.velocity.full_support
-        if self.ts.getType() in (*REMEMBERING, "alpha", "beuler", "cn"):
-            self.ts.restartStep()
-        return {"coefficients": op.gather_cells(self.state.array), "time": self.time, "step": self.step,
-                "rejected": self.rejected, "full_support": -1 if support is None else int(support),
-                "next_step": self._suggested, "scale": op.scale, "top": self._top, "minimum": self.minimum,
+        rank. On the same ranks a run that goes on from it takes the very same steps. With schemes that remember earlier steps it
+        is the state where they last started anew, at most `STEPS_ANEW` steps ago; what followed is done again."""
+        kept = self._kept if self._kept is not None else self._present()
+        return {**kept, "coefficients": self.operator.gather_cells(kept["coefficients"]),
                 **{f"settling_{name}": value for name, value in self.settling.items()}}
+
+    def _present(self) -> dict[str, Any]:
+        """The present state; the coefficients are local."""
+        support = self.operator.velocity.full_support
+        return {"coefficients": self.state.array.copy(), "time": self.time, "step": self.step, "rejected": self.rejected,
+                "full_support": -1 if support is None else int(support), "next_step": self._suggested,
+                "scale": self.operator.scale, "top": self._top, "minimum": self.minimum}
+
+    def _begin_anew(self) -> None:
+        """Forget earlier steps, where the scheme remembers them, and keep the state for a restart."""
+        if self.ts.getType() in ANEW:
+            self.ts.restartStep()
+            self._since, self._kept = 0, self._present()
 
     def load_state(self, saved: Mapping[str, Any]) -> None:
         """Go on from a `state_dict`; collective. Nothing is limited again: the state was when it was saved."""
@@ -166,6 +185,7 @@ class DensitySolver:
         self.settling = {key.removeprefix("settling_"): float(saved[key]) for key in settling}
         self._resumed = True
         self.ts.restartStep()
+        self._begin_anew()
 
     def accept(self, state: np.ndarray) -> None:
         """Replace the density by the unknowns `state`, made non-negative and of the same mass."""
@@ -174,6 +194,7 @@ class DensitySolver:
             self.implicit.repair(self.state.array, self.total_mass)
         self.ts.restartStep()
         self._settle()
+        self._kept = None  # by whoever searches for the state at rest, step by step
 
     def _rhs(self, ts: PETSc.TS, t: float, x: PETSc.Vec, out: PETSc.Vec) -> None:
         try:
