@@ -43,7 +43,8 @@ def test_schemes_that_remember_go_on_bit_by_bit(integrator, key, value, often, m
     """Whether checkpoints are taken, and when, changes nothing."""
     monkeypatch.setattr("solver.density.evolve.STEPS_ANEW", often)
     problem = load("smooth_circle", {"density.cells": "16", "time.end": "0.1", "time.outputs": "[0.0, 0.05]",
-                                     "noise.diffusivity": "0.05", "density.integrator": f'"{integrator}"', f"density.{key}": value})
+                                     "noise.diffusivity": "0.05", "density.integrator": f'"{integrator}"',
+                                     f"density.{key}": value})
     alone = DensitySolver(problem, MPI.COMM_SELF)
     alone.run(lambda snapshot: None)
     solver, states = whole(problem)

@@ -225,8 +225,8 @@ def kills(base: Path, count: int) -> int:
         before, lost = {}, ""
         for _ in range(random.randint(1, 2)):
             process = start(*command(name, case, out, *(["--resume"] if out.exists() else [])))
-            moment = random.uniform(0.2, 0.95) * seconds(whole)
-            how = kill(process, out, moment, random.random() < 0.5)
+            moment = random.uniform(0.1, 0.65) * seconds(whole)
+            how = kill(process, out, moment, random.random() < 0.6)
             if (out / "run.json").exists() and json.loads((out / "run.json").read_text()).get("resumed"):
                 wrong += repeated(out, before, lost) if moments else []
             done, writing = done + (how != "over"), writing + (how == "writing")
