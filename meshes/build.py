@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import Protocol
 
 import dolfinx.mesh
 import numpy as np
@@ -16,6 +17,41 @@ from meshes.cells import CellList
 from meshes.errors import ProblemError
 from meshes.manifold import Manifold, flat, sphere
 from meshes.subdivide import refined
+
+
+class TokenSpace(Protocol):
+    """What `build_mesh` asks of a space.
+
+    Attributes:
+        manifold: "circle", "sphere", "interval", "rectangle", "box" or "file". dimension: number of coordinates, of a sphere.
+        bounds: (d, 2) of a flat box. path: of a mesh file.
+        grading: None or (half-width, ratio). refine: how many times the cells of a file are cut into halves.
+    """
+
+    @property
+    def manifold(self) -> str: ...
+    @property
+    def dimension(self) -> int: ...
+    @property
+    def bounds(self) -> Sequence[Sequence[float]] | None: ...
+    @property
+    def path(self) -> str | Path | None: ...
+    @property
+    def grading(self) -> tuple[float, float] | None: ...
+    @property
+    def refine(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class PlainSpace:
+    """A `TokenSpace` without a problem file."""
+
+    manifold: str
+    dimension: int = 3
+    bounds: Sequence[Sequence[float]] | None = None
+    path: str | Path | None = None
+    grading: tuple[float, float] | None = None
+    refine: int = 0
 
 
 @dataclass(frozen=True)
@@ -79,14 +115,12 @@ class TokenMesh:
         return float(low), float(high)
 
 
-def build_mesh(space: Any, cells: int, geometry: int, comm: MPI.Comm, *, renumber_seed: int | None = None,
+def build_mesh(space: TokenSpace, cells: int, geometry: int, comm: MPI.Comm, *, renumber_seed: int | None = None,
                distance_to_E: Callable[[np.ndarray], np.ndarray] | None = None) -> TokenMesh:
     """Mesh of a token space; collective, and the same whatever the number of ranks.
 
     Args:
-        space: has `manifold` ("circle", "sphere", "interval", "rectangle", "box", "file"), and where they
-            apply `bounds` (d, 2), `path`, `grading`, None or (half-width, ratio), and `refine`, how many times the
-            cells of a file are cut into halves.
+        space: what is meshed, see `TokenSpace`.
         cells: about how many cells to make, over all ranks (not for "file").
         geometry: degree of the cells, 1 to 3; nodes lie on the manifold. Built-in flat spaces need, and get,
             degree 1; a file brings its own.
@@ -126,30 +160,31 @@ def distribute(cell_list: CellList | None, manifold: Manifold | None, comm: MPI.
     for dimension in {tdim - 1, 0}:
         mesh.topology.create_connectivity(dimension, tdim)
         mesh.topology.create_connectivity(tdim, dimension)
-    old_cell, manifold = comm.bcast((old_cell, manifold))
+    everywhere: tuple[np.ndarray, Manifold] = comm.bcast((old_cell, manifold))
+    old_cell, manifold = everywhere
     order = old_cell[dolfinx_compat.original_cell_index(mesh)]
     return TokenMesh(mesh, manifold, degree, order)
 
 
-def _cell_list(space: Any, cells: int, geometry: int,
+def _cell_list(space: TokenSpace, cells: int, geometry: int,
                distance_to_E: Callable[[np.ndarray], np.ndarray] | None) -> tuple[CellList, Manifold]:
     """The cells of `space` and the manifold they cover; on one rank."""
     name = space.manifold
-    if name == "file":
+    if name == "file" and space.path is not None:
         found = file.read(space.path)
         finer = found.cells
-        for _ in range(getattr(space, "refine", 0)):
+        for _ in range(space.refine):
             finer = refined(finer)
         return finer, found.manifold
-    if name in ("interval", "rectangle", "box") and len(space.bounds) <= 3:
-        if getattr(space, "grading", None) is not None:
+    if name in ("interval", "rectangle", "box") and space.bounds is not None and len(space.bounds) <= 3:
+        if space.grading is not None:
             grading.check(space.grading, name)
         return spaces.flat(np.asarray(space.bounds), cells), flat(space.bounds)
-    dimension = {"circle": 2, "sphere": getattr(space, "dimension", 3)}.get(name)
+    dimension = {"circle": 2, "sphere": space.dimension}.get(name)
     if dimension not in (2, 3):
-        allowed = f"has no mesh with {getattr(space, 'dimension', 3)} coordinates, hence no density; tokens need none"
+        allowed = f"has no mesh with {space.dimension} coordinates, hence no density; tokens need none"
         raise ProblemError("space.manifold", name, allowed)
-    if getattr(space, "grading", None) is not None:
+    if space.grading is not None:
         half_width, ratio = grading.check(space.grading, name)
         if distance_to_E is None:
             allowed = "V K^T Q has no target set E to grade towards"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from pathlib import Path
 
 import basix
 import basix.ufl
@@ -16,6 +16,7 @@ import dolfinx.mesh
 import numpy as np
 import ufl
 from mpi4py import MPI
+from petsc4py import PETSc
 
 VERSION = tuple(int(part) for part in re.findall(r"\d+", dolfinx.__version__)[:2])
 
@@ -59,7 +60,7 @@ def geometry_dofmap(mesh: dolfinx.mesh.Mesh) -> np.ndarray:
     return np.asarray(geometry.dofmap if VERSION < (0, 11) else geometry.dofmaps[0])
 
 
-def geometric_dimension(domain: Any) -> int:
+def geometric_dimension(domain: ufl.Mesh) -> int:
     """Dimension of the space around a UFL domain or form argument (a property since UFL 2025.2)."""
     value = domain.geometric_dimension
     return int(value() if callable(value) else value)
@@ -71,7 +72,7 @@ def interpolation_points(space: dolfinx.fem.FunctionSpace) -> np.ndarray:
     return np.asarray(points() if callable(points) else points)
 
 
-def create_vector(form: Any):
+def create_vector(form: dolfinx.fem.Form) -> PETSc.Vec:
     """PETSc vector, with ghosts, for the linear form `form` (it takes the space since 0.10)."""
     if VERSION < (0, 10):
         return dolfinx.fem.petsc.create_vector(form)
@@ -83,6 +84,6 @@ def has_vtx() -> bool:
     return bool(getattr(dolfinx, "has_adios2", False)) and hasattr(dolfinx.io, "VTXWriter")
 
 
-def vtx_writer(comm: MPI.Comm, path: Any, output: Any):
+def vtx_writer(comm: MPI.Comm, path: str | Path, output: dolfinx.mesh.Mesh | list[dolfinx.fem.Function]) -> dolfinx.io.VTXWriter:
     """Open ADIOS2 file `path` (a folder) for a mesh or a list of functions; a context manager, collective."""
     return dolfinx.io.VTXWriter(comm, str(path), output)

@@ -96,7 +96,7 @@ def read(path: str | Path) -> FileMesh:
 def basix_order(dimension: int, degree: int) -> np.ndarray:
     """(k,) positions, in the order of VTK and Gmsh, of the nodes that basix lists first, second, ..."""
     corners = np.eye(dimension + 1)
-    listed = list(corners)
+    listed: list[np.ndarray] = list(corners)
     for first, second in _EDGES[dimension]:
         listed += [corners[first] * (1 - s) + corners[second] * s for s in np.arange(1, degree) / degree]
     if dimension == 2 and degree == 3:

@@ -71,7 +71,7 @@ def _inverse(values: np.ndarray, z: np.ndarray, u: np.ndarray) -> np.ndarray:
     coefficients = values @ np.linalg.inv(z[:, None] ** powers).T
     total = coefficients @ (1.0 / (powers + 1))
     low, high = np.zeros(len(u)), np.ones(len(u))
-    x = u.copy()
+    x: np.ndarray = u.copy()
     for _ in range(NEWTON):
         grown = x[:, None] ** powers
         excess = x * np.einsum("np,np->n", grown, coefficients / (powers + 1)) - u * total
@@ -79,8 +79,8 @@ def _inverse(values: np.ndarray, z: np.ndarray, u: np.ndarray) -> np.ndarray:
         slope = np.einsum("np,np->n", grown, coefficients)
         with np.errstate(divide="ignore", invalid="ignore"):
             new = x - excess / slope
-        new = np.where((new > low) & (new < high), new, 0.5 * (low + high))
-        if np.abs(new - x).max(initial=0.0) < 1e-14:
-            return new
-        x = new
+        inside: np.ndarray = np.where((new > low) & (new < high), new, 0.5 * (low + high))
+        if np.abs(inside - x).max(initial=0.0) < 1e-14:
+            return inside
+        x = inside
     return x

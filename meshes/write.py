@@ -40,8 +40,8 @@ def gather_cells(mesh: TokenMesh, degree: int) -> CellList | None:
     # Number nodes as cells meet them: the same on any number of ranks.
     _, first, inverse = np.unique(cells, return_index=True, return_inverse=True)
     rank = np.argsort(np.argsort(first))
-    points = points.reshape(-1, mesh.gdim)[np.sort(first)]
-    return CellList(points, rank[inverse].reshape(cells.shape), mesh.tdim, degree)
+    met: np.ndarray = points.reshape(-1, mesh.gdim)[np.sort(first)]
+    return CellList(met, rank[inverse].reshape(cells.shape), mesh.tdim, degree)
 
 
 def write_mesh(mesh: TokenMesh, folder: Path) -> list[Path]:

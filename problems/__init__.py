@@ -9,7 +9,7 @@ import importlib
 import importlib.util
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from problems.attention import Attention, Head, Layer, Weights
@@ -46,7 +46,7 @@ def _tell_strangers() -> None:
 _tell_strangers()
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in HOMES:
         raise AttributeError(f"module 'problems' has no attribute {name!r}")
     found = getattr(importlib.import_module(f"problems.{HOMES[name]}"), name)

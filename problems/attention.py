@@ -18,7 +18,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -35,7 +34,7 @@ LARGEST_EXPONENT = 700.0
 LARGEST_SHARPNESS = 1e14
 
 
-def _as_given(field: str, value: Any) -> Any:
+def _as_given(field: str, value: object) -> object:
     """What is checked once the space, the section and the layer are known."""
     return value
 
@@ -127,7 +126,8 @@ class Attention:
         return tuple(layer.until for layer in self.layers[:-1])
 
 
-def read_attention(table: Mapping[str, Any], dimension: int | None, end: float | str | None, rescaled: bool = False) -> Attention:
+def read_attention(table: Mapping[str, object], dimension: int | None, end: float | str | None,
+                   rescaled: bool = False) -> Attention:
     """[attention] from its TOML table, for tokens in R^d, d = `dimension`, and a run to depth `end`.
 
     Where `dimension` or `end` are None, not known because of mistakes elsewhere, only the rest is checked.
@@ -153,9 +153,9 @@ def read_attention(table: Mapping[str, Any], dimension: int | None, end: float |
     return Attention(layers, own["accuracy"], own["support"], rescaled)
 
 
-def tabulate_attention(attention: Attention) -> dict[str, Any]:
+def tabulate_attention(attention: Attention) -> dict[str, object]:
     """The TOML table of [attention]; a single layer or head stands in the section itself."""
-    result: dict[str, Any] = {"accuracy": attention.accuracy, "support": attention.support}
+    result: dict[str, object] = {"accuracy": attention.accuracy, "support": attention.support}
     first = attention.layers[0]
     if len(attention.layers) == 1 and math.isinf(first.until):
         return _tabulate_weights(first.weights) | result
@@ -169,7 +169,7 @@ def tabulate_attention(attention: Attention) -> dict[str, Any]:
     return shared | result | {"layers": layers}
 
 
-def _layers(base: Mapping[str, Any], entries: Any, dimension: int | None, end: float | str | None,
+def _layers(base: Mapping[str, object], entries: object, dimension: int | None, end: float | str | None,
             identity: np.ndarray) -> tuple[Layer, ...]:
     wrong, layers = Mistakes(), []
     rows = tables("attention.layers", entries)
@@ -191,7 +191,7 @@ def _layers(base: Mapping[str, Any], entries: Any, dimension: int | None, end: f
         # Matrices a layer gives for itself replace the heads of the section, which would hide them.
         inherited = {k: v for k, v in base.items() if not (k == "heads" and any(m in own for m in MATRICES))}
         weights = wrong.check(_weights, prefix, inherited | own, dimension, identity)
-        layers.append(Layer(until, weights))
+        layers.append(Layer(math.nan if until is None else until, weights))
     last = layers[-1].until
     ordered = not any(error.field.endswith(".until") for error in wrong.errors)
     if ordered and end is not None and (isinstance(end, str) or last < end) and math.isfinite(last):
@@ -201,7 +201,7 @@ def _layers(base: Mapping[str, Any], entries: Any, dimension: int | None, end: f
     return tuple(layers)
 
 
-def _weights(prefix: str, table: Mapping[str, Any], dimension: int | None, identity: np.ndarray) -> Weights:
+def _weights(prefix: str, table: Mapping[str, object], dimension: int | None, identity: np.ndarray) -> Weights:
     wrong = Mistakes()
     beta = wrong.check(BETA.check, joined(prefix, "beta"), table.get("beta", MISSING))
     normalization = wrong.check(NORMALIZATION.check, f"{prefix}.normalization", table.get("normalization", "softmax"))
@@ -218,7 +218,7 @@ def _weights(prefix: str, table: Mapping[str, Any], dimension: int | None, ident
     return Weights(beta, tuple(heads), normalization)
 
 
-def _head(prefix: str, table: Mapping[str, Any], dimension: int | None, identity: np.ndarray) -> Head:
+def _head(prefix: str, table: Mapping[str, object], dimension: int | None, identity: np.ndarray) -> Head:
     rows, wrong = {"query": None, "key": None, "value": dimension}, Mistakes()
     given = {name: wrong.check(matrix, f"{prefix}.{name}", table[name], rows[name], dimension) if name in table else identity
              for name in MATRICES}
@@ -257,8 +257,8 @@ def _check_normalization(layers: tuple[Layer, ...], rescaled: bool) -> None:
             raise ProblemError("attention.beta", weights.beta, 'must be finite where normalization = "none"')
 
 
-def _tabulate_weights(weights: Weights) -> dict[str, Any]:
-    beta: Any = "inf" if math.isinf(weights.beta) else weights.beta
+def _tabulate_weights(weights: Weights) -> dict[str, object]:
+    beta = "inf" if math.isinf(weights.beta) else weights.beta
     heads = [{name: getattr(head, name).tolist() for name in MATRICES} for head in weights.heads]
     matrices = heads[0] if len(heads) == 1 else {"heads": heads}
     return {"beta": beta, "normalization": weights.normalization} | matrices

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple
 
-from problems.checks import Check, joined, refuse_unknown
+from problems.checks import Check, T_co, joined, refuse_unknown
 from problems.errors import MISSING, Mistakes
 
 
-class Field(NamedTuple):
+class Field(NamedTuple, Generic[T_co]):
     """One key of a table.
 
     Attributes:
@@ -19,9 +19,9 @@ class Field(NamedTuple):
     """
 
     key: str
-    check: Check
+    check: Check[T_co]
     meaning: str
-    default: Any = None
+    default: object = None
 
     @property
     def required(self) -> bool:
@@ -29,7 +29,7 @@ class Field(NamedTuple):
         return self.default is MISSING
 
 
-def read_fields(prefix: str, table: Mapping[str, Any], fields: Iterable[Field], wrong: Mistakes) -> dict[str, Any]:
+def read_fields(prefix: str, table: Mapping[str, object], fields: Iterable[Field[object]], wrong: Mistakes) -> dict[str, Any]:
     """key -> checked value of every field, its default where it is not given; what is wrong is noted and left out."""
     fields = tuple(fields)
     wrong.check(refuse_unknown, prefix, table, [field.key for field in fields])
@@ -45,7 +45,7 @@ def read_fields(prefix: str, table: Mapping[str, Any], fields: Iterable[Field], 
     return values
 
 
-def object_schema(fields: Iterable[Field], **more: Any) -> dict[str, Any]:
+def object_schema(fields: Iterable[Field[object]], **more: object) -> dict[str, object]:
     """The JSON Schema of a table with these keys and no others."""
     fields = tuple(fields)
     properties = {}
@@ -59,7 +59,7 @@ def object_schema(fields: Iterable[Field], **more: Any) -> dict[str, Any]:
             **({"required": required} if required else {}), **more}
 
 
-def sentence(field: Field) -> str:
+def sentence(field: Field[object]) -> str:
     """Meaning and range of a key, as one sentence for an editor or a comment."""
     words = field.check.words.replace("`", "")
     return f"{field.meaning[0].upper()}{field.meaning[1:]}{f' ({words})' if words else ''}."

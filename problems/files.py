@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar, cast
 
 T = TypeVar("T")
 
@@ -19,11 +19,11 @@ class Files:
         contents: what another rank has read; nothing else is read then but what is missing from it.
     """
 
-    def __init__(self, contents: dict[str, Any] | None = None):
-        self.contents: dict[str, Any] = {} if contents is None else contents
+    def __init__(self, contents: dict[str, object] | None = None):
+        self.contents: dict[str, object] = {} if contents is None else contents
 
     def read(self, path: Path, reader: Callable[[Path], T]) -> T:
         """What `reader` made of the file, this time or the first time."""
         if str(path) not in self.contents:
             self.contents[str(path)] = reader(path)
-        return self.contents[str(path)]
+        return cast(T, self.contents[str(path)])

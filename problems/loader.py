@@ -7,11 +7,11 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from problems.errors import ProblemError
 from problems.files import Files
-from problems.overrides import LONG_KEY, MOST_PARTS, QUOTED, override_all, plain
+from problems.overrides import LONG_KEY, MOST_PARTS, QUOTED, override_all, plain_table
 from problems.problem import Problem, read_problem, tabulate_problem
 from problems.toml_text import toml_text
 
@@ -41,7 +41,7 @@ def loads(content: str, overrides: Mapping[str, str] | None = None, *, name: str
 
 
 # A problem in all the ways Python may give one, see `as_problem`.
-ProblemLike = Problem | Mapping[str, Any] | str | Path
+ProblemLike = Problem | Mapping[str, object] | str | Path
 
 
 class Tables(NamedTuple):
@@ -52,7 +52,7 @@ class Tables(NamedTuple):
             filled when the problem is built.
     """
 
-    values: dict[str, Any]
+    values: dict[str, object]
     name: str
     path: Path | None
     files: Files | None = None
@@ -92,7 +92,7 @@ def as_problem(given: ProblemLike) -> Problem:
     if isinstance(given, str | Path):
         return load(given)
     if isinstance(given, Mapping):
-        return read_problem(plain(given))
+        return read_problem(plain_table(given))
     raise ProblemError("problem", type(given).__name__, "must be a Problem, a bundled name, the path of a file, or a dictionary")
 
 
@@ -133,7 +133,7 @@ def find(source: str | Path) -> Path:
     raise ProblemError("problem", given, f"no such file or bundled problem, {hint}{', '.join(names)}")
 
 
-def parse(path: Path) -> dict[str, Any]:
+def parse(path: Path) -> dict[str, object]:
     """The nested tables of a TOML file."""
     try:
         if path.stat().st_size > MOST_BYTES:
@@ -146,7 +146,7 @@ def parse(path: Path) -> dict[str, Any]:
     return _parse_text(content, str(path))
 
 
-def _parse_text(content: str, shown: str) -> dict[str, Any]:
+def _parse_text(content: str, shown: str) -> dict[str, object]:
     found = LONG_KEY.search(QUOTED.sub("q", content))
     if found:
         raise ProblemError("problem", shown, f"has the key {found[0][:40]}...; a key has at most {MOST_PARTS} parts")

@@ -6,7 +6,6 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
-from typing import Any
 
 from problems.errors import Mistakes, ProblemError
 
@@ -17,7 +16,7 @@ QUOTED = re.compile(r"\"\"\".*?\"\"\"|'''.*?'''|\"(?:\\.|[^\"\\\n])*\"|'[^'\n]*'
 LONG_KEY = re.compile(r"(?<![A-Za-z0-9_-])(?:[A-Za-z0-9_-]+[ \t]*\.[ \t]*)" + f"{{{MOST_PARTS}}}")
 
 
-def override_all(values: dict[str, Any], overrides: Mapping[str, Any] | None) -> None:
+def override_all(values: dict[str, object], overrides: Mapping[str, object] | None) -> None:
     """Set the entries at dotted keys of nested tables, in place: texts are read as TOML, other values stand for themselves.
 
     Raises:
@@ -29,7 +28,7 @@ def override_all(values: dict[str, Any], overrides: Mapping[str, Any] | None) ->
     wrong.stop()
 
 
-def override(values: dict[str, Any], key: str, value: Any) -> None:
+def override(values: dict[str, object], key: str, value: object) -> None:
     """Set the entry at a dotted key of nested tables, in place."""
     steps: list[str | int] = []
     if key.count(".") >= MOST_PARTS:
@@ -39,7 +38,8 @@ def override(values: dict[str, Any], key: str, value: Any) -> None:
         steps += [indexed[1], int(indexed[2])] if indexed else [part]
     if not all(step != "" for step in steps):
         raise ProblemError("--set", f"{key}={value}", "must be KEY=VALUE with a dotted key such as attention.beta=10")
-    place: Any = values
+    new = toml_value(value) if isinstance(value, str) else plain(value)
+    place: object = values
     for position, (step, following) in enumerate(zip(steps, [*steps[1:], None], strict=True)):
         if isinstance(place, list) and str(step).isdecimal():
             step = int(str(step)[:9])
@@ -47,20 +47,28 @@ def override(values: dict[str, Any], key: str, value: Any) -> None:
             if not isinstance(place, list) or step >= len(place):
                 count = len(place) if isinstance(place, list) else 0
                 raise ProblemError(key, value, f"there is no entry {step}; the problem has {count}")
-        elif not isinstance(place, dict):
-            inside = ".".join(map(str, steps[:position]))
-            raise ProblemError(key, value, f"{inside} is not a table and has no keys")
-        if following is None:
-            place[step] = toml_value(value) if isinstance(value, str) else plain(value)
+            if following is None:
+                place[step] = new
+            place = place[step]
         else:
-            place = place[step] if isinstance(step, int) else place.setdefault(step, {})
+            if not isinstance(place, dict):
+                inside = ".".join(map(str, steps[:position]))
+                raise ProblemError(key, value, f"{inside} is not a table and has no keys")
+            if following is None:
+                place[step] = new
+            place = place.setdefault(step, {})
 
 
-def plain(value: Any) -> Any:
+def plain_table(values: Mapping[str, object]) -> dict[str, object]:
+    """A copy of nested tables as a TOML file gives them, see `plain`."""
+    return {str(key): plain(entry) for key, entry in values.items()}
+
+
+def plain(value: object) -> object:
     """Tables, lists and numbers as a TOML file gives them: tuples and NumPy's arrays and numbers become lists and numbers; a
     copy, so that nothing done to it shows in what was given."""
     if isinstance(value, Mapping):
-        return {str(key): plain(entry) for key, entry in value.items()}
+        return plain_table(value)
     if isinstance(value, list | tuple):
         return [plain(entry) for entry in value]
     if isinstance(value, PurePath):
@@ -68,7 +76,7 @@ def plain(value: Any) -> Any:
     return plain(value.tolist()) if hasattr(value, "tolist") else value
 
 
-def read_changes(changes: Sequence[str | Mapping[str, Any]], sections: Mapping[str, Any]) -> dict[str, Any]:
+def read_changes(changes: Sequence[str | Mapping[str, object]], sections: Mapping[str, object]) -> dict[str, object]:
     """Changes in all the ways `Problem.with_` takes them, as one mapping from dotted keys.
 
     Args:
@@ -77,7 +85,7 @@ def read_changes(changes: Sequence[str | Mapping[str, Any]], sections: Mapping[s
     Raises:
         ProblemError: a text without an equals sign or a key, a section that is not a table.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for change in changes:
         if isinstance(change, Mapping):
             found |= change
@@ -96,7 +104,7 @@ def read_changes(changes: Sequence[str | Mapping[str, Any]], sections: Mapping[s
     return found
 
 
-def toml_value(text: str) -> Any:
+def toml_value(text: str) -> object:
     """A TOML value, or the text itself where it is none."""
     try:
         if LONG_KEY.search(QUOTED.sub("q", text)):

@@ -7,7 +7,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from meshes.manifold import Manifold
 from meshes.simplicial import SimplicialManifold
@@ -17,7 +16,7 @@ from problems.errors import MISSING, Mistakes, ProblemError
 from problems.fields import Field
 from problems.files import Files
 from problems.laws import InitialLaw, read_law, tabulate_law
-from problems.overrides import override_all, plain, read_changes
+from problems.overrides import override_all, plain_table, read_changes
 from problems.schedule import Time, read_time, tabulate_time
 from problems.sections import Compare, Density, Noise, Particles, read, tabulate
 from problems.space import Space, read_space, tabulate_space
@@ -52,10 +51,10 @@ class Problem:
     path: Path | None = None
     # What the problem was made of, so that a change means the same as on the command line: tables as they were given, files read.
     # Neither belongs to a problem that dataclasses.replace makes of this one.
-    given: Mapping[str, Any] | None = field(init=False, default=None)
+    given: Mapping[str, object] | None = field(init=False, default=None)
     files: Files | None = field(init=False, default=None)
 
-    def with_(self, *changes: str | Mapping[str, Any], **sections: Mapping[str, Any]) -> Problem:
+    def with_(self, *changes: str | Mapping[str, object], **sections: Mapping[str, object]) -> Problem:
         """This problem with some keys changed, checked as a whole again; the problem itself stays as it is.
 
         Args:
@@ -65,7 +64,7 @@ class Problem:
         Raises:
             ProblemError: for everything that is not allowed, every mistake at once.
         """
-        values = plain(self.given if self.given is not None else tabulate_problem(self))
+        values = plain_table(self.given if self.given is not None else tabulate_problem(self))
         override_all(values, read_changes(changes, sections))
         return read_problem(values, name=self.name, path=self.path, files=self.files)
 
@@ -91,7 +90,7 @@ class Problem:
         return self.noise.diffusivity * slow
 
 
-def read_problem(values: Mapping[str, Any], *, name: str = "problem", path: Path | None = None,
+def read_problem(values: Mapping[str, object], *, name: str = "problem", path: Path | None = None,
                  files: Files | None = None) -> Problem:
     """The problem of a parsed TOML file.
 
@@ -105,10 +104,10 @@ def read_problem(values: Mapping[str, Any], *, name: str = "problem", path: Path
         ProblemError: for whatever is not allowed, with every mistake of the file.
     """
     wrong, files = Mistakes(), files if files is not None else Files()
-    kept = plain(values)
+    kept = plain_table(values)
     wrong.check(refuse_unknown, "", values, ("title", *SECTIONS))
     title = wrong.check(_title, "title", values["title"]) if "title" in values else _untitled(name)
-    sections: dict[str, dict[str, Any]] = {}
+    sections: dict[str, dict[str, object]] = {}
     for section in SECTIONS:
         if section not in values and section in REQUIRED:
             wrong.note(section, MISSING, f"must be given as a table, [{section}]")
@@ -134,13 +133,16 @@ def read_problem(values: Mapping[str, Any], *, name: str = "problem", path: Path
     if particles is not None and particles.sampling == "adaptive" and initial is not None and initial.is_atomic:
         wrong.note("particles.sampling", "adaptive", 'for laws with a density, not for point masses; must be "quadrature"')
     wrong.stop()
+    if (space is None or attention is None or noise is None or initial is None or time is None or density is None
+            or particles is None or compare is None or manifold is None):
+        raise TypeError("a section is missing, and no mistake was noted")  # which `stop` would have raised
     problem = Problem(name, title, space, attention, noise, initial, time, density, particles, compare, manifold, path)
     object.__setattr__(problem, "given", kept)
     object.__setattr__(problem, "files", files)
     return problem
 
 
-def shortened(values: Any) -> str:
+def shortened(values: object) -> str:
     """Keys and values of a section on one line, long values cut."""
     if not isinstance(values, Mapping):
         return str(values)
@@ -151,7 +153,7 @@ def shortened(values: Any) -> str:
 WIDEST = 80
 
 
-def _title(field: str, value: Any) -> str:
+def _title(field: str, value: object) -> str:
     title = " ".join(text(field, value).split())
     if len(title) > LONGEST_TITLE:
         raise ProblemError(field, value, f"must be one line of at most {LONGEST_TITLE} letters, not {len(title)}")
@@ -169,7 +171,7 @@ LONGEST_TITLE = 200
 TITLE = Field("title", Check(_title, {**text.schema, "maxLength": LONGEST_TITLE}), "of figures and reports, one line of prose")
 
 
-def tabulate_problem(problem: Problem) -> dict[str, Any]:
+def tabulate_problem(problem: Problem) -> dict[str, object]:
     """The problem as nested TOML tables, every default written out."""
     return {
         "title": problem.title,
@@ -187,7 +189,7 @@ def tabulate_problem(problem: Problem) -> dict[str, Any]:
 FROM_FILE = ("cells", "geometry")  # settings of [density] that a mesh file leaves no room for
 
 
-def read_density(values: Mapping[str, Any], space: Space | None, manifold: Manifold | None) -> Density:
+def read_density(values: Mapping[str, object], space: Space | None, manifold: Manifold | None) -> Density:
     """[density]; of a mesh file the number of cells and the degree of their geometry are the file's own, and known."""
     if space is None or not isinstance(manifold, SimplicialManifold):
         return read(Density, "density", values)
@@ -202,12 +204,12 @@ def read_density(values: Mapping[str, Any], space: Space | None, manifold: Manif
     return density
 
 
-def tabulate_density(density: Density, space: Space) -> dict[str, Any]:
+def tabulate_density(density: Density, space: Space) -> dict[str, object]:
     """The TOML table of [density], without what a mesh file brings."""
     return {key: value for key, value in tabulate(density).items() if space.manifold != "file" or key not in FROM_FILE}
 
 
-def read_particles(values: Mapping[str, Any]) -> Particles:
+def read_particles(values: Mapping[str, object]) -> Particles:
     """[particles]; the number of adaptive tokens is found, not chosen, and starts from one."""
     adaptive = values.get("sampling") == "adaptive"
     particles, wrong = read(Particles, "particles", {"count": 1, **values} if adaptive else values), Mistakes()
@@ -221,7 +223,7 @@ def read_particles(values: Mapping[str, Any]) -> Particles:
 ADAPTIVE_ONLY = ("gap", "most")
 
 
-def tabulate_particles(particles: Particles) -> dict[str, Any]:
+def tabulate_particles(particles: Particles) -> dict[str, object]:
     """The TOML table of [particles], without the keys that its sampling does not take."""
     unused = ADAPTIVE_ONLY if particles.sampling != "adaptive" else ()
     return {key: value for key, value in tabulate(particles).items() if key not in unused}

@@ -6,7 +6,6 @@ import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from problems.checks import Check, boolean, integer, is_number, number
 from problems.errors import Mistakes, ProblemError
@@ -38,7 +37,7 @@ class Time:
         return self.end == "stationary"
 
 
-def _end(field: str, value: Any) -> float | str:
+def _end(field: str, value: object) -> float | str:
     if isinstance(value, str):
         if value != "stationary":
             raise ProblemError(field, value, 'must be a number at least 0, or "stationary"')
@@ -58,7 +57,7 @@ FIELDS = (
 )
 
 
-def read_time(table: Mapping[str, Any]) -> Time:
+def read_time(table: Mapping[str, object]) -> Time:
     """The section [time] from its TOML table.
 
     Raises:
@@ -78,16 +77,16 @@ def equally_spaced(end: float, count: int) -> tuple[float, ...]:
     return (0.0,) if end == 0.0 else (*(end * i / (count - 1) for i in range(count - 1)), end)
 
 
-def tabulate_time(time: Time) -> dict[str, Any]:
+def tabulate_time(time: Time) -> dict[str, object]:
     """The TOML table of [time]; outputs as a number where they are equally spaced."""
-    outputs: Any = list(time.outputs)
-    count = len(outputs)
+    outputs: list[float] | int = list(time.outputs)
+    count = len(time.outputs)
     if not time.stationary and count >= 2 and time.outputs == equally_spaced(float(time.end), count):
         outputs = count
     return {"end": time.end, "outputs": outputs, "rescaled": time.rescaled}
 
 
-def _outputs(value: Any, end: float | str) -> tuple[float, ...]:
+def _outputs(value: object, end: float | str) -> tuple[float, ...]:
     field = "time.outputs"
     last = math.inf if end == "stationary" else float(end)
     upper = f" to time.end = {last:g}" if math.isfinite(last) else ""

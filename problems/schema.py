@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from problems.attention import FIELDS as ATTENTION
 from problems.fields import Field, object_schema, sentence
@@ -21,7 +20,7 @@ from problems.space import MANIFOLDS
 
 SHIPPED = Path(__file__).resolve().parent / "problem.schema.json"
 # What each section is about, in the order of a file.
-SECTIONS: dict[str, tuple[str, tuple[Field, ...]]] = {
+SECTIONS: dict[str, tuple[str, tuple[Field[object], ...]]] = {
     "space": ("where tokens live", SPACE),
     "attention": ("the weights", ATTENTION),
     "noise": ("noise of the tokens", fields_of(Noise)),
@@ -33,7 +32,7 @@ SECTIONS: dict[str, tuple[str, tuple[Field, ...]]] = {
 }
 
 
-def problem_schema() -> dict[str, Any]:
+def problem_schema() -> dict[str, object]:
     """The JSON Schema (draft 2020-12) of a problem file, as nested tables."""
     sections = {}
     for name, (about, fields) in SECTIONS.items():
@@ -54,14 +53,14 @@ def schema_text() -> str:
     return json.dumps(problem_schema(), indent=1) + "\n"
 
 
-def _when(key: str, value: str, then: dict[str, Any]) -> dict[str, Any]:
+def _when(key: str, value: str, then: dict[str, object]) -> dict[str, object]:
     return {"if": {"properties": {key: {"const": value}}, "required": [key]}, "then": then}
 
 
-def _space_keys(name: str) -> dict[str, Any]:
+def _space_keys(name: str) -> dict[str, object]:
     """What a manifold takes and needs of the keys of [space]."""
     keys, sides = MANIFOLDS[name]
-    allowed: dict[str, Any] = {field.key: False for field in SPACE if field.key not in ("manifold", *keys)}
+    allowed: dict[str, object] = {field.key: False for field in SPACE if field.key not in ("manifold", *keys)}
     if sides is not None:
         allowed["bounds"] = {"minItems": sides, "maxItems": sides}
     if name in ("circle", "sphere"):

@@ -9,13 +9,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from problems.checks import Check, boolean, choice, integer, is_number, number, optional
 from problems.errors import Mistakes, ProblemError
 from problems.fields import Field, read_fields
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 S = TypeVar("S")
+T = TypeVar("T")
 
 # Time integrators of the density. The solver maps each name to a PETSc TS type; see `solver.density`.
 DENSITY_INTEGRATORS = {
@@ -42,18 +46,18 @@ SAMPLINGS = {
 METRICS = {"geodesic": "length of the shortest arc", "chordal": "straight distance in R^d"}
 
 
-def setting(check: Check, default: Any, meaning: str) -> Any:
+def setting(check: Check[T], default: T, meaning: str) -> T:
     """A dataclass field read from the key of its own name; see `problems.fields.Field`."""
     return dataclasses.field(default=default, metadata={"check": check, "meaning": meaning})
 
 
-def fields_of(cls: type) -> tuple[Field, ...]:
+def fields_of(cls: type) -> tuple[Field[object], ...]:
     """The keys of a section."""
     return tuple(Field(f.name, f.metadata["check"], f.metadata["meaning"], f.default)
                  for f in dataclasses.fields(cls) if f.metadata.get("check"))
 
 
-def read(cls: type[S], prefix: str, table: Mapping[str, Any]) -> S:
+def read(cls: type[S], prefix: str, table: Mapping[str, object]) -> S:
     """The section `cls` from its TOML `table`; unknown keys are refused, missing ones take their default.
 
     Raises:
@@ -65,13 +69,13 @@ def read(cls: type[S], prefix: str, table: Mapping[str, Any]) -> S:
     return cls(**values)
 
 
-def tabulate(section: Any) -> dict[str, Any]:
+def tabulate(section: DataclassInstance) -> dict[str, object]:
     """The TOML table of a section: every key that is not None."""
     values = {f.name: getattr(section, f.name) for f in dataclasses.fields(section) if f.metadata.get("check")}
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _cfl(field: str, value: Any) -> float:
+def _cfl(field: str, value: object) -> float:
     if is_number(value) and value > 1.0:
         raise ProblemError(field, value, "a CFL number that breaks the positivity bound; must be greater than 0 and at most 1")
     return FRACTION(field, value)

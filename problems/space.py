@@ -17,7 +17,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from meshes.manifold import Manifold, flat, sphere
 from problems.checks import VECTOR, Check, choice, integer, matrix, number, table
@@ -55,27 +55,27 @@ GRADING = (
 )
 
 
-def _grading(field: str, value: Any) -> Grading:
+def _grading(field: str, value: object) -> Grading:
     values, wrong = table(field, value), Mistakes()
     read = read_fields(field, values, GRADING, wrong)
     wrong.stop()
     return Grading(**read)
 
 
-def _bounds(field: str, value: Any) -> tuple[tuple[float, float], ...]:
+def _bounds(field: str, value: object) -> tuple[tuple[float, float], ...]:
     if value is MISSING:
         raise ProblemError(field, value, "must be one pair [a, b] per coordinate")
     wrong, pairs = Mistakes(), matrix(field, value, None, 2)
     if len(pairs) > LARGEST_DIMENSION:
         raise ProblemError(field, f"{len(pairs)} pairs", f"must be at most {LARGEST_DIMENSION}")
-    sides: list[list[float]] = pairs.tolist()
+    sides = [(float(low), float(high)) for low, high in pairs]
     for low, high in sides:
         if not low < high:
             wrong.note(field, [low, high], "must be pairs [a, b] with a < b")
         elif not high - low > NARROWEST * max(abs(low), abs(high)):
             wrong.note(field, [low, high], "must be pairs [a, b] further apart than rounding")
     wrong.stop()
-    return tuple((low, high) for low, high in sides)
+    return tuple(sides)
 
 
 # Sides shorter than this, relative to their distance from the origin, have no room for cells.
@@ -120,7 +120,7 @@ class Space:
         return self.manifold == "file" or (self.manifold != "euclidean" and self.dimension <= 3)
 
 
-def read_space(values: Mapping[str, Any], folder: Path, files: Files) -> tuple[Space, Manifold]:
+def read_space(values: Mapping[str, object], folder: Path, files: Files) -> tuple[Space, Manifold]:
     """[space] from its TOML table, paths relative to `folder`; also the manifold as maps of points.
 
     Raises:
@@ -128,10 +128,10 @@ def read_space(values: Mapping[str, Any], folder: Path, files: Files) -> tuple[S
     """
     wrong = Mistakes()
     found = read_fields("space", values, FIELDS, wrong)
-    name = found.get("manifold")
-    if name is None:
+    if "manifold" not in found:
         wrong.stop()
-    keys, sides = MANIFOLDS[str(name)]
+    name: str = found["manifold"]
+    keys, sides = MANIFOLDS[name]
     for field in FIELDS:
         if field.key in values and field.key not in ("manifold", *keys):
             wrong.note(f"space.{field.key}", values[field.key], f'not for manifold = "{name}", which takes {", ".join(keys)}')
@@ -159,9 +159,9 @@ def read_space(values: Mapping[str, Any], folder: Path, files: Files) -> tuple[S
     return Space(manifold.name, found["dimension"], None, None, found["grading"]), manifold
 
 
-def tabulate_space(space: Space) -> dict[str, Any]:
+def tabulate_space(space: Space) -> dict[str, object]:
     """The TOML table of [space]."""
-    result: dict[str, Any] = {"manifold": space.manifold}
+    result: dict[str, object] = {"manifold": space.manifold}
     if space.manifold in ("sphere", "euclidean"):
         result["dimension"] = space.dimension
     if space.bounds is not None:
@@ -175,7 +175,7 @@ def tabulate_space(space: Space) -> dict[str, Any]:
     return result
 
 
-def _dimension(name: str, values: Mapping[str, Any]) -> int:
+def _dimension(name: str, values: Mapping[str, object]) -> int:
     field = "space.dimension"
     if name == "circle":
         return integer(2, 2)(field, values.get("dimension", 2))

@@ -60,7 +60,7 @@ def template(name: str, space: str) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _line(field: Field, given: dict[str, object]) -> str:
+def _line(field: Field[object], given: dict[str, object]) -> str:
     """`key = value`, in a comment where it is only the default."""
     if field.key in given:
         return toml_text({field.key: given[field.key]}).strip()

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TypeGuard
 
 import tomli_w
 
 
-def toml_text(values: Mapping[str, Any]) -> str:
+def toml_text(values: Mapping[str, object]) -> str:
     """TOML text of nested tables; lists of tables become arrays of tables, other lists stay on one line."""
     return "\n".join(_lines(values, "")).strip() + "\n"
 
 
-def _lines(values: Mapping[str, Any], name: str) -> list[str]:
+def _lines(values: Mapping[str, object], name: str) -> list[str]:
     lines = [f"{key} = {_value(value)}" for key, value in values.items() if not _is_table(value) and not _is_tables(value)]
     for key, value in values.items():
         inner = f"{name}.{key}" if name else key
-        if _is_table(value):
+        if isinstance(value, Mapping):
             lines += ["", f"[{inner}]", *_lines(value, inner)]
         elif _is_tables(value):
             for entry in value:
@@ -29,11 +29,11 @@ def _is_table(value: object) -> bool:
     return isinstance(value, Mapping)
 
 
-def _is_tables(value: object) -> bool:
+def _is_tables(value: object) -> TypeGuard[Sequence[Mapping[str, object]]]:
     return isinstance(value, Sequence) and not isinstance(value, str) and bool(value) and all(map(_is_table, value))
 
 
-def _value(value: Any) -> str:
+def _value(value: object) -> str:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return "[" + ", ".join(map(_value, value)) + "]"
     return tomli_w.dumps({"value": value}).removeprefix("value = ").rstrip("\n")

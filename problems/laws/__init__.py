@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from meshes.manifold import Manifold
 from meshes.simplicial import SimplicialManifold
@@ -44,8 +44,8 @@ class Law(NamedTuple):
         where: the same in words.
     """
 
-    build: Callable[[Manifold, Mapping[str, Any]], InitialLaw]
-    fields: tuple[Field, ...]
+    build: Callable[[Manifold, Mapping[str, object]], InitialLaw]
+    fields: tuple[Field[object], ...]
     home: Callable[[Manifold], bool]
     where: str
 
@@ -62,7 +62,7 @@ def _mixture(name: str, kind: type[Component], home: Callable[[Manifold], bool],
     return Law(partial(Mixture, name, kind), (components_field(kind),), home, where)
 
 
-def _normal(manifold: Manifold, options: Mapping[str, Any]) -> InitialLaw:
+def _normal(manifold: Manifold, options: Mapping[str, object]) -> InitialLaw:
     if isinstance(manifold, SimplicialManifold):
         return NormalOnMesh(manifold, options)
     return Mixture("normal", Normal, manifold, options)
@@ -82,7 +82,7 @@ LAWS: dict[str, Law] = {
 LAW = Field("law", choice(*LAWS), "the law of the tokens at depth 0", MISSING)
 
 
-def read_law(table: Mapping[str, Any], manifold: Manifold | None, folder: Path, files: Files) -> InitialLaw | None:
+def read_law(table: Mapping[str, object], manifold: Manifold | None, folder: Path, files: Files) -> InitialLaw | None:
     """The initial law from the TOML table [initial]; paths in it are relative to `folder`.
 
     Without a manifold, not known because of mistakes elsewhere, only the keys are checked and nothing is built.
@@ -93,9 +93,9 @@ def read_law(table: Mapping[str, Any], manifold: Manifold | None, folder: Path, 
     wrong = Mistakes()
     given_name = table.get("law")
     own = find_law(given_name) if isinstance(given_name, str) and given_name not in LAWS else None
+    options = {key: value for key, value in table.items() if key != "law"}
     if own is not None:
-        options = {key: value for key, value in table.items() if key != "law"}
-        return Registered(table["law"], own, manifold, options) if manifold is not None else None
+        return Registered(str(given_name), own, manifold, options) if manifold is not None else None
     name = wrong.check(LAW.check, "initial.law", table.get("law", MISSING))
     if name is None:
         wrong.check(refuse_unknown, "initial", table, sorted({"law"}.union(*(law.keys for law in LAWS.values()))))
@@ -106,12 +106,12 @@ def read_law(table: Mapping[str, Any], manifold: Manifold | None, folder: Path, 
         wrong.note("initial.law", name, f'lives on {law.where}; space.manifold = "{manifold.name}" takes {", ".join(suitable)}')
         wrong.stop()  # its keys are those of another law
     wrong.check(refuse_unknown, "initial", table, ("law", *law.keys))
-    options = {key: value for key, value in table.items() if key != "law"}
     if "path" in law.keys:
         given = wrong.check(check_path, "initial.path", options.get("path", MISSING))
         if given is not None and manifold is not None and not wrong.errors:
-            options["path"] = str(Path(folder, given).resolve())
-            options["rows"] = files.read(Path(options["path"]), partial(read_rows, dimension=manifold.dimension))
+            path = Path(folder, given).resolve()
+            options["path"] = str(path)
+            options["rows"] = files.read(path, partial(read_rows, dimension=manifold.dimension))
     if wrong.errors or manifold is None:
         if "components" in law.keys:
             wrong.check(tables, "initial.components", options.get("components", MISSING))
@@ -120,6 +120,6 @@ def read_law(table: Mapping[str, Any], manifold: Manifold | None, folder: Path, 
     return law.build(manifold, options)
 
 
-def tabulate_law(law: InitialLaw) -> dict[str, Any]:
+def tabulate_law(law: InitialLaw) -> dict[str, object]:
     """The TOML table of [initial]."""
     return {"law": law.name, **law.options}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -32,7 +31,7 @@ class InitialLaw:
     name: str = ""
     is_atomic = False
 
-    def __init__(self, manifold: Manifold, options: Mapping[str, Any]):
+    def __init__(self, manifold: Manifold, options: Mapping[str, object]):
         self.manifold = manifold
         self.options = dict(options)
 

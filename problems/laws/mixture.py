@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from scipy.special import logsumexp
@@ -26,12 +26,12 @@ class Component(ABC):
         width: the shortest length on which its density varies, as far as that can be said.
     """
 
-    fields: ClassVar[tuple[Field, ...]] = ()
+    fields: ClassVar[tuple[Field[object], ...]] = ()
     uniforms: int
     width: float = math.inf
 
     @abstractmethod
-    def __init__(self, manifold: Manifold, prefix: str, values: Mapping[str, Any]): ...
+    def __init__(self, manifold: Manifold, prefix: str, values: Mapping[str, object]): ...
 
     @abstractmethod
     def log_density(self, points: np.ndarray) -> np.ndarray:
@@ -54,7 +54,7 @@ DIRECTION = Check(lambda field, value: value, {"anyOf": [VECTOR, {"type": "numbe
 SQUARE = Check(lambda field, value: value, MATRIX)
 
 
-def components_field(kind: type[Component]) -> Field:
+def components_field(kind: type[Component]) -> Field[object]:
     """The key `components` of a mixture of one kind."""
     schema = {"type": "array", "minItems": 1, "maxItems": MOST_COMPONENTS, "items": object_schema((WEIGHT, *kind.fields))}
     return Field("components", Check(lambda field, value: value, schema), "one table for each component", MISSING)
@@ -63,7 +63,7 @@ def components_field(kind: type[Component]) -> Field:
 class Mixture(InitialLaw):
     """The law sum_i w_i f_i, weights scaled to sum to one, of components all of one kind."""
 
-    def __init__(self, name: str, kind: type[Component], manifold: Manifold, options: Mapping[str, Any]):
+    def __init__(self, name: str, kind: type[Component], manifold: Manifold, options: Mapping[str, object]):
         super().__init__(manifold, options)
         self.name = name
         wrong, components, weights = Mistakes(), [], []
@@ -117,7 +117,7 @@ class Mixture(InitialLaw):
         return self.name if count == 1 else f"{count} x {self.name}"
 
 
-def direction(prefix: str, key: str, value: Any, manifold: Manifold) -> np.ndarray:
+def direction(prefix: str, key: str, value: object, manifold: Manifold) -> np.ndarray:
     """A unit vector (d,) from any vector but zero; on the circle also from an angle in radians."""
     field = f"{prefix}.{key}"
     if manifold.dimension == 2 and isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -131,7 +131,7 @@ def direction(prefix: str, key: str, value: Any, manifold: Manifold) -> np.ndarr
     return mean / np.linalg.norm(mean)
 
 
-def positive_definite(field: str, value: np.ndarray, given: Any) -> np.ndarray:
+def positive_definite(field: str, value: np.ndarray, given: object) -> np.ndarray:
     """The lower Cholesky factor (d, d) of a symmetric positive definite matrix."""
     allowed = "must be symmetric positive definite"
     if not np.allclose(value, value.T, rtol=1e-12, atol=1e-14 * np.abs(value).max()):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from scipy.special import log_ndtr, ndtr, ndtri
@@ -34,7 +33,7 @@ class Normal(Component):
         Field("covariance", Check(lambda field, value: value, {"anyOf": [MATRIX, {"type": "number", "exclusiveMinimum": 0}]}),
               "a symmetric positive definite matrix, or a number times the identity", MISSING))
 
-    def __init__(self, manifold: Manifold, prefix: str, values: Mapping[str, Any]):
+    def __init__(self, manifold: Manifold, prefix: str, values: Mapping[str, object]):
         self.d = d = manifold.dimension
         self.uniforms = d
         mean, wrong = values.get("mean", MISSING), Mistakes()
@@ -52,7 +51,7 @@ class Normal(Component):
         if len(self.bounds):
             self._restrict(field, given, prefix)
 
-    def _restrict(self, field: str, given: Any, prefix: str) -> None:
+    def _restrict(self, field: str, given: object, prefix: str) -> None:
         """Scale the law to mass one inside the box."""
         if self.d > 2 and not self.diagonal:
             raise ProblemError(field, given, "must be diagonal in a box of more than two dimensions")
@@ -122,7 +121,7 @@ class Normal(Component):
         return self.mean + nodes @ self.factor.T, masses
 
 
-def _covariance(field: str, given: Any, d: int) -> np.ndarray:
+def _covariance(field: str, given: object, d: int) -> np.ndarray:
     return number(0.0, open_low=True)(field, given) * np.eye(d) if is_number(given) else matrix(field, given, d, d)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from meshes.cells import lagrange_nodes
 from meshes.closest import closest_on_simplices
 from meshes.simplicial import SimplicialManifold
+from problems.checks import tables
 from problems.errors import ProblemError
 from problems.laws.mixture import Mixture
 from problems.laws.normal import Normal
@@ -27,17 +27,18 @@ class NormalOnMesh(Mixture):
     Samples are drawn by rejection from laws constant on each cell, so that there are no Sobol points.
     """
 
-    def __init__(self, manifold: SimplicialManifold, options: Mapping[str, Any]):
+    def __init__(self, manifold: SimplicialManifold, options: Mapping[str, object]):
         super().__init__("normal", Normal, manifold, options)
         self.mesh = manifold
         points, volumes = manifold.nodes(len(manifold.cells.cells) * ORDER**manifold.intrinsic)
         self.parts = [part for part in self.components if isinstance(part, Normal)]
         self.peaks = []
+        given = tables("initial.components", options["components"])
         for i, part in enumerate(self.parts):
             mass = float(volumes @ np.exp(part.log_density(points)))
             if not mass > VANISHING:
                 allowed = "must be a point near the mesh, where the density does not vanish"
-                raise ProblemError(f"initial.components[{i}].mean", options["components"][i]["mean"], allowed)
+                raise ProblemError(f"initial.components[{i}].mean", given[i]["mean"], allowed)
             part.log_norm += math.log(mass)
             self.peaks.append(self._peaks(part))
 

@@ -17,7 +17,6 @@ import inspect
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from importlib.metadata import entry_points
-from typing import Any
 
 import numpy as np
 
@@ -62,7 +61,7 @@ class Registered(InitialLaw):
         ProblemError: a key the function does not take, or values that are no density.
     """
 
-    def __init__(self, name: str, function: Density, manifold: Manifold, options: Mapping[str, Any]):
+    def __init__(self, name: str, function: Density, manifold: Manifold, options: Mapping[str, object]):
         super().__init__(manifold, options)
         self.name, self.function = name, function
         if manifold.volume is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from numpy.polynomial import legendre
@@ -28,7 +27,7 @@ class Uniform(InitialLaw):
 
     name = "uniform"
 
-    def __init__(self, manifold: Manifold, options: Mapping[str, Any]):
+    def __init__(self, manifold: Manifold, options: Mapping[str, object]):
         super().__init__(manifold, options)
         if manifold.volume is None:
             raise ProblemError("initial.law", "uniform", f'there is none on manifold = "{manifold.name}"')
@@ -70,7 +69,7 @@ class Harmonics(InitialLaw):
         ("axis", VECTOR, "sphere: the axis, default the third"),
         ("legendre", WAVES | {"minItems": 1}, "sphere: [c1, ..] of the density (1 + sum c_l P_l)/(4 pi)")))
 
-    def __init__(self, manifold: Manifold, options: Mapping[str, Any]):
+    def __init__(self, manifold: Manifold, options: Mapping[str, object]):
         super().__init__(manifold, options)
         if manifold.name == "circle":
             self._read_circle(options)
@@ -79,7 +78,7 @@ class Harmonics(InitialLaw):
         else:
             raise ProblemError("initial.law", "harmonics", 'only for manifold = "circle" or "sphere" (of dimension 3)')
 
-    def _read_circle(self, options: Mapping[str, Any]) -> None:
+    def _read_circle(self, options: Mapping[str, object]) -> None:
         wrong = Mistakes()
         wrong.check(refuse_unknown, "initial", options, ("cos", "sin"))
         a, b = (wrong.check(_waves, f"initial.{key}", options.get(key, [])) for key in ("cos", "sin"))
@@ -93,7 +92,7 @@ class Harmonics(InitialLaw):
         angles = np.concatenate([np.angle(roots), 2.0 * math.pi * np.arange(8 * size + 8) / (8 * size + 8)])
         self._refuse_negative(self._relative_circle(angles), "cos" if "cos" in options else "sin", options)
 
-    def _read_sphere(self, options: Mapping[str, Any]) -> None:
+    def _read_sphere(self, options: Mapping[str, object]) -> None:
         wrong = Mistakes()
         wrong.check(refuse_unknown, "initial", options, ("axis", "legendre"))
         axis = wrong.check(vector, "initial.axis", options.get("axis", [0.0, 0.0, 1.0]), 3)
@@ -108,7 +107,7 @@ class Harmonics(InitialLaw):
         z = np.concatenate([[-1.0, 1.0], roots[np.abs(roots.imag) < 1e-6].real.clip(-1.0, 1.0)])
         self._refuse_negative(legendre.legval(z, self.c), "legendre", options)
 
-    def _refuse_negative(self, values: np.ndarray, key: str, options: Mapping[str, Any]) -> None:
+    def _refuse_negative(self, values: np.ndarray, key: str, options: Mapping[str, object]) -> None:
         if not values.min() >= NEGATIVE:
             allowed = f"the density must not be negative; its minimum is {values.min():.6g} times the uniform one"
             raise ProblemError(f"initial.{key}", options.get(key), allowed)
@@ -145,6 +144,6 @@ class Harmonics(InitialLaw):
         return local @ rotation_to(self.axis).T
 
 
-def _waves(field: str, value: Any) -> np.ndarray:
+def _waves(field: str, value: object) -> np.ndarray:
     """Coefficients (k,) of a sum of waves, which may be empty."""
     return np.zeros(0) if isinstance(value, (list, tuple)) and not value else vector(field, value, None, MOST_WAVES)

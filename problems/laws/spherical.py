@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from scipy.special import gammaln, ive, ndtri
@@ -23,6 +22,9 @@ from problems.laws.transforms import (
     uniform_sphere,
 )
 
+CONCENTRATION = Field("concentration", number(0.0, 1e12, open_low=True), "of the law at its mean", MISSING)
+DEVIATION = Field("deviation", number(1e-8, 1e8), "in radians", MISSING)
+
 
 class VonMisesFisher(Component):
     """Density proportional to exp(concentration <mean, x>), in any dimension (Mardia & Jupp 2000, §9.3).
@@ -31,12 +33,12 @@ class VonMisesFisher(Component):
     """
 
     fields = (Field("mean", DIRECTION, "direction of the maximum, of any length; on the circle also an angle", MISSING),
-              Field("concentration", number(0.0, 1e12, open_low=True), "of the law at its mean", MISSING))
+              CONCENTRATION)
 
-    def __init__(self, manifold: Manifold, prefix: str, values: Mapping[str, Any]):
+    def __init__(self, manifold: Manifold, prefix: str, values: Mapping[str, object]):
         self.d, wrong = manifold.dimension, Mistakes()
         mean = wrong.check(direction, prefix, "mean", values.get("mean", MISSING), manifold)
-        kappa = wrong.check(self.fields[1].check, f"{prefix}.concentration", values.get("concentration", MISSING))
+        kappa = wrong.check(CONCENTRATION.check, f"{prefix}.concentration", values.get("concentration", MISSING))
         wrong.stop()
         self.mean, self.kappa = mean, kappa
         self.width = 1.0 / math.sqrt(max(self.kappa, 1.0))
@@ -81,14 +83,13 @@ class VonMisesFisher(Component):
 class WrappedNormal(Component):
     """A normal angle, wrapped round the circle. Keys: `mean` (vector or angle), `deviation` in radians."""
 
-    fields = (Field("mean", DIRECTION, "a vector, or an angle in radians", MISSING),
-              Field("deviation", number(1e-8, 1e8), "in radians", MISSING))
+    fields = (Field("mean", DIRECTION, "a vector, or an angle in radians", MISSING), DEVIATION)
     uniforms = 1
 
-    def __init__(self, manifold: Manifold, prefix: str, values: Mapping[str, Any]):
+    def __init__(self, manifold: Manifold, prefix: str, values: Mapping[str, object]):
         wrong = Mistakes()
         mean = wrong.check(direction, prefix, "mean", values.get("mean", MISSING), manifold)
-        deviation = wrong.check(self.fields[1].check, f"{prefix}.deviation", values.get("deviation", MISSING))
+        deviation = wrong.check(DEVIATION.check, f"{prefix}.deviation", values.get("deviation", MISSING))
         wrong.stop()
         self.angle, self.deviation = math.atan2(mean[1], mean[0]), deviation
         self.width = min(self.deviation, 1.0)
@@ -118,7 +119,7 @@ class AngularCentralGaussian(Component):
 
     fields = (Field("matrix", SQUARE, "L, symmetric positive definite", MISSING),)
 
-    def __init__(self, manifold: Manifold, prefix: str, values: Mapping[str, Any]):
+    def __init__(self, manifold: Manifold, prefix: str, values: Mapping[str, object]):
         self.d = manifold.dimension
         field, given = f"{prefix}.matrix", values.get("matrix", MISSING)
         self.factor = positive_definite(field, matrix(field, given, self.d, self.d), given)
@@ -145,7 +146,7 @@ class PoissonKernel(Component):
 
     fields = (Field("mean", Check(lambda field, value: value, VECTOR), "w, a vector shorter than one", MISSING),)
 
-    def __init__(self, manifold: Manifold, prefix: str, values: Mapping[str, Any]):
+    def __init__(self, manifold: Manifold, prefix: str, values: Mapping[str, object]):
         self.d = manifold.dimension
         self.w = vector(f"{prefix}.mean", values.get("mean", MISSING), self.d)
         if not np.linalg.norm(self.w) < 1.0:

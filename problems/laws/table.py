@@ -6,7 +6,6 @@ import csv
 from array import array
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -31,10 +30,11 @@ class Table(InitialLaw):
     fields = (Field("path", check_path, "CSV file with rows of coordinates and a weight, relative to the problem file", MISSING),)
     is_atomic = True
 
-    def __init__(self, manifold: Manifold, options: Mapping[str, Any]):
+    def __init__(self, manifold: Manifold, options: Mapping[str, object]):
         """As every law; `options` also has "rows", what `read_rows` found in the file."""
         super().__init__(manifold, {key: value for key, value in options.items() if key != "rows"})
-        self._points, self._masses = _checked_atoms(options["rows"], manifold, self.options["path"])
+        rows = np.asarray(options["rows"], dtype=float)
+        self._points, self._masses = _checked_atoms(rows, manifold, str(self.options["path"]))
 
     def atoms(self) -> tuple[np.ndarray, np.ndarray]:
         """The points (m, d) and their masses (m,), which sum to one."""

@@ -5,24 +5,34 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from problems import Problem
+from problems import Problem, ProblemError
 from problems.attention import Weights
+from problems.laws.mixture import Component, Mixture
 from solver.errors import need_density
 from solver.ranks import alone
 
+if TYPE_CHECKING:
+    from solver.density.snapshot import DensitySnapshot
+    from solver.particles.snapshot import ParticleSnapshot
+
 Array = NDArray[np.float64]
+C = TypeVar("C", bound=Component)
 
 
 class Value(NamedTuple):
     """A number, or an array of them over the outputs, with its own error bar (of a fit, or of an asymptotic formula)."""
 
-    value: Any
-    error: Any = 0.0
+    value: float | Array
+    error: float | Array = 0.0
+
+
+# What a measurement or prediction answers with.
+Measured = Value | Array | float
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +47,7 @@ class Case:
 
     problem: Problem
     tokens: tuple[Array, Array] | None = None
-    variables: Mapping[str, Any] = field(default_factory=dict)
+    variables: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def weights(self) -> Weights:
@@ -72,6 +82,21 @@ class Case:
         """(T,) output depths."""
         return np.asarray(self.problem.time.outputs, float)
 
+    @property
+    def mixture(self) -> Mixture:
+        """The initial law, for predictions about laws made of components."""
+        law = self.problem.initial
+        if not isinstance(law, Mixture):
+            raise ProblemError("initial.law", law.name, "the prediction needs a law made of components")
+        return law
+
+    def component(self, kind: type[C]) -> C:
+        """The first component of the initial law, of the kind that a prediction is about."""
+        found = self.mixture.components[0]
+        if not isinstance(found, kind):
+            raise ProblemError("initial.law", self.mixture.name, f"the prediction needs a law of the kind {kind.__name__}")
+        return found
+
     def start(self, count: int = 2048) -> tuple[Array, Array]:
         """The law at depth 0 as weighted points, (n, d) and (n,): the named start, else quadrature nodes of the initial law."""
         return self.tokens if self.tokens is not None else self.problem.initial.quadrature(count)
@@ -96,8 +121,8 @@ class Run:
     points: list[Array]
     masses: list[Array]
     atoms: list[tuple[Array, Array]]
-    rows: list[dict[str, Any]]
-    cache: dict[str, Any] = field(default_factory=dict)
+    rows: list[Mapping[str, float | Array]]
+    cache: dict[str, Array] = field(default_factory=dict)
 
     def row(self, name: str) -> Array:
         """One diagnostic at every output, (T, ..)."""
@@ -133,9 +158,9 @@ def execute(case: Case, side: str) -> Run:
     points: list[Array] = []
     masses: list[Array] = []
     atoms: list[tuple[Array, Array]] = []
-    rows: list[dict[str, Any]] = []
+    rows: list[Mapping[str, float | Array]] = []
 
-    def keep(snapshot: Any, x: Array, m: Array, law: tuple[Array, Array]) -> None:
+    def keep(snapshot: DensitySnapshot | ParticleSnapshot, x: Array, m: Array, law: tuple[Array, Array]) -> None:
         times.append(snapshot.time)
         points.append(x)
         masses.append(m)
@@ -146,7 +171,7 @@ def execute(case: Case, side: str) -> Run:
         need_density()
         from solver.density import DensitySolver
 
-        def output(snapshot: Any) -> None:
+        def output(snapshot: DensitySnapshot) -> None:
             velocity = snapshot.operator.velocity
             curve = case.problem.manifold.intrinsic == 1
             keep(snapshot, velocity.sources, velocity.masses(snapshot.state), snapshot.atoms(per_cell=16 if curve else 1))
@@ -155,7 +180,7 @@ def execute(case: Case, side: str) -> Run:
     else:
         from solver.particles.solver import ParticleSolver
 
-        def watch(snapshot: Any) -> None:
+        def watch(snapshot: ParticleSnapshot) -> None:
             keep(snapshot, snapshot.points, snapshot.masses, (snapshot.points, snapshot.masses))
 
         ParticleSolver(case.problem, alone(), tokens=case.tokens).run(watch)

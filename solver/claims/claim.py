@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from problems import ProblemError
-from problems.checks import nearest, refuse_unknown
+from problems.checks import choice, integer, nearest, refuse_unknown, table, tables, vector
 from problems.errors import MISSING
 from problems.loader import FOLDER, parse
 from problems.overrides import override, toml_value
@@ -65,10 +65,10 @@ class Quantity:
     measured: str
     predicted: str = ""
     label: str = ""
-    options: dict[str, Any] = field(default_factory=dict)
-    measured_with: dict[str, Any] = field(default_factory=dict)
-    predicted_with: dict[str, Any] = field(default_factory=dict)
-    at: list[Any] = field(default_factory=list)
+    options: dict[str, object] = field(default_factory=dict)
+    measured_with: dict[str, object] = field(default_factory=dict)
+    predicted_with: dict[str, object] = field(default_factory=dict)
+    at: list[object] = field(default_factory=list)
     where: str = ""
     relation: str = "equal"
     tell: float = TELL
@@ -86,16 +86,15 @@ class Quantity:
 class Cell:
     """One run of a claim: nested problem tables, [start] table or None, values of all names, and what tells it apart."""
 
-    values: dict[str, Any]
-    start: dict[str, Any] | None
-    variables: dict[str, Any]
+    values: dict[str, object]
+    start: dict[str, object] | None
+    variables: dict[str, object]
     label: str
     side: str
 
     def case(self, name: str = "claim") -> Case:
         """The resolved case. Raises ProblemError."""
-        values = json.loads(json.dumps(self.values))
-        problem = read_problem(values, name=name, path=FOLDER / "claims" / f"{name}.toml")
+        problem = read_problem(_copied(self.values), name=name, path=FOLDER / "claims" / f"{name}.toml")
         tokens = None if self.start is None else starting_tokens(self.start, problem.manifold.dimension)
         return Case(problem, tokens, self.variables)
 
@@ -148,43 +147,42 @@ def read_claim(name: str, *, quick: bool = False, settings: Mapping[str, str] | 
         raise ProblemError("claim", name, f"no such claim, {nearest(name.upper(), files)}")
     values = parse(path)
     refuse_unknown("", values, (*TABLES, "title", *SECTIONS))
-    about = values.pop("claim", {})
+    about = table("claim", values.pop("claim", {}))
     refuse_unknown("claim", about, ("id", "title", "statement", "source", "cost", "known", "cases"))
-    run, sweep, fast = (values.pop(key, {}) for key in ("run", "sweep", "quick"))
+    run, sweep, fast = (table(key, values.pop(key, {})) for key in ("run", "sweep", "quick"))
     refuse_unknown("run", run, ("side", "coarser"))
-    listed = values.pop("quantities", [])
+    listed = tables("quantities", values.pop("quantities", MISSING))
     if values.get("start") is not None:
         values.setdefault("initial", {"law": "uniform"})
-    changes = [(key, value) for key, value in (fast if quick else {}).items()]
+    changes: list[tuple[str, object]] = [(key, value) for key, value in (fast if quick else {}).items()]
     changes += [(key, toml_value(text)) for key, text in (settings or {}).items()]
     for key, value in changes:
         place = next((s for s in sweep if s == key or s.rsplit(".", 1)[-1] == key), None)
         if place is not None:
             tied = isinstance(value, str) and value.startswith("=")
-            depth = _depth(sweep[place][0]) if isinstance(sweep[place], list) and sweep[place] else 0
+            swept = sweep[place]
+            depth = _depth(swept[0]) if isinstance(swept, list) and swept else 0
             sweep[place] = value if tied or _depth(value) > depth else [value]
         elif key.startswith("run."):
             run[key[4:]] = value
         else:
             override(values, key, value if isinstance(value, str) else _text(value))
-    side = run.get("side", "tokens")
-    if side not in ("tokens", "density"):
-        raise ProblemError("run.side", side, 'must be "tokens" or "density"')
-    cells, coarse, named = [], [], list(about.get("cases", []))
+    side = choice("tokens", "density")("run.side", run.get("side", "tokens"))
+    cases = about.get("cases", [])
+    cells, coarse, named = [], [], [str(case) for case in cases] if isinstance(cases, list) else []
+    finer = table("run.coarser", run.get("coarser", {}))
     lists = {key: value for key, value in sweep.items() if isinstance(value, list)}
-    ties: dict[str, Any] = {key: value for key, value in sweep.items() if not isinstance(value, list)}
+    ties: dict[str, object] = {key: value for key, value in sweep.items() if not isinstance(value, list)}
     for combination in itertools.product(*lists.values()):
-        chosen: dict[str, Any] = dict(zip(lists, combination, strict=True))
+        chosen: dict[str, object] = dict(zip(lists, combination, strict=True))
         cells.append(_cell(values, {**chosen, **ties}, lists, side, named))
-        finer = run.get("coarser") or {}
         coarse.append(_cell(values, {**chosen, **ties}, lists, side, named, finer) if finer else None)
     quantities = tuple(q for entry in listed for q in _quantities(entry))
-    if not quantities:
-        raise ProblemError("quantities", MISSING, "must hold at least one [[quantities]] table")
-    cost = about.get("cost", [0, 0])
-    return Claim(about.get("id", path.stem.upper()), about.get("title", path.stem), about.get("statement", ""),
-                 about.get("source", ""), about.get("known", ""), (float(cost[0]), float(cost[1])), side, quantities,
-                 tuple(cells), tuple(coarse), tuple(lists))
+    cost = vector("claim.cost", about.get("cost", [0, 0]), 2)
+    told = {key: str(about.get(key, default)) for key, default in
+            (("id", path.stem.upper()), ("title", path.stem), ("statement", ""), ("source", ""), ("known", ""))}
+    return Claim(**told, cost=(float(cost[0]), float(cost[1])), side=side, quantities=quantities, cells=tuple(cells),
+                 coarse=tuple(coarse), swept=tuple(lists))
 
 
 def short(key: str) -> str:
@@ -192,79 +190,90 @@ def short(key: str) -> str:
     return key.rsplit(".", 1)[-1]
 
 
-def _depth(value: Any) -> int:
+def _depth(value: object) -> int:
     depth = 0
     while isinstance(value, list):
         depth, value = depth + 1, value[0] if value else None
     return depth
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     return json.dumps(value).replace("Infinity", "inf")
 
 
-def resolve(value: Any, variables: Mapping[str, Any], field_name: str) -> Any:
+def resolve(value: object, variables: Mapping[str, object], field_name: str) -> object:
     """A value with its formulas ("= ..") computed, also inside lists and tables."""
     if isinstance(value, str) and value.startswith("="):
         return evaluate(value[1:], variables, field_name)
     if isinstance(value, list):
         return [resolve(v, variables, field_name) for v in value]
-    if isinstance(value, dict):
-        return {k: resolve(v, variables, f"{field_name}.{k}") for k, v in value.items()}
-    return value
+    return resolve_table(value, variables, field_name) if isinstance(value, dict) else value
 
 
-def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:
-    """All plain numbers of the problem by the last part of their key, for formulas."""
-    found: dict[str, Any] = {}
-    for table in values.values():
-        if isinstance(table, dict):
-            found |= {k: v for k, v in table.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+def resolve_table(values: Mapping[str, object], variables: Mapping[str, object], field_name: str) -> dict[str, object]:
+    """As `resolve`, of a table."""
+    return {key: resolve(value, variables, f"{field_name}.{key}") for key, value in values.items()}
+
+
+def _copied(values: dict[str, object]) -> dict[str, object]:
+    """A copy of nested tables that shares nothing with them."""
+    found: dict[str, object] = json.loads(json.dumps(values))
     return found
 
 
-def _cell(values: dict[str, Any], chosen: dict[str, Any], lists: Mapping[str, Any], side: str,
-          names: list[str], coarser: Mapping[str, Any] | None = None) -> Cell:
-    base = json.loads(json.dumps(values))
+def _numbers(values: Mapping[str, object]) -> dict[str, object]:
+    """All plain numbers of the problem by the last part of their key, for formulas."""
+    found: dict[str, object] = {}
+    for entry in values.values():
+        if isinstance(entry, dict):
+            found |= {k: v for k, v in entry.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+    return found
+
+
+def _cell(values: dict[str, object], chosen: dict[str, object], lists: Mapping[str, list[object]], side: str,
+          names: list[str], coarser: Mapping[str, object] | None = None) -> Cell:
+    base = _copied(values)
     variables = _numbers(base)
     for key, value in chosen.items():
         found = resolve(value, variables, key)
         variables[short(key)] = found
         if key == "run.side":
-            side = found
+            side = str(found)
         elif "." in key:
             override(base, key, found if isinstance(found, str) else _text(found))
-    variables = {**_numbers(resolve(base, variables, "claim")), **variables}
-    base = resolve(base, variables, "claim")
+    variables = {**_numbers(resolve_table(base, variables, "claim")), **variables}
+    base = resolve_table(base, variables, "claim")
     for key, value in (coarser or {}).items():
         found = resolve(value, variables, f"run.coarser.{key}")
         override(base, key, found if isinstance(found, str) else _text(found))
-    label = ", ".join(names[int(variables["case"]) - 1] if names and key == "case" else
+    label = ", ".join(names[integer(1, len(names))("claim.cases", variables["case"]) - 1] if names and key == "case" else
                       f"{short(key)} = {_shown(variables[short(key)])}" for key in lists if len(lists[key]) > 1)
     start = base.pop("start", None)
-    return Cell(base, start, variables, label, side)
+    return Cell(base, None if start is None else table("start", start), variables, label, side)
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     text = f"{value:g}" if isinstance(value, int | float) else str(value)
     return text if len(text) < 28 else text[:25] + ".."
 
 
-def _quantities(entry: dict[str, Any]) -> list[Quantity]:
+def _quantities(entry: dict[str, object]) -> list[Quantity]:
     """One entry of [[quantities]], repeated for the values under its key `for`."""
     known = {f.name for f in dataclasses.fields(Quantity)} - {"options"} | {"with", "for"}
     refuse_unknown("quantities", entry, known)
-    if not isinstance(entry.get("name"), str) or not isinstance(entry.get("measured"), str):
-        raise ProblemError("quantities.name", entry.get("name"), "every quantity needs a name and what is measured")
+    name = entry.get("name")
+    if not isinstance(name, str) or not isinstance(entry.get("measured"), str):
+        raise ProblemError("quantities.name", name, "every quantity needs a name and what is measured")
     if entry.get("relation", "equal") not in RELATIONS:
         raise ProblemError("quantities.relation", entry["relation"], "must be one of " + ", ".join(RELATIONS))
     if entry.get("across", "") not in ("", *ACROSS):
         raise ProblemError("quantities.across", entry["across"], "must be one of " + ", ".join(ACROSS))
-    loops = entry.get("for", {})
+    loops = {key: values for key, values in table("quantities.for", entry.get("for", {})).items() if isinstance(values, list)}
+    options = table("quantities.with", entry.get("with", {}))
     made = []
     for combination in itertools.product(*loops.values()):
         extra = dict(zip(loops, combination, strict=True))
-        plain = {k: v for k, v in entry.items() if k not in ("with", "for")}
-        plain["name"] = entry["name"].format(**extra)
-        made.append(Quantity(**plain, options={**entry.get("with", {}), **extra}))
+        plain: dict[str, Any] = {k: v for k, v in entry.items() if k not in ("with", "for")}
+        plain["name"] = name.format(**extra)
+        made.append(Quantity(**plain, options=options | extra))
     return made

@@ -5,22 +5,25 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import NotRequired, TypedDict
 
 import numpy as np
 
 from problems import ProblemError
+from problems.checks import number, vector
 from solver.claims.claim import Cell, Claim, Quantity, resolve, short
 from solver.claims.judge import judge
-from solver.claims.work import Job, applies, request
+from solver.claims.work import Answered, Job, applies, request
+from solver.report.panels import Panel, Series, listed
 from solver.sweeps.fit import crossing, fit, limit
-from solver.sweeps.formula import evaluate, names
+from solver.sweeps.formula import evaluate_number, names
 
 # What the integrators behind predictions leave over: their relative tolerances are 1e-12 to 1e-10.
 PREDICTION = 1e-9
 # Local errors that add up over a run, in tolerances of its time integrator.
 STEPS = 10.0
+NUMBER = number()
 
 
 @dataclass
@@ -40,27 +43,34 @@ class Point:
     model: float = 0.0
 
 
-@dataclass
-class Panel:
-    """One axes of a claim's figure: series of x, measured +- error and predicted."""
+class Row(TypedDict):
+    """One line of a claim's table, as in claims.csv; `factor` is what the error bar tells apart, `tell` and `reach` are the
+    quantity's own."""
 
-    name: str
-    xlabel: str
-    ylabel: str
-    series: list[dict[str, Any]] = field(default_factory=list)
-    scale: str = "linear"
+    claim: str
+    quantity: str
+    predicted: float
+    measured: float
+    error: float
+    relation: str
+    tell: float
+    reach: float | None
+    note: str
+    verdict: str
+    factor: float
+    command: NotRequired[str]
 
 
 @dataclass
 class Result:
     """Rows and panels of a claim, and the runs that failed, in words."""
 
-    rows: list[dict[str, Any]]
+    rows: list[Row]
     panels: list[Panel]
     failures: list[str]
 
 
-def evaluate_claim(claim: Claim, answers: Mapping[str, Any], errors: Mapping[str, str]) -> Result:
+def evaluate_claim(claim: Claim, answers: Mapping[str, Answered], errors: Mapping[str, str]) -> Result:
     """Rows and panels of a claim.
 
     Args:
@@ -80,7 +90,7 @@ def evaluate_claim(claim: Claim, answers: Mapping[str, Any], errors: Mapping[str
     return Result(rows, panels, failures)
 
 
-def _answer(kind: str, quantity: Quantity, cell: Cell, source: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+def _answer(kind: str, quantity: Quantity, cell: Cell, source: Answered) -> tuple[np.ndarray, np.ndarray]:
     key, _ = request(kind, quantity, cell)
     found = source["answers"].get(key)
     if found is None:
@@ -88,12 +98,13 @@ def _answer(kind: str, quantity: Quantity, cell: Cell, source: Mapping[str, Any]
     return np.array(found["value"], float), np.array(found["error"], float)
 
 
-def _series(claim: Claim, quantity: Quantity, cell: Cell, coarse: Cell | None, answers: Mapping[str, Any]) -> dict[str, Any]:
+def _series(quantity: Quantity, cell: Cell, coarse: Cell | None, answers: Mapping[str, Answered]) -> dict[str, np.ndarray]:
     """Times, measurement with both bars, and prediction of one cell; scalars or (T,)."""
     mine = answers[Job(cell).key]
     times = np.asarray(mine["times"], float)
     measured, own = _answer("measured", quantity, cell, mine)
-    predicted, model = _answer("predicted", quantity, cell, mine) if quantity.predicted else (np.array(math.nan), 0.0)
+    predicted, model = _answer("predicted", quantity, cell, mine) if quantity.predicted \
+        else (np.array(math.nan), np.array(0.0))
     other = measured
     if coarse is not None:
         there = answers.get(Job(coarse).key)
@@ -120,7 +131,7 @@ def _at(quantity: Quantity, cell: Cell, times: np.ndarray, size: int) -> list[in
         return [None]
     if not quantity.at:
         return [size - 1]
-    wanted = [float(t) for t in resolve(quantity.at, cell.variables, "quantities.at")]
+    wanted = vector("quantities.at", resolve(quantity.at, cell.variables, "quantities.at"))
     return [int(np.argmin(np.abs(times[:size] - t))) for t in wanted]
 
 
@@ -138,8 +149,8 @@ def integration_error(cell: Cell) -> float:
 
 
 def _points(claim: Claim, quantity: Quantity, cell: Cell, coarse: Cell | None,
-            answers: Mapping[str, Any]) -> list[tuple[float | None, Point]]:
-    s = _series(claim, quantity, cell, coarse, answers)
+            answers: Mapping[str, Answered]) -> list[tuple[float | None, Point]]:
+    s = _series(quantity, cell, coarse, answers)
     left_over, made = integration_error(cell), []
     for i in _at(quantity, cell, s["times"], s["measured"].size if s["measured"].ndim else 0):
         m, o, c, p, e = (float(s[key][i] if i is not None else s[key])
@@ -150,37 +161,38 @@ def _points(claim: Claim, quantity: Quantity, cell: Cell, coarse: Cell | None,
 
 
 def _each(claim: Claim, quantity: Quantity, pairs: list[tuple[Cell, Cell | None]],
-          answers: Mapping[str, Any]) -> tuple[list[dict[str, Any]], Panel]:
+          answers: Mapping[str, Answered]) -> tuple[list[Row], Panel]:
     """One row for each run (and depth)."""
     rows, panel = [], Panel(quantity.name, "depth t", quantity.label or quantity.name, scale=quantity.scale)
     numeric = [key for key in claim.swept if all(isinstance(c.variables[short(key)], int | float) for c in claim.cells)]
-    scalar: dict[str, dict[str, list[float]]] = {}
+    scalar: dict[str, Series] = {}
     for cell, coarse in pairs:
         for time, point in _points(claim, quantity, cell, coarse, answers):
             words = ", ".join(filter(None, [cell.label, "" if time is None else f"t = {time:.6g}"]))
             rows.append(_row(claim, quantity, words, point.predicted, point.measured, point.error))
             if time is None:
-                x = float(cell.variables[short(numeric[0])]) if numeric else float(len(rows))
+                x = NUMBER(numeric[0], cell.variables[short(numeric[0])]) if numeric else float(len(rows))
                 others = ", ".join(f"{short(k)} = {cell.variables[short(k)]}" for k in claim.swept
                                    if k not in numeric[:1] and len({str(c.variables[short(k)]) for c in claim.cells}) > 1)
-                entry = scalar.setdefault(others, {"x": [], "measured": [], "error": [], "predicted": []})
-                for key, value in (("x", x), ("measured", point.measured), ("error", point.error), ("predicted",
-                point.predicted)):
-                    entry[key].append(value)
-        s = _series(claim, quantity, cell, coarse, answers)
+                entry = scalar.setdefault(others, {"label": others, "x": [], "measured": [], "error": [], "predicted": []})
+                entry["x"].append(x)
+                entry["measured"].append(point.measured)
+                entry["error"].append(point.error)
+                entry["predicted"].append(point.predicted)
+        s = _series(quantity, cell, coarse, answers)
         if s["measured"].ndim:
             bar = s["own"] + np.nan_to_num(np.abs(s["measured"] - s["coarse"])) + s["model"]
             size = s["measured"].size
-            panel.series.append({"label": cell.label, "x": s["times"][:size].tolist(), "measured": s["measured"].tolist(),
-                                 "error": bar.tolist(), "predicted": s["predicted"].tolist()})
+            panel.series.append({"label": cell.label, "x": listed(s["times"][:size]), "measured": listed(s["measured"]),
+                                 "error": listed(bar), "predicted": listed(s["predicted"])})
     if scalar:
         panel.xlabel = short(numeric[0]) if numeric else "run"
-        panel.series += [{"label": label, **entry} for label, entry in scalar.items()]
+        panel.series += scalar.values()
     return rows, panel
 
 
 def _across(claim: Claim, quantity: Quantity, pairs: list[tuple[Cell, Cell | None]],
-            answers: Mapping[str, Any]) -> tuple[list[dict[str, Any]], Panel]:
+            answers: Mapping[str, Answered]) -> tuple[list[Row], Panel]:
     """One row for each group of runs that differ only in what `against` names (and for each depth)."""
     against = quantity.against or (short(claim.swept[0]) if claim.swept else "1")
     used = names(against, "quantities.against") if quantity.across not in ("spread", "mean", "maximum") or quantity.against \
@@ -205,9 +217,9 @@ def _across(claim: Claim, quantity: Quantity, pairs: list[tuple[Cell, Cell | Non
     return (_averaged(claim, quantity, rows) if quantity.average else rows), panel
 
 
-def _averaged(claim: Claim, quantity: Quantity, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _averaged(claim: Claim, quantity: Quantity, rows: list[Row]) -> list[Row]:
     """One row for the rows that differ only in the variable `average`: their mean, with its standard error (95 %) and bar."""
-    groups: dict[str, list[dict[str, Any]]] = {}
+    groups: dict[str, list[Row]] = {}
     for row in rows:
         words = re.sub(rf"(, )?\b{re.escape(quantity.average)} = [^,)]*", "", row["quantity"][len(quantity.name):]).strip(" ()")
         groups.setdefault(words.removeprefix(", "), []).append(row)
@@ -222,25 +234,25 @@ def _averaged(claim: Claim, quantity: Quantity, rows: list[dict[str, Any]]) -> l
     return made
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     text = f"{value:g}" if isinstance(value, int | float) else str(value)
     return text if len(text) < 28 else text[:25] + ".."
 
 
-def _reduced(claim: Claim, quantity: Quantity, words: str, points: list[Point], against: str) -> tuple[dict[str, Any], dict[str,
-Any]]:
+def _reduced(claim: Claim, quantity: Quantity, words: str, points: list[Point],
+             against: str) -> tuple[Row, Series]:
     try:
-        x = np.array([float(evaluate(against, p.cell.variables, "quantities.against")) for p in points])
-    except (ProblemError, TypeError):
+        x = np.array([evaluate_number(against, p.cell.variables, "quantities.against") for p in points])
+    except ProblemError:
         x = np.arange(len(points), dtype=float)
     fine, coarse = (np.array([abs(v - p.predicted) if quantity.gap else v for v, p in zip(values, points, strict=True)])
                     for values in ([p.measured for p in points], [p.coarse for p in points]))
     bars = np.array([p.error for p in points])
-    predicted = float(evaluate(quantity.expected, points[0].cell.variables, "quantities.expected")) if quantity.expected \
+    predicted = evaluate_number(quantity.expected, points[0].cell.variables, "quantities.expected") if quantity.expected \
         else 0.0 if quantity.across == "spread" else points[0].predicted
     note, curve, statistical = "", None, 0.0
     try:
-        level = float(resolve(quantity.level, points[0].cell.variables, "quantities.level"))
+        level = NUMBER("quantities.level", resolve(quantity.level, points[0].cell.variables, "quantities.level"))
         value, statistical, note, curve = reduce_points(quantity, x, fine, level)
         other = reduce_points(quantity, x, coarse, level)[0] if np.isfinite(coarse).all() else math.nan
         # Bars of single runs beyond their refinement, such as those of a fit, shift the result at most by their size.
@@ -255,9 +267,9 @@ Any]]:
     except ProblemError as refused:
         value, error, note = math.nan, math.nan, refused.allowed
     row = _row(claim, quantity, words, predicted, value, error, note)
-    series = {"label": words, "x": x.tolist(), "measured": fine.tolist(), "error": bars.tolist(),
-              "predicted": [] if quantity.gap or quantity.expected else [p.predicted for p in points],
-              "fit": [] if curve is None else curve.tolist(), "note": note}
+    series: Series = {"label": words, "x": listed(x), "measured": listed(fine), "error": listed(bars),
+                      "predicted": [] if quantity.gap or quantity.expected else [p.predicted for p in points],
+                      "fit": [] if curve is None else listed(curve), "note": note}
     if quantity.across in ("power", "exponential", "line", "crossing"):
         series["predicted"] = []
     return row, series
@@ -288,13 +300,14 @@ def reduce_points(quantity: Quantity, x: np.ndarray, y: np.ndarray,
 
 
 def _row(claim: Claim, quantity: Quantity, words: str, predicted: float, measured: float, error: float,
-         note: str = "") -> dict[str, Any]:
+         note: str = "") -> Row:
     finding = not quantity.predicted and not quantity.expected and quantity.across != "spread"
-    row: dict[str, Any] = {"claim": claim.id, "quantity": quantity.name + (f" ({words})" if words else ""),
-                           "predicted": predicted, "measured": measured, "error": error, "relation": quantity.relation,
-                           "tell": quantity.tell, "reach": quantity.reach, "note": note}
     if finding:
-        return row | {"predicted": math.nan, "verdict": "finding" if math.isfinite(measured) else "not resolved", "factor":
-        math.nan}
-    found = judge(predicted, measured, error, relation=quantity.relation, tell=quantity.tell, reach=quantity.reach)
-    return row | {"verdict": found.verdict, "factor": found.factor}
+        predicted, factor = math.nan, math.nan
+        verdict = "finding" if math.isfinite(measured) else "not resolved"
+    else:
+        found = judge(predicted, measured, error, relation=quantity.relation, tell=quantity.tell, reach=quantity.reach)
+        verdict, factor = found.verdict, found.factor
+    return {"claim": claim.id, "quantity": quantity.name + (f" ({words})" if words else ""), "predicted": predicted,
+            "measured": measured, "error": error, "relation": quantity.relation, "tell": quantity.tell, "reach": quantity.reach,
+            "note": note, "verdict": verdict, "factor": factor}

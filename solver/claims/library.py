@@ -7,12 +7,12 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict, TypeVar
 
 from solver.claims.claim import Claim
-from solver.claims.evaluate import Result, evaluate_claim
+from solver.claims.evaluate import Result, Row, evaluate_claim
 from solver.claims.judge import together
-from solver.claims.work import Job, carry_out, jobs_of
+from solver.claims.work import Answered, Job, carry_out, jobs_of
 from solver.runs.folder import clean_json, write_text
 from solver.runs.tables import CsvTable
 from solver.sweeps.pool import Outcome, run_jobs
@@ -20,8 +20,29 @@ from solver.sweeps.pool import Outcome, run_jobs
 COLUMNS = ["claim", "quantity", "predicted", "measured", "error", "verdict", "command"]
 
 
+T = TypeVar("T")
+
+
+class Kept(TypedDict):
+    """What claim.json holds of a claim; infinities and NaN are text there. `when` and `git` say of which state of the code."""
+
+    claim: str
+    title: str
+    statement: str
+    source: str
+    known: str
+    command: str
+    verdict: str
+    quick: bool
+    rows: list[Row]
+    failures: list[str]
+    when: NotRequired[str]
+    git: NotRequired[dict[str, str] | str]
+
+
 def answer_jobs(claims: list[Claim], cells: Path | None, *, resume: bool = False, workers: int | None = None,
-                on_job: Callable[[Job, Outcome, int, int], None] | None = None) -> tuple[dict[str, Any], dict[str, str]]:
+                on_job: Callable[[Job, Outcome[Answered], int, int], None] | None = None,
+                ) -> tuple[dict[str, Answered], dict[str, str]]:
     """Run every job of these claims, on the free cores.
 
     Args:
@@ -34,17 +55,17 @@ def answer_jobs(claims: list[Claim], cells: Path | None, *, resume: bool = False
         Answers and errors by job key. A job that fails is left out of the first and told in the second.
     """
     jobs = jobs_of(claims)
-    answers: dict[str, Any] = {}
+    answers: dict[str, Answered] = {}
     if resume and cells is not None:
         for key, job in jobs.items():
-            kept = read_json(cells / f"{key}.json")
+            kept = read_json(cells / f"{key}.json", Answered)
             if kept is not None and set(job.requests) <= set(kept["answers"]):
                 answers[key] = kept
     todo = sorted((job for key, job in jobs.items() if key not in answers), key=lambda job: -job.cost)
     errors: dict[str, str] = {}
     for outcome in run_jobs(carry_out, todo, workers):
         job = todo[outcome.index]
-        if outcome.error:
+        if outcome.result is None:
             errors[job.key] = outcome.error
         else:
             answers[job.key] = outcome.result
@@ -56,10 +77,11 @@ def answer_jobs(claims: list[Claim], cells: Path | None, *, resume: bool = False
     return answers, errors
 
 
-def read_json(path: Path) -> Any:
-    """A JSON file, or None where there is none that can be read."""
+def read_json(path: Path, kind: type[T]) -> T | None:
+    """A JSON file as we wrote it, or None where there is none that can be read."""
     try:
-        return json.loads(path.read_text())
+        found: T = json.loads(path.read_text())
+        return found
     except (OSError, ValueError):
         return None
 
@@ -70,15 +92,15 @@ def claim_command(claim: Claim, quick: bool, settings: Iterable[str]) -> str:
     return " ".join(words)
 
 
-def conclude(claims: list[Claim], answers: Mapping[str, Any], errors: Mapping[str, str], folder: Path | None, *, quick: bool,
-             settings: Sequence[str] = (), facts: Mapping[str, Any] | None = None) -> dict[str, Result]:
+def conclude(claims: list[Claim], answers: Mapping[str, Answered], errors: Mapping[str, str], folder: Path | None, *, quick: bool,
+             settings: Sequence[str] = (), facts: Mapping[str, object] | None = None) -> dict[str, Result]:
     """Judge the claims; write claim.json of each and the tables of all.
 
     Args:
         folder: results/claims; None: nothing is written.
         facts: versions and git state, for claims.json.
     """
-    results = {}
+    results: dict[str, Result] = {}
     for claim in claims:
         result = evaluate_claim(claim, answers, errors)
         command = claim_command(claim, quick, settings)
@@ -87,11 +109,10 @@ def conclude(claims: list[Claim], answers: Mapping[str, Any], errors: Mapping[st
         results[claim.id] = result
         if folder is not None:
             (folder / claim.id).mkdir(parents=True, exist_ok=True)
-            kept = {"claim": claim.id, "title": claim.title, "statement": claim.statement, "source": claim.source, "known":
-            claim.known,
-                    "command": command, "verdict": verdict_of(result), "quick": quick, "rows": result.rows,
-                    "panels": [vars(panel) for panel in result.panels], "failures": result.failures, **(facts or {})}
-            write_text(folder / claim.id / "claim.json", json.dumps(clean_json(kept), indent=1) + "\n")
+            kept = Kept(claim=claim.id, title=claim.title, statement=claim.statement, source=claim.source, known=claim.known,
+                        command=command, verdict=verdict_of(result), quick=quick, rows=result.rows, failures=result.failures)
+            more = {"panels": [vars(panel) for panel in result.panels], **(facts or {})}
+            write_text(folder / claim.id / "claim.json", json.dumps(clean_json({**kept, **more}), indent=1) + "\n")
     if folder is not None:
         write_tables(folder)
     return results
@@ -103,11 +124,11 @@ def verdict_of(result: Result) -> str:
     return together(verdicts) if verdicts else "finding" if result.rows else "not resolved"
 
 
-def latest(folder: Path) -> dict[str, dict[str, Any]]:
+def latest(folder: Path) -> dict[str, Kept]:
     """Claim id -> the latest claim.json in a results folder."""
     found = {}
     for path in sorted(folder.glob("*/claim.json")):
-        kept = read_json(path)
+        kept = read_json(path, Kept)
         if kept is not None:
             found[kept["claim"]] = kept
     return found
@@ -122,12 +143,14 @@ def write_tables(folder: Path) -> None:
     table = CsvTable(folder / "claims.csv", COLUMNS)
     for kept in ordered:
         for row in kept["rows"]:
-            table.write({key: as_number(row[key]) if key in ("predicted", "measured", "error") else row[key] for key in COLUMNS})
+            numbers = {"predicted": row["predicted"], "measured": row["measured"], "error": row["error"]}
+            table.write({"claim": row["claim"], "quantity": row["quantity"], "verdict": row["verdict"], "command": row["command"],
+                         **{key: as_number(value) for key, value in numbers.items()}})
     table.close()
     write_text(folder / "claims.json", json.dumps(ordered, indent=1) + "\n")
 
 
-def as_number(value: Any) -> float:
+def as_number(value: float | str | None) -> float:
     """A number kept in JSON, where infinities and NaN are text; None is NaN."""
     return math.nan if value is None else float(value)
 

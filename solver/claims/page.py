@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
-from solver.claims.library import as_number
+from solver.claims.evaluate import Row
+from solver.claims.library import Kept, as_number
 
 HEAD = """# Claims: predicted and measured
 
@@ -39,7 +39,7 @@ def measured_text(measured: float, error: float) -> str:
     return f"{measured:.{max(2, min(10, 2 + math.floor(math.log10(abs(measured) / error))))}g} ± {error:.2g}"
 
 
-def told_text(row: Mapping[str, Any]) -> str:
+def told_text(row: Row) -> str:
     """What the error bar would have told apart."""
     factor = as_number(row.get("factor"))
     if row["verdict"] != "shown" or not math.isfinite(factor):
@@ -50,7 +50,7 @@ def told_text(row: Mapping[str, Any]) -> str:
 RELATION = {"equal": "", "at most": "≤ ", "at least": "≥ "}
 
 
-def claims_page(kept: list[Mapping[str, Any]], commit: str, when: str) -> str:
+def claims_page(kept: Sequence[Kept], commit: str, when: str) -> str:
     """The page for these claims (contents of claim.json, in order)."""
     count = {name: sum(k["verdict"] == name for k in kept) for name in ("shown", "contradicted", "not resolved", "finding")}
     summary = f"**{len(kept)} claims: " + ", ".join(f"{n} {name}" for name, n in count.items() if n) + ".**"
@@ -73,7 +73,7 @@ def claims_page(kept: list[Mapping[str, Any]], commit: str, when: str) -> str:
     return "\n".join(parts)
 
 
-def anchor(kept: Mapping[str, Any]) -> str:
+def anchor(kept: Kept) -> str:
     """The anchor that a heading gets on the usual hosts."""
     text = f"{kept['claim']}: {kept['title']}".lower()
     return "".join(c for c in text if c.isalnum() or c in " -_").replace(" ", "-")

@@ -6,8 +6,7 @@ vectors on circle and sphere, and masses (N,) with sum one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from problems import ProblemError
 Array = NDArray[np.float64]
 
 
-def _circle(angles: Any, dimension: int) -> Array:
+def _circle(angles: Array, dimension: int) -> Array:
     points = np.zeros((len(angles), dimension))
     points[:, 0], points[:, 1] = np.cos(angles), np.sin(angles)
     return points
@@ -91,7 +90,7 @@ STARTS: dict[str, Callable[..., tuple[Array, Array]]] = {
 }
 
 
-def starting_tokens(table: dict[str, Any], dimension: int) -> tuple[Array, Array]:
+def starting_tokens(table: Mapping[str, object], dimension: int) -> tuple[Array, Array]:
     """The tokens of a [start] table.
 
     Raises:
@@ -99,7 +98,7 @@ def starting_tokens(table: dict[str, Any], dimension: int) -> tuple[Array, Array
     """
     options = dict(table)
     name = options.pop("tokens", None)
-    if name not in STARTS:
+    if not isinstance(name, str) or name not in STARTS:
         raise ProblemError("start.tokens", name, "must be one of " + ", ".join(STARTS))
     try:
         return STARTS[name](dimension, **options)

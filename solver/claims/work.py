@@ -5,30 +5,46 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
 from problems import ProblemError
 from problems.checks import nearest
-from solver.claims.case import Value, execute
-from solver.claims.claim import Cell, Claim, Quantity, resolve
+from solver.claims.case import Measured, Value, execute
+from solver.claims.claim import Cell, Claim, Quantity, resolve_table
 from solver.claims.measurements import MEASUREMENTS
 from solver.claims.predictions import PREDICTIONS
 from solver.runs.folder import clean_json
 
+# Kind, "measured" or "predicted", name and options of what is asked of a job.
+Request = tuple[str, str, dict[str, object]]
+
+
+class Answer(TypedDict):
+    """A number, or one for each output, with its own error bar; not-finite numbers as text, see `clean_json`."""
+
+    value: object
+    error: object
+
+
+class Answered(TypedDict):
+    """What a job answered: the depths of the outputs, and the answer to each request by its key."""
+
+    times: list[float]
+    answers: dict[str, Answer]
+
 
 @dataclass
 class Job:
-    """A cell, and the requests of it: key -> (kind, name, options), kind "measured" or "predicted"."""
+    """A cell, and the requests of it: by key."""
 
     cell: Cell
-    requests: dict[str, tuple[str, str, dict[str, Any]]] = field(default_factory=dict)
+    requests: dict[str, Request] = field(default_factory=dict)
     cost: float = 0.0
 
     @property
@@ -42,19 +58,19 @@ class Job:
         return any(kind == "measured" for kind, _, _ in self.requests.values())
 
 
-def request(kind: str, quantity: Quantity, cell: Cell) -> tuple[str, tuple[str, str, dict[str, Any]]]:
+def request(kind: str, quantity: Quantity, cell: Cell) -> tuple[str, Request]:
     """The request of a quantity in a cell, with its key."""
     name = quantity.measured if kind == "measured" else quantity.predicted
-    table: dict[str, Any] = MEASUREMENTS if kind == "measured" else PREDICTIONS
+    table = MEASUREMENTS if kind == "measured" else PREDICTIONS
     if name not in table:
         raise ProblemError(f"quantities.{kind}", name, nearest(name, table))
     own = quantity.measured_with if kind == "measured" else quantity.predicted_with
-    options = resolve({**quantity.options, **own}, cell.variables, f"quantities.{kind}")
+    options = resolve_table({**quantity.options, **own}, cell.variables, f"quantities.{kind}")
     return json.dumps([kind, name, options, fingerprint(table[name])], sort_keys=True), (kind, name, options)
 
 
 @lru_cache
-def fingerprint(function: Callable[..., Any]) -> str:
+def fingerprint(function: Callable[..., Measured]) -> str:
     """A mark of the module that a function comes from: answers of other code are not taken up again."""
     return hashlib.sha256(Path(inspect.getsourcefile(function) or "").read_bytes()).hexdigest()[:8]
 
@@ -88,18 +104,15 @@ def jobs_of(claims: list[Claim]) -> dict[str, Job]:
     return jobs
 
 
-def carry_out(job: Job) -> dict[str, Any]:
+def carry_out(job: Job) -> Answered:
     """Run a job's cell and answer its requests.
-
-    Returns:
-        {"times": [..], "answers": {key: {"value": .., "error": ..}}}, plain numbers and lists.
 
     Raises:
         ProblemError, RunError: the run cannot be made.
     """
     case = job.cell.case()
     run = execute(case, job.cell.side) if job.runs else None
-    answers = {}
+    answers: dict[str, Answer] = {}
     for key, (kind, name, options) in job.requests.items():
         try:
             found = MEASUREMENTS[name](run, **options) if kind == "measured" else PREDICTIONS[name](case, **options)
@@ -107,12 +120,7 @@ def carry_out(job: Job) -> dict[str, Any]:
             raise ProblemError(f"quantities.{kind}", name, f"does not take these options: {error}") from error
         value, error_bar = found if isinstance(found, Value) else (found, 0.0)
         shape = np.shape(value)
-        answers[key] = {"value": np.asarray(value, float).tolist(),
-                        "error": np.broadcast_to(np.asarray(error_bar, float), shape).tolist()}
-    times = np.asarray(run.times if run is not None else case.times).tolist()
-    return {"times": times, "answers": clean_json(answers)}
-
-
-def number(value: Any) -> float:
-    """A number of a JSON file, where infinities and NaN are text."""
-    return math.nan if value is None else float(value)
+        answers[key] = {"value": clean_json(np.asarray(value, float).tolist()),
+                        "error": clean_json(np.broadcast_to(np.asarray(error_bar, float), shape).tolist())}
+    times = run.times if run is not None else case.times
+    return {"times": [float(t) for t in times], "answers": answers}

@@ -7,17 +7,24 @@ import math
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from problems import ProblemError
 from solver.claims.claim import Claim, claim_files, read_claim
-from solver.claims.library import answer_jobs, as_number, conclude, latest, verdict_of
+from solver.claims.library import Kept, answer_jobs, as_number, conclude, latest, verdict_of
 from solver.claims.page import RELATION, claims_page, measured_text, number_text, told_text
 from solver.commands.common import parse_set
 from solver.ranks import world
 from solver.runs.console import TerminalTable, print_pairs
 from solver.runs.progress import rank_console
 from solver.runs.provenance import provenance
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from solver.claims.evaluate import Result
+    from solver.claims.work import Answered, Job
+    from solver.sweeps.pool import Outcome
 
 STYLES = {"shown": "green", "contradicted": "red", "not resolved": "yellow", "finding": ""}
 
@@ -39,7 +46,7 @@ def run_claims(names: list[str], settings: list[str] | None, out: Path | None, q
     dict.fromkeys(names))]
     began = time.monotonic()
 
-    def tell(job: Any, outcome: Any, done: int, total: int) -> None:
+    def tell(job: Job, outcome: Outcome[Answered], done: int, total: int) -> None:
         if console:
             words = outcome.error or "done"
             console.print(f"[dim]{done:4d}/{total}  {time.monotonic() - began:6.0f} s[/dim]  {label(job)}: {words}",
@@ -63,7 +70,7 @@ def run_claims(names: list[str], settings: list[str] | None, out: Path | None, q
     return report(claims, results)
 
 
-def report(claims: list[Claim], results: dict[str, Any]) -> int:
+def report(claims: list[Claim], results: dict[str, Result]) -> int:
     """Exit code: 1 where runs failed, or where a claim is contradicted without its file saying what is known about it."""
     code = 0
     for claim in claims:
@@ -77,7 +84,7 @@ def report(claims: list[Claim], results: dict[str, Any]) -> int:
     return code
 
 
-def label(job: Any) -> str:
+def label(job: Job) -> str:
     """A job in a few words."""
     return f"{job.cell.side}, {job.cell.label}" if job.cell.label else job.cell.side
 
@@ -87,7 +94,7 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def draw(folder: Path, claim: Claim, result: Any) -> None:
+def draw(folder: Path, claim: Claim, result: Result) -> None:
     """The figure of a claim; one that cannot be drawn fails nothing."""
     from solver.report.claim_figure import plot_claim
 
@@ -97,7 +104,7 @@ def draw(folder: Path, claim: Claim, result: Any) -> None:
         print(f"coldflow: no figure of {claim.id}: {error}", file=sys.stderr)
 
 
-def show(console: Any, claim: Claim, result: Any) -> None:
+def show(console: Console, claim: Claim, result: Result) -> None:
     """The table of one claim."""
     console.print(f"\n[bold]{claim.id}: {claim.title}[/bold]", highlight=False)
     made = TerminalTable("", ["quantity", "predicted", "measured", "verdict", "tells"], sentences=["quantity"])
@@ -114,7 +121,7 @@ def show(console: Any, claim: Claim, result: Any) -> None:
         console.print(f"[red]failed[/red] {failure}", highlight=False, soft_wrap=True)
 
 
-def list_claims(folder: Path, console: Any) -> int:
+def list_claims(folder: Path, console: Console | None) -> int:
     """All claims with source, cost and latest result."""
     if console is None:
         return 0
@@ -130,14 +137,19 @@ def list_claims(folder: Path, console: Any) -> int:
     return 0
 
 
-def write_page(folder: Path, page: Path, console: Any) -> int:
+def commit_of(kept: Kept) -> str:
+    """The commit of the code that a claim was computed with, or nothing."""
+    git = kept.get("git", "")
+    return git.get("commit", "") if isinstance(git, dict) else str(git)
+
+
+def write_page(folder: Path, page: Path, console: Console | None) -> int:
     """docs/claims.md from the latest results."""
     found = latest(folder)
     if not found:
         raise ProblemError("--write-docs", str(page), f"needs results in {folder}; run coldflow claims --all first")
     ordered = [found[name] for name in claim_files() if name in found]
-    commits = sorted({str((k.get("git") or {}).get("commit", "") if isinstance(k.get("git"), dict) else k.get("git", ""))[:12]
-                      for k in ordered} - {""})
+    commits = sorted({commit_of(kept)[:12] for kept in ordered} - {""})
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(claims_page(ordered, ", ".join(commits) or "unknown", max(str(k.get("when", "")) for k in ordered)))
     if console:

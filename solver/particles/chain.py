@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from meshes.manifold import Flat, Manifold
 from meshes.simplicial import SimplicialManifold
 from problems import Problem, ProblemError
+from problems.laws.mixture import Mixture
+from problems.laws.normal import Normal
 from solver.particles.drift import CAUGHT
 
 Array = NDArray[np.float64]
@@ -310,7 +312,8 @@ def _parameter(problem: Problem) -> tuple[Callable[[Array], Array], float, float
     if isinstance(manifold, Flat) and manifold.bounds is not None:
         low, high = manifold.bounds[0]
     else:
-        spread = [(c["mean"][0], float(np.sqrt(np.ravel(c.get("covariance", 1.0))[0]))) for c in law.options["components"]]
+        parts = [part for part in law.components if isinstance(part, Normal)] if isinstance(law, Mixture) else []
+        spread = [(float(part.mean[0]), float(part.factor[0, 0])) for part in parts]
         low = min(mean - DEVIATIONS * size for mean, size in spread)
         high = max(mean + DEVIATIONS * size for mean, size in spread)
     return lambda s: np.asarray(s)[:, None], low, high, False

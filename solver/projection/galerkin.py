@@ -8,8 +8,7 @@ and the projected density has the target's mass whatever the order of the cells.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,9 @@ from solver.errors import RunError
 from solver.projection.target import Target
 
 if TYPE_CHECKING:
+    import basix.ufl
     import dolfinx.fem
+    import ufl
     from mpi4py import MPI
 
     from meshes.build import TokenMesh
@@ -72,14 +73,14 @@ def project_density(target: Target, cells: int, *, degree: int = 1, geometry: in
     import ufl
     from mpi4py import MPI
 
-    from meshes.build import build_mesh
+    from meshes.build import PlainSpace, build_mesh
 
     comm = MPI.COMM_WORLD if comm is None else comm
     analysis = target.analysis
     k = 0 if analysis is None else analysis.dimension
     if not target.exists or k not in (2, 3) or target.density(np.eye(k)[:1]) is None:
         raise ValueError(f"a target density needs dim E = 2 or 3 (here {k}) and an initial law with a density")
-    mesh = build_mesh(SimpleNamespace(manifold="circle" if k == 2 else "sphere"), cells, geometry, comm)
+    mesh = build_mesh(PlainSpace("circle" if k == 2 else "sphere"), cells, geometry, comm)
     domain = mesh.mesh
     space = dolfinx.fem.functionspace(domain, ("Discontinuous Lagrange", degree))
     rule = 2 * degree + EXTRA_DEGREE
@@ -107,7 +108,7 @@ def project_density(target: Target, cells: int, *, degree: int = 1, geometry: in
     return TargetDensity(mesh, function, analysis.basis, mass - 1.0, float(error), rule)  # type: ignore[union-attr]
 
 
-def _evaluate(domain: Any, expression: Any, element: Any) -> Array:
+def _evaluate(domain: dolfinx.mesh.Mesh, expression: ufl.core.expr.Expr, element: basix.ufl._QuadratureElement) -> Array:
     """Values (owned cells * points, components) of a UFL expression at the points of a quadrature element."""
     import dolfinx.fem
 
@@ -117,7 +118,8 @@ def _evaluate(domain: Any, expression: Any, element: Any) -> Array:
     return np.asarray(values).reshape(owned * len(points), -1)
 
 
-def _block_solve(mass_form: Any, load_form: Any, space: Any) -> Any:
+def _block_solve(mass_form: dolfinx.fem.Form, load_form: dolfinx.fem.Form,
+                 space: dolfinx.fem.FunctionSpace) -> dolfinx.fem.Function:
     """Solve the block-diagonal mass system cell by cell; local to each rank."""
     import dolfinx.fem
 

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from solver.report.figures import SETTINGS, plt
+from solver.report.panels import Panel
 
 MOST_SERIES = 8
 MOST_PANELS = 6
 DOTS = 24
 
 
-def plot_claim(stem: Path, title: str, panels: Sequence[Any]) -> None:
-    """Draw a claim as stem.png and stem.pdf.
-
-    Args:
-        panels: objects with name, xlabel, ylabel, scale ("linear", "log", "loglog", "logx") and series: dictionaries with label,
-        x,
-            measured, error, predicted and, for fits across runs, fit; lists of one length, or empty.
-    """
+def plot_claim(stem: Path, title: str, panels: Sequence[Panel]) -> None:
+    """Draw a claim as stem.png and stem.pdf."""
     shown = [panel for panel in panels if any(_finite(s["measured"]) for s in panel.series)][:MOST_PANELS]
     if not shown:
         return
@@ -44,11 +39,11 @@ def _finite(values: Sequence[float]) -> bool:
     return bool(np.isfinite(np.asarray(values, float)).any())
 
 
-def _draw(axes: Any, panel: Any) -> None:
+def _draw(axes: Axes, panel: Panel) -> None:
     labelled = {"predicted": False, "measured": False, "fit": False}
     several = len([s for s in panel.series if _finite(s["measured"])]) > 1
     for i, series in enumerate(panel.series[:MOST_SERIES]):
-        x, y, bar = (np.asarray(series[key], float) for key in ("x", "measured", "error"))
+        x, y, bar = (np.array(values, dtype=float) for values in (series["x"], series["measured"], series["error"]))
         order = np.argsort(x, kind="stable")
         colour = f"C{i}"
         if series["predicted"] and _finite(series["predicted"]):

@@ -11,7 +11,7 @@ import difflib
 import math
 import operator
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 from scipy.special import ive
@@ -19,6 +19,8 @@ from scipy.special import ive
 from problems import ProblemError
 
 LONGEST = 500
+
+T = TypeVar("T")
 
 
 def rows_of(matrix: np.ndarray) -> list[list[float]]:
@@ -51,7 +53,7 @@ def product(a: list[list[float]], b: list[list[float]]) -> list[list[float]]:
     return rows_of(np.asarray(a, float) @ np.asarray(b, float))
 
 
-def choose(number: float, *values: Any) -> Any:
+def choose(number: float, *values: T) -> T:
     """The first, second, .. of the values for number 1, 2, .."""
     if not 1 <= int(number) <= len(values):
         raise ValueError(f"there is no choice {number:g} among {len(values)}")
@@ -90,14 +92,14 @@ def bessel(order: float, x: float) -> float:
 
 
 CONSTANTS = {"pi": math.pi, "e": math.e, "inf": math.inf}
-FUNCTIONS: dict[str, Callable[..., Any]] = {
+FUNCTIONS: dict[str, Callable[..., object]] = {
     "exp": math.exp, "log": math.log, "sqrt": math.sqrt, "sin": math.sin, "cos": math.cos, "tanh": math.tanh,
     "abs": abs, "min": min, "max": max, "round": round, "floor": math.floor, "ceil": math.ceil,
     "normal": normal, "scaled": scaled, "diagonal": diagonal, "rotation": rotation,
     "product": product, "pairing_times": pairing_times, "bessel": bessel, "last": last, "log_outputs": log_outputs, "choose":
     choose, "unit": unit,
 }
-OPERATIONS: dict[type, Callable[..., Any]] = {
+OPERATIONS: dict[type, Callable[..., object]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv, ast.Pow: math.pow,
     ast.USub: operator.neg, ast.UAdd: operator.pos,
     ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge, ast.Eq: operator.eq,
@@ -105,7 +107,7 @@ OPERATIONS: dict[type, Callable[..., Any]] = {
 }
 
 
-def evaluate(formula: str, variables: Mapping[str, Any], field: str = "formula") -> Any:
+def evaluate(formula: str, variables: Mapping[str, object], field: str = "formula") -> object:
     """The value of a formula: a number, a matrix, or true or false.
 
     Args:
@@ -128,6 +130,14 @@ def evaluate(formula: str, variables: Mapping[str, Any], field: str = "formula")
         raise ProblemError(field, formula, f"has no value here ({error})") from None
 
 
+def evaluate_number(formula: str, variables: Mapping[str, object], field: str = "formula") -> float:
+    """As `evaluate`, of a formula that must give a number."""
+    found = evaluate(formula, variables, field)
+    if not isinstance(found, int | float):
+        raise ProblemError(field, formula, "must give a number")
+    return float(found)
+
+
 def names(formula: str, field: str = "formula") -> set[str]:
     """The variables that occur in a formula."""
     try:
@@ -137,8 +147,8 @@ def names(formula: str, field: str = "formula") -> set[str]:
     return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - set(FUNCTIONS) - set(CONSTANTS)
 
 
-def _value(node: ast.AST, variables: Mapping[str, Any], formula: str, field: str) -> Any:
-    def inner(part: ast.AST) -> Any:
+def _value(node: ast.AST, variables: Mapping[str, object], formula: str, field: str) -> object:
+    def inner(part: ast.AST) -> object:
         return _value(part, variables, formula, field)
 
     if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):

@@ -9,18 +9,21 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
-from typing import Any
+from typing import Generic, TypeVar
 
 from problems.errors import ProblemError
 from solver.errors import RunError
 
+J = TypeVar("J")
+R = TypeVar("R")
+
 
 @dataclass(frozen=True)
-class Outcome:
-    """How one job ended: its result, or why there is none, in one line."""
+class Outcome(Generic[R]):
+    """How one job ended: its result, or why there is none (`result` None), in one line."""
 
     index: int
-    result: Any
+    result: R | None
     error: str = ""
 
 
@@ -34,7 +37,7 @@ def cores() -> int:
     return max(1, min(allowed, round(allowed - busy) if busy > allowed / 2 else allowed))
 
 
-def attempt(work: Callable[[Any], Any], index: int, job: Any) -> Outcome:
+def attempt(work: Callable[[J], R], index: int, job: J) -> Outcome[R]:
     """Do one job here; whatever goes wrong becomes part of the outcome."""
     try:
         return Outcome(index, work(job))
@@ -52,7 +55,7 @@ def _prepare() -> None:
     os.environ["COLDFLOW_THREADS"] = "1"
 
 
-def run_jobs(work: Callable[[Any], Any], jobs: Sequence[Any], workers: int | None = None) -> Iterator[Outcome]:
+def run_jobs(work: Callable[[J], R], jobs: Sequence[J], workers: int | None = None) -> Iterator[Outcome[R]]:
     """Outcomes in the order in which jobs end.
 
     Args:
@@ -70,7 +73,7 @@ def run_jobs(work: Callable[[Any], Any], jobs: Sequence[Any], workers: int | Non
         done: set[int] = set()
         suspects: list[int] = []
         with ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_prepare) as pool:
-            waiting: dict[Future[Outcome], int] = {}
+            waiting: dict[Future[Outcome[R]], int] = {}
             queue = iter(todo)
             try:
                 for index in (i for i, _ in zip(queue, range(count), strict=False)):
@@ -94,7 +97,7 @@ def run_jobs(work: Callable[[Any], Any], jobs: Sequence[Any], workers: int | Non
             yield from _alone(work, index, jobs[index])
 
 
-def _alone(work: Callable[[Any], Any], index: int, job: Any) -> Iterator[Outcome]:
+def _alone(work: Callable[[J], R], index: int, job: J) -> Iterator[Outcome[R]]:
     """One job in a process of its own, whose death is the job's failure."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_prepare) as pool:
         try:

@@ -1,11 +1,10 @@
 """Small spaces and mesh files for the tests of `meshes`."""
 
-from types import SimpleNamespace
-
 import meshio
 import numpy as np
 
 from meshes import spaces
+from meshes.build import PlainSpace
 from meshes.file import basix_order
 
 BOUNDS = {"interval": [[0.0, 2.0]], "rectangle": [[0.0, 2.0], [-1.0, 1.0]],
@@ -16,7 +15,7 @@ MESHIO_NAMES = {(1, 1): "line", (1, 2): "line3", (1, 3): "line4", (2, 1): "trian
 
 
 def space(manifold, grading=None, path=None):
-    return SimpleNamespace(manifold=manifold, bounds=BOUNDS.get(manifold), grading=grading, path=path)
+    return PlainSpace(manifold, bounds=BOUNDS.get(manifold), grading=grading, path=path)
 
 
 def meshio_mesh(cells):

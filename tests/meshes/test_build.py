@@ -5,7 +5,7 @@ import pytest
 from mpi4py import MPI
 
 from meshes import spaces
-from meshes.build import build_mesh
+from meshes.build import PlainSpace, build_mesh
 from meshes.errors import ProblemError
 from meshes.quality import quality
 from tests.meshes.support import VOLUMES, space
@@ -78,8 +78,7 @@ def test_order_survives_renumbering(name):
 
 
 def test_spaces_without_mesh_are_refused():
-    wide = space("sphere")
-    wide.dimension = 5
+    wide = PlainSpace("sphere", dimension=5)
     with pytest.raises(ProblemError, match=r"space\.manifold.*has no mesh with 5 coordinates"):
         build_mesh(wide, 20, 1, MPI.COMM_WORLD)
 

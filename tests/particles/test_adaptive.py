@@ -73,10 +73,11 @@ def test_unnormalised_attention_against_quadrature_tokens():
     assert adaptive.row["second"] == pytest.approx(fixed.row["second"], abs=1e-7)
 
 
-def test_gaussian_on_the_line():
+@pytest.mark.parametrize("given", [[0.5], 0.5], ids=["list", "number"])
+def test_gaussian_on_the_line(given):
     """docs/theory.md §5.4 with alpha_0 = Sigma_0 = .5, beta = 1, v = -1: alpha(2) and Sigma(2)."""
     case = problem("euclidean", dimension=1, beta=1.0, end=2.0, law="normal", attention={"value": [[-1.0]]},
-                   initial={"components": [{"mean": [0.5], "covariance": 0.5}]}, particles={**ADAPTIVE, "gap": 0.1})
+                   initial={"components": [{"mean": given, "covariance": 0.5}]}, particles={**ADAPTIVE, "gap": 0.1})
     last = run(case)[-1]
     mean = float(last.row["mean"][0])
     assert mean == pytest.approx(0.0390679311, abs=1e-6)

@@ -5,9 +5,9 @@ error of its own. Discretisation errors are not theirs to know: they come from a
 """
 
 from collections.abc import Callable
-from typing import Any
 
+from solver.claims.case import Measured
 from solver.claims.measurements import curves, fields, rates, transport
 
-MEASUREMENTS: dict[str, Callable[..., Any]] = {
+MEASUREMENTS: dict[str, Callable[..., Measured]] = {
     function.__name__: function for module in (curves, fields, rates, transport) for function in module.TABLE}

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from scipy.interpolate import CubicSpline
 
+from problems import Problem, ProblemError
 from solver.claims.case import Array, Run, Value
+from solver.projection.target import Target, target
 from solver.wasserstein.distance import distance
 from solver.wasserstein.measure import Measure
 
 
 @lru_cache(maxsize=4)
-def _target(problem: Any) -> Any:
-    from solver.projection.target import target
-
+def _target(problem: Problem) -> Target:
     return target(problem)
 
 
@@ -33,7 +32,10 @@ def w_target(run: Run, p: int = 2) -> Array:
 
 def w_span(run: Run, p: int = 2) -> Array:
     """W_p to the nearest law on the leading eigenspace E of A = V B^T: (int d(x, E)^p dmu)^{1/p}."""
-    basis = _target(run.case.problem).analysis.basis
+    analysis = _target(run.case.problem).analysis
+    if analysis is None:
+        raise ProblemError("quantities.measured", "w_span", "needs a leading eigenspace of A = V B^T")
+    basis = analysis.basis
     found = []
     for x, m in zip(run.points, run.masses, strict=True):
         inside = x @ basis

@@ -5,9 +5,9 @@ error where the formula is asymptotic.
 """
 
 from collections.abc import Callable
-from typing import Any
 
+from solver.claims.case import Measured
 from solver.claims.predictions import clusters, cold, continuum, exact, linear
 
-PREDICTIONS: dict[str, Callable[..., Any]] = {
+PREDICTIONS: dict[str, Callable[..., Measured]] = {
     function.__name__: function for module in (clusters, cold, continuum, exact, linear) for function in module.TABLE}

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.integrate import solve_ivp
 from scipy.linalg import expm
 
+from problems.laws.spherical import WrappedNormal
 from solver.claims.case import Array, Case, Value
 from solver.claims.predictions.exact import TIGHT
 
@@ -59,16 +60,15 @@ def survival_beta(case: Case) -> Value:
     balances it. The next term is 2.5 sigma^4 at masses .75 and .25 (quadrature of the drift over two normal laws); the bar is
     twice that.
     """
-    components = case.problem.initial.options["components"]
-    weights = sorted(float(c.get("weight", 1.0)) for c in components)
-    width = max(float(c["deviation"]) for c in components) ** 2
+    weights = np.sort(case.mixture.weights)
+    width = max(part.deviation for part in case.mixture.components if isinstance(part, WrappedNormal)) ** 2
     return Value(0.5 * float(np.log(weights[-1] / weights[0])) * (1 + 3 * width), 5 * width**2)
 
 
 def narrow_bump_rate(case: Case) -> float:
     """Rate at which a narrow smaller bump opposite a larger one widens: -(m_2 e^beta - m_1 e^-beta)/(m_2 e^beta + m_1
     e^-beta)."""
-    weights = sorted(float(c.get("weight", 1.0)) for c in case.problem.initial.options["components"])
+    weights = np.sort(case.mixture.weights)
     return -float(np.tanh(case.beta - 0.5 * np.log(weights[-1] / weights[0])))
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.integrate import quad
 
 from problems import ProblemError
+from problems.laws.spherical import VonMisesFisher
 from solver.claims.case import Array, Case, Value
 from solver.projection.rates import Predictions
 from solver.projection.spectrum import Analysis, analyse
@@ -101,10 +102,8 @@ def half_space_mass(case: Case) -> float:
     left_values, left = np.linalg.eig(a.T)
     ell = np.real(left[:, int(np.argmax(left_values.real))])
     ell = ell * np.sign(ell @ e) / np.linalg.norm(ell)
-    options = case.problem.initial.options
-    component = options["components"][0]
-    mean = np.asarray(component["mean"], float)
-    mean, kappa = mean / np.linalg.norm(mean), float(component["concentration"])
+    component = case.component(VonMisesFisher)
+    mean, kappa = component.mean, component.kappa
     # On S^2 z = <mean, x> has density kappa e^{kappa z}/(2 sinh kappa); the part of each parallel with <l, x> > 0 is an arc.
     c = float(mean @ ell)
     s = float(np.sqrt(max(0.0, 1 - c * c)))

@@ -7,6 +7,8 @@ from scipy.integrate import quad, solve_ivp
 from scipy.optimize import brentq
 from scipy.special import ive
 
+from problems.laws.normal import Normal
+from problems.laws.spherical import PoissonKernel
 from solver.claims.case import Array, Case
 from solver.claims.direct import attended, drift
 
@@ -64,7 +66,7 @@ def two_dirac_time(case: Case, level: float) -> float:
 def kuramoto_mean(case: Case, entry: int = -1) -> Array:
     """|m| (entry -1) or one coordinate of the mean at beta = 0, from w' = (1+|w|^2)/2 V m - <V m, w> w, m = h_d(|w|) w/|w|
     (docs/theory.md §5.1); w is the mean of the problem's Poisson kernel."""
-    w0 = np.asarray(case.problem.initial.options["components"][0]["mean"], float)
+    w0 = case.component(PoissonKernel).w
 
     def mean(w: Array) -> Array:
         r = float(np.linalg.norm(w))
@@ -86,23 +88,22 @@ def normal_law(case: Case, entry: int = 0, column: int = -1) -> Array:
     """Mean (column -1) or covariance entry of a normal law in R^d: alpha' = V (I + beta S B^T) alpha,
     S' = beta (V S B^T S + S B S V^T) (docs/theory.md §5.4)."""
     d, beta, V, B = case.dimension, case.beta, case.V, case.B
-    component = case.problem.initial.options["components"][0]
-    covariance = np.asarray(component["covariance"], float)
-    covariance = covariance * np.eye(d) if covariance.ndim == 0 else covariance.reshape(d, d)
+    component = case.component(Normal)
+    covariance = component.factor @ component.factor.T
 
     def slope(_: float, state: Array) -> Array:
         alpha, S = state[:d], state[d:].reshape(d, d)
         return np.concatenate((V @ (alpha + beta * S @ B.T @ alpha), (beta * (V @ S @ B.T @ S + S @ B @ S @ V.T)).ravel()))
 
-    y0 = np.concatenate((np.asarray(component["mean"], float), covariance.ravel()))
+    y0 = np.concatenate((component.mean, covariance.ravel()))
     y = solve_ivp(slope, (0, case.times[-1]), y0, t_eval=case.times, **TIGHT).y
     return y[entry] if column < 0 else y[d + entry * d + column]
 
 
 def normal_blow_up(case: Case) -> float:
     """Depth 1/(2 beta v b S_0) at which the variance of a normal law on the line is infinite (docs/theory.md §5.4)."""
-    covariance = np.asarray(case.problem.initial.options["components"][0]["covariance"], float).ravel()[0]
-    return 1 / (2 * case.beta * case.V[0, 0] * case.B[0, 0] * float(covariance))
+    covariance = float(case.component(Normal).factor[0, 0]) ** 2
+    return 1 / (2 * case.beta * case.V[0, 0] * case.B[0, 0] * covariance)
 
 
 def bessel_ratio(case: Case, probe: int = 0) -> float:
