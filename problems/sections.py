@@ -124,6 +124,8 @@ class Particles:
     density: bool = setting(boolean, True, "whether tokens carry the density of their law at their own place, where it exists")
     gap: float | None = setting(optional(number(0.0, 10.0, open_low=True)), None, 'of "adaptive": largest distance of neighbours '
                                 "in units of the kernel's width (beta |B|)^(-1/2); default 0.2 on curves, 0.35 on surfaces")
+    link: float | None = setting(optional(POSITIVE), None, "distance within which neighbours belong to one "
+                                 "cluster, geodesic on spheres; default a tenth of beta^(-1/2), for beta from 1 to 1e4")
     most: int = setting(integer(16, 10**9), 100_000, 'of "adaptive": no more tokens than this')
 
 

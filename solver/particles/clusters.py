@@ -10,6 +10,8 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from problems import Problem
+
 Array = NDArray[np.float64]
 
 # Pairs of points compared at once.
@@ -123,6 +125,26 @@ def _touching(points: Array, order: NDArray, starts: NDArray, sizes: NDArray, pa
     return np.bincount(which[near], minlength=len(pairs)) > 0
 
 
+def linking_distance(problem: Problem, t: float) -> float:
+    """Clusters at depth t are linked by distances up to this one: `particles.link`, or a tenth of the kernel's width
+    beta^{-1/2}, for beta from 1 to 1e4."""
+    if problem.particles.link is not None:
+        return problem.particles.link
+    return float(0.1 / np.sqrt(min(max(problem.attention.at(t).beta, 1.0), 1e4)))
+
+
+def merged(before: Clusters, now: Clusters) -> list[list[int]]:
+    """For each cluster of now that several whole clusters of before have become: their numbers. Same tokens in both."""
+    both = np.unique(np.column_stack((now.labels, before.labels)), axis=0)
+    found = []
+    for parts in np.split(both[:, 1], np.flatnonzero(np.diff(both[:, 0])) + 1):
+        # Parents that live on elsewhere were cut up, not merged.
+        whole = [int(p) for p in parts if np.sum(both[:, 1] == p) == 1]
+        if len(whole) > 1:
+            found.append(whole)
+    return found
+
+
 @dataclass
 class MergeTimes:
     """Watches clusters from snapshot to snapshot.
@@ -144,13 +166,9 @@ class MergeTimes:
         found = snapshot.clusters(self.threshold)
         # Tokens that come and go have no cluster of their own before: merges are dated for lasting tokens only.
         if self._last is not None and len(self._last.labels) == len(found.labels):
-            both = np.unique(np.column_stack((found.labels, self._last.labels)), axis=0)
-            for parts in np.split(both[:, 1], np.flatnonzero(np.diff(both[:, 0])) + 1):
-                # Parents that live on elsewhere were cut up, not merged.
-                whole = [p for p in parts if np.sum(both[:, 1] == p) == 1]
-                if len(whole) > 1:
-                    masses = tuple(sorted((float(self._last.masses[p]) for p in whole), reverse=True))
-                    self.merges.append((self.history[-1][0], snapshot.time, masses))
+            for whole in merged(self._last, found):
+                masses = tuple(sorted((float(self._last.masses[p]) for p in whole), reverse=True))
+                self.merges.append((self.history[-1][0], snapshot.time, masses))
         self.history.append((snapshot.time, found.count))
         self._last = found
         return found

@@ -69,6 +69,12 @@ class Controller:
     accepted: int = 0
     rejected: int = 0
 
+    def next(self, left: float) -> float:
+        """The step to try where `left` is left to the next stop: two even steps rather than a long one and a stub."""
+        if self.step <= left / 2:
+            return self.step
+        return left if self.step >= left * (1 - 1e-12) else left / 2
+
     def accept(self, tried: float, error: float) -> None:
         factor = 5.0 if error == 0 else 0.9 * error**-0.17 * self.previous**0.04
         factor = min(5.0, max(0.2, factor))

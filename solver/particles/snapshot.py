@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from problems import Problem
-from solver.particles.clusters import Clusters, find_clusters
+from solver.particles.clusters import Clusters, find_clusters, linking_distance
 
 Array = NDArray[np.float64]
 # Numbers by name; "mean" (d,) and "second" (d, d) are arrays.
@@ -60,9 +60,8 @@ class ParticleSnapshot:
 
     def clusters(self, threshold: float | None = None, member: int = 0) -> Clusters:
         """Groups of tokens linked by distances up to `threshold`; None: a tenth of the width beta^{-1/2} of a cluster."""
-        beta = self.problem.attention.at(self.time).beta
         if threshold is None:
-            threshold = 0.1 / np.sqrt(min(max(beta, 1.0), 1e4))
+            threshold = linking_distance(self.problem, self.time)
         return find_clusters(self.members[member], self.masses, threshold, sphere=self.problem.manifold.normalised)
 
 

@@ -28,6 +28,7 @@ from solver.particles.layout import Layout
 from solver.particles.noise import standard_normal
 from solver.particles.sampling import initial_tokens
 from solver.particles.snapshot import ParticleSnapshot, ParticleStatistics, ParticleStep
+from solver.particles.stiff import StiffSteps, serves
 from solver.ranks import world
 
 if TYPE_CHECKING:
@@ -81,6 +82,9 @@ class ParticleSolver:
         self.table = TABLES["euler" if self.noisy else settings.integrator]
         self.controller = Controller(np.inf)
         self.jumps = 0
+        self.memory: dict[str, Array] = {}  # kept with the state for those who watch the run
+        self.stiff = StiffSteps(problem, self.tolerance, self.carries) if serves(problem) else None
+        self._again: Callable[[float], Array] | None = None
         self._slope: Array | None = None
         self._leg = 0.0, 0  # where the present run of equal steps began, and how many of them are done
         self._resumed = False
@@ -176,12 +180,23 @@ class ParticleSolver:
                        log_density=None if logs is None else np.repeat(logs, count, axis=0),
                        cells=self.cells.cells.copy(), cell_masses=self.cells.masses.copy())
 
+    def shorter(self, dt: float) -> Array:
+        """Tokens (N, d) of the first member after a step of length dt from where the last step began; collective."""
+        if self._again is None:
+            raise RuntimeError("no step has been taken yet")
+        return self._again(dt)
+
+    def everything(self) -> Array:
+        """All tokens (N, d) of the first member now; collective."""
+        return np.ascontiguousarray(self.layout.gather(self.points)[0, :, : self.problem.manifold.dimension])
+
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on, as arrays and numbers; the same on every rank and for any number of ranks; collective."""
         return {"points": self.layout.gather(self.points).copy(), "masses": self.masses.copy(), "time": self.time,
                 "step": self.step, "next_step": self.controller.step, "previous_error": self.controller.previous,
                 "rejected": self.controller.rejected, "jumps": self.jumps,
-                "leg_begin": self._leg[0], "leg_done": self._leg[1],
+                "leg_begin": self._leg[0], "leg_done": self._leg[1], "implicit": self.stiff is not None and self.stiff.active,
+                **{f"memory_{name}": part for name, part in self.memory.items()},
                 **({} if self.cells is None else {"cells": self.cells.cells, "cell_masses": self.cells.masses.copy()})}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -195,6 +210,9 @@ class ParticleSolver:
         self.time, self.step, self.jumps = float(state["time"]), int(state["step"]), int(state["jumps"])
         self.controller = Controller(float(state["next_step"]), float(state["previous_error"]), self.step, int(state["rejected"]))
         self._leg = float(state["leg_begin"]), int(state["leg_done"])
+        if self.stiff is not None:
+            self.stiff.active = bool(state["implicit"])
+        self.memory = {name.removeprefix("memory_"): part for name, part in state.items() if name.startswith("memory_")}
         self._slope, self._resumed = None, True
 
     def _energies(self, points: Array, local: Array) -> dict[str, float]:
@@ -253,6 +271,7 @@ class ParticleSolver:
             on_step(ParticleStep(self.time, self.step, dt, error, self.drift.calls))
 
     def _fixed(self, dt: float) -> None:
+        self._remember(self.points, None)
         try:
             if self.noisy:
                 size = np.sqrt(2 * self.problem.noise_rate * dt)
@@ -265,9 +284,33 @@ class ParticleSolver:
         except NotFiniteError as error:
             raise self._lost(error) from None
 
+    def _remember(self, points: Array, slope: Array | None) -> None:
+        """Keep what `shorter` needs to take the coming step again, with another length."""
+        drift, layout, table, d = self.drift, self.layout, self.table, self.problem.manifold.dimension
+
+        def again(dt: float) -> Array:
+            moved = step_runge_kutta(table, drift, points, slope, dt)[0] if dt > 0.0 else points
+            return np.ascontiguousarray(layout.gather(moved)[0, :, :d])
+
+        self._again = again
+
+    def _implicit_step(self, stop: float, steps: StiffSteps) -> tuple[float, float] | None:
+        """As `_adaptive_step` where implicit steps are due, else None; collective."""
+        begin = self.time
+        found = steps.advance(self.controller, self.layout.gather(self.points)[0], self.masses, begin, self.step, stop - begin)
+        if found is None:
+            return None
+        self.points, self._slope, self._again = self.layout.local(found.tokens[None]), None, found.again
+        self.time = stop if found.dt == stop - begin else begin + found.dt
+        if stop == np.inf:
+            self._slope = self.drift(self.points)
+        return found.dt, found.error
+
     def _adaptive_step(self, stop: float) -> tuple[float, float]:
         """One accepted step towards `stop`; returns its length and its error over the tolerance."""
         control = self.controller
+        if self.stiff is not None and self.stiff.due(self.step) and (found := self._implicit_step(stop, self.stiff)):
+            return found
         jumping = np.isinf(self.drift.weights.beta)
         if self._slope is None:
             self._slope = self._first_slope()
@@ -278,9 +321,8 @@ class ParticleSolver:
             if not self.problem.manifold.normalised and self.problem.manifold.name == "file":
                 # Errors at kinks are not smooth in the step: rounded, steps do not depend on the number of ranks.
                 control.step = float(2.0 ** (np.floor(np.log2(control.step) * 64) / 64))
-            dt = control.step
-            if dt > left / 2:  # two even steps rather than a long one and a stub
-                dt = left if dt >= left * (1 - 1e-12) else left / 2
+            dt = control.next(left)
+            self._remember(self.points, self._slope)
             lost = None
             try:
                 new, slope, sizes = step_runge_kutta(self.table, self.drift, self.points, self._slope, dt)

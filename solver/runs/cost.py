@@ -10,6 +10,7 @@ from pathlib import Path
 
 from problems import Problem
 from solver.particles.adaptive import expected_tokens
+from solver.particles.stiff import serves
 
 PAIR_SECONDS = 1.2e-9  # one pair of the dense attention kernel
 SOURCE_SECONDS = 2e-7  # one token or node of the fast kernels, at their best
@@ -70,6 +71,10 @@ def density_cost(problem: Problem) -> Cost | None:
     return Cost(cells, unknowns, steps, memory, dense, least)
 
 
+# Explicit steps that tokens take until they have gathered into few clusters, and the depth up to which that may be all.
+STEPS_TO_GATHER, LONGEST_REST = 200.0, 1e9
+
+
 def token_cost(problem: Problem) -> Cost:
     """The token system."""
     settings, d = problem.particles, problem.manifold.dimension
@@ -80,6 +85,8 @@ def token_cost(problem: Problem) -> Cost:
     kind = "euler" if noisy else settings.integrator
     if kind == "dopri5":  # stable up to about 3 over the strength of the drift
         steps, least = max(20.0, 4 * _depth(problem) * _speed(problem)), max(20.0, _depth(problem) * _speed(problem) / 3)
+        if serves(problem) and _depth(problem) <= LONGEST_REST:  # implicit steps, once tokens have gathered
+            least = min(least, STEPS_TO_GATHER)
     else:
         steps = least = _depth(problem) / (settings.step or (0.05 if kind == "rk4" else 0.01))
     steps, least = (max(value, float(len(problem.time.outputs))) for value in (steps, least))

@@ -13,6 +13,7 @@ from solver.errors import located, need_density
 from solver.ranks import Stopped, Termination
 from solver.runs.checkpoints import Restart, on_first_rank
 from solver.runs.context import Context, final_numbers, finish, leave, open_run, recorded, tell_phases
+from solver.runs.events import EventRecorder
 from solver.runs.history import History
 from solver.runs.observers import Checkpoints, FieldFiles, Observer, ProgressLine
 from solver.runs.recorders import DensityRecorder, ParticleRecorder, Recorder
@@ -120,6 +121,8 @@ def record(context: Context, side: str) -> History:
     if folder is not None and store is not None:
         if side == "density":
             observers.append(FieldFiles(folder.path, store))
+        else:
+            observers.append(EventRecorder(folder))
         observers.append(Checkpoints(store))
 
     def newest() -> float | None:
