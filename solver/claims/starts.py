@@ -66,27 +66,57 @@ def uniform(dimension: int, count: int, offset: float = 0.0, seed: int = -1) -> 
     return _circle(2 * np.pi * (np.arange(count) + offset) / count, dimension), _weights(None, count)
 
 
-def wrapped_normals(dimension: int, count: int, centres: Sequence[float], deviation: float,
+def wrapped_normals(dimension: int, count: int, centres: Sequence[float], deviation: float | Sequence[float],
                     masses: Sequence[float] | None = None, lift: float = 0.0) -> tuple[Array, Array]:
-    """Equally spaced tokens on the circle of the first two axes, weighted with a mixture of wrapped normal laws of one deviation.
+    """Equally spaced tokens on the circle of the first two axes, weighted with a mixture of wrapped normal laws of one deviation,
+    or of one each. Tokens whose mass is below rounding are left out.
 
     In d = 3 they lie on the great circle of the first two axes, or with a `lift` alternately at that angle above and below it.
     """
     grid = 2 * np.pi * np.arange(count) / count
-    weights = _weights(masses, len(centres))
+    weights, widths = _weights(masses, len(centres)), np.broadcast_to(np.asarray(deviation, float), len(centres))
     turns = 2 * np.pi * np.arange(-3, 4)
     gaps = grid[:, None, None] - np.asarray(centres, float)[None, :, None] + turns
-    density = np.einsum("c,ncw->n", weights, np.exp(-0.5 * (gaps / deviation) ** 2))
+    density = np.einsum("c,ncw->n", weights / widths, np.exp(-0.5 * (gaps / widths[:, None]) ** 2))
     points = _circle(grid, dimension)
     if lift:
         points *= np.cos(lift)
         points[:, 2] = np.sin(lift) * (-1.0) ** np.arange(count)
-    return points, _weights(density, count)
+    kept = density > 1e-16 * density.max()
+    return points[kept], _weights(density[kept], int(kept.sum()))
+
+
+def graded(dimension: int, concentration: float, panels: int = 18, nodes: int = 8,
+           azimuths: int = 8) -> tuple[Array, Array]:
+    """A von Mises-Fisher law about the first axis of circle or sphere, by tokens that crowd towards its antipode: Gauss-Legendre
+    nodes in the polar angle, on panels that halve from one to the next, at equally spaced azimuths.
+
+    Args:
+        concentration: of the law. panels: halvings of the distance to the antipode. nodes: on each panel. azimuths: on the
+            sphere; the circle has its two sides.
+
+    Raises:
+        ProblemError: another dimension than 2 and 3.
+    """
+    if dimension not in (2, 3):
+        raise ProblemError("start.tokens", "graded", f"is for circle and sphere alone, not for d = {dimension}")
+    u, w = np.polynomial.legendre.leggauss(int(nodes))
+    edges = np.pi * np.concatenate((0.5 ** np.arange(int(panels) + 1), [0.0]))
+    half, middle = (edges[:-1] - edges[1:]) / 2, (edges[:-1] + edges[1:]) / 2
+    apart = (middle[:, None] + half[:, None] * u).ravel()  # from the antipode
+    theta = np.pi - apart
+    weights = (half[:, None] * w).ravel() * np.exp(concentration * (np.cos(theta) - 1)) * np.sin(apart) ** (dimension - 2)
+    if dimension == 2:
+        return _circle(np.concatenate((theta, -theta)), 2), _weights(np.tile(weights, 2), 2 * len(theta))
+    phi = 2 * np.pi * np.arange(int(azimuths)) / int(azimuths)
+    points = np.stack([part.ravel() for part in np.broadcast_arrays(
+        np.cos(theta)[:, None], np.sin(theta)[:, None] * np.cos(phi), np.sin(theta)[:, None] * np.sin(phi))], axis=1)
+    return points, _weights(np.repeat(weights, len(phi)), len(points))
 
 
 STARTS: dict[str, Callable[..., tuple[Array, Array]]] = {
     "orthonormal": orthonormal, "angles": angles, "lattice": lattice, "disturbed": disturbed, "uniform": uniform,
-    "wrapped-normals": wrapped_normals,
+    "wrapped-normals": wrapped_normals, "graded": graded,
 }
 
 

@@ -7,8 +7,8 @@ prefers (terminal). Sources: docs/theory.md §2, §4.3, §4.4, §4.7.
 
 How they are told apart, interval by interval between outputs: alignment ends when W2 to the target has fallen to within a
 tenth of its whole fall from its least value; a law that stays within that, or whose clusters keep their number, is
-metastable; fewer clusters than before are pairing. A law counts as clustered if nearly all of its tokens sit in clusters
-narrower than the kernel, beta^{-1/2}.
+metastable, but a law that reaches an eigenspace of more dimensions heats at once; fewer clusters than before are pairing. A
+law counts as clustered if nearly all of its tokens sit in clusters narrower than the kernel, beta^{-1/2}.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def find_phases(times: np.ndarray, distance: np.ndarray, moments: np.ndarray, cl
         before, after = clusters[i], clusters[i + 1]
         if near is not None and i < arrived:
             labels.append(("alignment", f"W2 to the target falls to {level:.3g}"))
-        elif near is not None and near[i] and near[i + 1]:
+        elif near is not None and near[i] and near[i + 1] and not expected.heats:
             rest = expected.stays or (not expected.leaves and not expected.heats and not moving[i:].any())
             labels.append(("terminal", "at rest on the target") if rest else
                           ("metastable", f"W2 to the target stays below {level:.3g}"))

@@ -20,7 +20,9 @@ from solver.claims.evaluate import evaluate_claim
 from solver.claims.judge import judge
 from solver.claims.library import answer_jobs, conclude, verdict_of
 from solver.claims.measurements import MEASUREMENTS
+from solver.claims.measurements.rates import slope
 from solver.claims.predictions import PREDICTIONS
+from solver.claims.starts import starting_tokens
 from solver.claims.work import Job, jobs_of, request
 
 CHEAP = ["MP2", "LT10", "QC5"]
@@ -154,6 +156,32 @@ def test_the_threshold_of_two_bumps_balances_the_drift_of_two_normal_laws():
 
     value, error = PREDICTIONS["survival_beta"](case)
     assert abs(brentq(widening, 0.4, 0.7) - value) < error < 1e-4
+
+
+@pytest.mark.parametrize(("dimension", "mean"), [(2, 0.446389965897), (3, 1 / math.tanh(1.0) - 1.0)])
+def test_graded_tokens_are_a_von_mises_fisher_law(dimension, mean):
+    """Mean of concentration 1: I_1(1)/I_0(1) on the circle, coth 1 - 1 on the sphere."""
+    points, masses = starting_tokens({"tokens": "graded", "concentration": 1.0}, dimension)
+    assert np.allclose(masses @ points, np.eye(dimension)[0] * mean, atol=1e-10)
+    assert np.allclose(np.linalg.norm(points, axis=1), 1.0) and (points @ np.eye(dimension)[0]).min() < -1 + 1e-10
+    with pytest.raises(ProblemError, match="circle and sphere"):
+        starting_tokens({"tokens": "graded", "concentration": 1.0}, 4)
+
+
+@pytest.mark.parametrize("second", [0.3, -0.3, 3.0])
+def test_the_bar_of_a_rate_covers_a_faster_part_that_dies_out(second):
+    t = np.linspace(0.0, 8.0, 81)
+    found = slope(t, np.exp(-t) * (1 + second * np.exp(-1.5 * t)), 0.5)
+    assert abs(found.value + 1) < found.error < 0.5
+
+
+def test_a_law_about_an_axis_concentrates_as_its_latitudes_say():
+    claim = read_claim("MS6", settings={"attention.beta": "30.0", "case": "2", "particles.count": "800"})
+    rows = conclude([claim], *answer_jobs([claim], None, workers=1), None, quick=False)["MS6"].rows
+    row = next(row for row in rows if row["quantity"].startswith("rate of concentration"))
+    assert row["verdict"] == "shown" and row["error"] < 2e-3 and row["factor"] < 1.005
+    turned = read_claim("MS6", settings={"case": "2", "attention.value": "[[1.0, 0.0, 0.5], [0.0, 1.0, 0.0], [0.0, 0.0, 0.2]]"})
+    assert math.isnan(PREDICTIONS["concentration_rate"](turned.cells[0].case()))
 
 
 def test_a_claim_that_does_not_exist_is_refused_with_the_nearest():

@@ -40,6 +40,16 @@ def test_heat_clusters_and_their_merging():
     assert found[0].end == pytest.approx(20, rel=0.15)
 
 
+def test_a_law_that_reaches_a_great_circle_heats_at_once():
+    """W2 to the target falls like e^{-t} and stays small; the law gathers until t = 20, in three clusters that pair at 400."""
+    t = np.concatenate([[0.0], np.geomspace(0.1, 1e3, 160)])
+    clusters = np.select([t < 20, t < 400], [0, 3], 2)
+    angle = np.where(t < 20, 0.02 * t, 0.4) + np.where(t > 400, 0.5, 0.0)
+    found = find_phases(t, 0.4 * np.exp(-t), moments_of(angle), clusters.astype(float), Expectation(heats=True))
+    assert names(found)[:4] == ["alignment", "heat", "metastable", "pairing"]
+    assert found[0].end == pytest.approx(np.log(10), rel=0.1) and found[1].end == pytest.approx(20, rel=0.1)
+
+
 def test_a_law_at_rest_is_terminal():
     t = np.linspace(0, 5, 11)
     found = find_phases(t, np.full(11, np.nan), np.ones((11, 2)), np.zeros(11), Expectation())

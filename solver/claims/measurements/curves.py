@@ -116,40 +116,6 @@ def _first_mode(run: Run, level: float, most: int) -> tuple[float, float]:
     return float(t), float(mode + 1)
 
 
-def time_below(run: Run, entry: int, part: float) -> float:
-    """Depth at which int x_i^2 dmu has fallen to `part` of its start, by interpolation of its logarithm."""
-    values = run.second[:, entry, entry] / run.second[0, entry, entry]
-    below = np.flatnonzero(values <= part)
-    if len(below) == 0:
-        return float("nan")
-    i = int(below[0])
-    return float(np.interp(-np.log(part), -np.log(values[i - 1:i + 1]), run.times[i - 1:i + 1]))
-
-
-def collapse_time(run: Run, level: float = 0.05) -> float:
-    """Depth at which the mass-weighted spread of three bumps, sqrt(1 - |m_3|^2)/3 with m_3 the third Fourier moment of bumps at
-    120
-    degrees, falls below `level`."""
-    spread = np.array([np.sqrt(max(0.0, 1 - abs(m @ np.exp(3j * np.arctan2(x[:, 1], x[:, 0]))) ** 2)) / 3 for x, m in
-                       zip(run.points, run.masses, strict=True)])
-    below = np.flatnonzero(spread <= level)
-    if len(below) == 0 or below[0] == 0:
-        return float("nan")
-    i = int(below[0])
-    return float(np.interp(-level, -spread[i - 1:i + 1], run.times[i - 1:i + 1]))
-
-
-def pair_time_log(run: Run, width: float = 0.2, least: float = 0.05) -> float:
-    """Natural logarithm of the depth from which on at most two clusters are heavier than `least`, linked by arcs up to
-    `width`."""
-    from solver.particles.clusters import find_clusters
-
-    count = np.array([int(np.sum(find_clusters(x, m, width, sphere=True).masses > least)) for x, m in
-                      zip(run.points, run.masses, strict=True)])
-    few = np.flatnonzero(count <= 2)
-    return float(np.log(run.times[few[0]])) if len(few) and few[0] > 0 else float("nan")
-
-
 def mass_near(run: Run, centre: list[float], radius: float) -> Array:
     """Mass within an arc `radius` of a direction."""
     c = np.asarray(centre, float) / np.linalg.norm(centre)
@@ -179,4 +145,4 @@ def merge_time(run: Run, first: int = 0, second: int = 1, level: float = 0.999) 
 TABLE = (cosine, mean_length, mean_entry, second_entry, covariance_entry, moment, energy, angle, initial_angular_velocity,
 travelled, cosine_at_pairing_time,
          clusters, first_time_above, mass_near, mass_ahead, final_energy_scaled, merge_time,
-         dominant_mode, saturation_time, pair_time_log, time_below, collapse_time)
+         dominant_mode, saturation_time)

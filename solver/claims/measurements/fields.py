@@ -45,10 +45,18 @@ def energy_slope(run: Run) -> float:
     return float(np.polyfit(run.times[:5], values, 4)[-2])
 
 
+def onset_slope(run: Run) -> float:
+    """r_1^2/(kappa/kappa_c - 1) of the last law: r_1 = |int x dmu|, kappa_c = beta/a_1(beta) (docs/theory.md §5.6)."""
+    from solver.claims.predictions.linear import critical_diffusivity
+
+    excess = critical_diffusivity(run.case) / run.case.problem.noise.diffusivity - 1
+    return float(run.mean[-1] @ run.mean[-1] / excess)
+
+
 def energy_drop(run: Run) -> float:
     """Largest fall of the energy between two outputs, relative to its range; 0 where it only rises."""
     values = run.row("energy").astype(float)
     return float(max(0.0, -np.diff(values).min()) / max(np.ptp(values), 1e-300))
 
 
-TABLE = (drift_ratio, drift_misfit, energy_slope, energy_drop)
+TABLE = (drift_ratio, drift_misfit, energy_slope, onset_slope, energy_drop)

@@ -6,17 +6,18 @@ import numpy as np
 
 from solver.claims.case import Array, Run, Value
 from solver.claims.measurements.curves import moment
-from solver.sweeps.fit import fit
+from solver.sweeps.fit import FOLDS, fit
 
 WINDOW = 3.2  # e-folds
 
 
 def slope(times: Array, values: Array, start: float = 0.0, end: float = np.inf) -> Value:
-    """Rate b of |y| = a e^{bt} over the outputs in [start, end], with half its change when fitted on each half alone.
+    """Rate b of |y| = a e^{bt} over the outputs in [start, end], with its change from the first half of them to the second.
 
     Without an `end` the window is the first one over which |y| changes by a little more than three e-folds. NaN where it never
-    does: no rate is claimed from less. The error is the larger of the interval of the fit and half the difference of the slopes
-    of the two halves, which a curve that is no exponential shows.
+    does: no rate is claimed from less. The error is the larger of the interval of the fit and the difference of the slopes of the
+    two halves: where a second, faster part dies out, the slope of the whole is off by half of that if the second half is free of
+    it, and by less than the whole if it shrinks there to a third.
     """
     kept = (times >= start - 1e-12) & (times <= end + 1e-12) & np.isfinite(values) & (values != 0)
     t, y = times[kept], np.abs(values[kept])
@@ -32,7 +33,7 @@ def slope(times: Array, values: Array, start: float = 0.0, end: float = np.inf) 
     middle = len(t) // 2
     halves = [np.polyfit(part, np.log(value), 1)[0] for part, value in
               ((t[:middle + 1], y[:middle + 1]), (t[middle:], y[middle:]))]
-    return Value(found.slope, max(found.interval, abs(halves[1] - halves[0]) / 2))
+    return Value(found.slope, max(found.interval, abs(halves[1] - halves[0])))
 
 
 def mode_rate(run: Run, k: int, start: float = 0.0, end: float = np.inf) -> Value:
@@ -74,6 +75,23 @@ def span_rate(run: Run, p: int = 1, start: float = 0.0, end: float = np.inf) -> 
 
     found = slope(run.times, w_span(run, p), start, end)
     return Value(-found.value, found.error)
+
+
+def tangent_fall(run: Run) -> float:
+    """Mean rate at which int log R dmu falls from depth 0 to the last output, R(x) = |(I - Pi) x|/|Pi x| the tangent of the
+    distance to the leading invariant subspace of A = V B^T, Pi its spectral projector (docs/theory.md §3.5); NaN below three
+    e-folds, or where a token lies on the subspace."""
+    from solver.projection.spectrum import analyse
+
+    projector = analyse(run.case.V @ run.case.B.T).projector
+    logs = []
+    for x, m in ((run.points[i], run.masses[i]) for i in (0, -1)):
+        inside = x @ projector.T
+        outside = np.linalg.norm(x - inside, axis=1)
+        if not outside.all():
+            return float("nan")
+        logs.append(float(m @ np.log(outside / np.linalg.norm(inside, axis=1))))
+    return float((logs[0] - logs[1]) / run.times[-1]) if logs[0] - logs[1] >= FOLDS else float("nan")
 
 
 def dirac_rate(run: Run, start: float = 0.0, end: float = np.inf) -> Value:
@@ -149,6 +167,6 @@ def blow_up_time(run: Run, entry: int = 0) -> float:
     return float(t[1] - y[1] * (t[1] - t[0]) / (y[1] - y[0]))
 
 
-TABLE = (mode_rate, heat_rate, separation_rate, lattice_rate, distance_rate, span_rate, dirac_rate, variance_rate,
+TABLE = (mode_rate, heat_rate, separation_rate, lattice_rate, distance_rate, span_rate, tangent_fall, dirac_rate, variance_rate,
 rotation_frequency,
          initial_moment_rate, initial_mode_slope, lattice_speed, bump_rate, algebraic_exponent, blow_up_time)

@@ -89,12 +89,12 @@ def uniform_energy_scaled(case: Case) -> float:
     return partition(case)
 
 
-def cluster_energy(case: Case, masses: list[float], apart: float = 1.0) -> Value:
+def cluster_energy(case: Case, masses: list[float], apart: float = 1.0, exchange: float = 0.0) -> Value:
     """E of narrow clusters, at least the angle `apart` from each other: sum of (n_q/n)^2 times e^beta/(2 beta), up to a part of
-    e^{-beta (1 - cos apart)} for each neighbour."""
+    e^{-beta (1 - cos apart)} for each neighbour, and of twice the mass `exchange` that may have gone to another cluster."""
     m = np.asarray(masses, float) / np.sum(masses)
     energy = float(np.sum(m**2) * np.exp(case.beta) / (2 * case.beta))
-    return Value(energy, energy * len(m) * float(np.exp(-case.beta * (1 - np.cos(apart)))))
+    return Value(energy, energy * (len(m) * float(np.exp(-case.beta * (1 - np.cos(apart)))) + 2 * exchange))
 
 
 TABLE = (pairing_cosine, dirac_path_angle, pair_speed, pair_path_angle, pairing_exponent, survival_beta, narrow_bump_rate,
