@@ -143,6 +143,11 @@ class DensitySolver:
         """The present density, copied."""
         return DensitySnapshot(self.operator, self.admissible(), self.time, self.step)
 
+    @property
+    def top(self) -> float:
+        """Largest value of the density, global."""
+        return self._top
+
     def admissible(self) -> np.ndarray:
         """A copy of the unknowns, non-negative and of the mass of the start; collective."""
         state = self.state.array.copy()

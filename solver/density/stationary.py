@@ -32,6 +32,7 @@ AT_REST = 1e-4  # the same, without noise: fine modes relax ever more slowly, so
 FLOOR = 1e-8  # d/dt that counts as none
 MOVED = 0.2  # farther away Newton's method has found another state than the flow was approaching
 MOST_STEPS, LONGEST = 2_000, 1e5  # in pseudo-time; depth, without noise
+MOST_TURNS = 50.0  # without noise: the way of the law, in units of that of its peak once through the whole space
 
 
 class SteadyProblem:
@@ -152,6 +153,7 @@ class Flow(Protocol):
     time: float
     step: int
     settling: dict[str, float]
+    top: float
 
     def advance(self, target: float, on_step: Callable[[Any], None] | None = None) -> None: ...
     def accept(self, state: np.ndarray) -> None: ...
@@ -210,21 +212,26 @@ def _settle_with_noise(solver: Flow, on_step: Callable[[float], None]) -> None:
 
 def _settle_by_flow(solver: Flow, on_flow: Callable[[Any], None] | None) -> None:
     operator, slope = solver.operator, solver.operator.create_vector()
-    kept = {"chunk": 1.0, "fastest": 0.0, "until": solver.time, **solver.settling}
-    chunk, fastest = kept["chunk"], kept["fastest"]
+    kept = {"chunk": 1.0, "fastest": 0.0, "until": solver.time, "turns": 0.0, "before": 0.0, **solver.settling}
+    chunk, fastest, turns = kept["chunk"], kept["fastest"], kept["turns"]
+    volume = float(solver.problem.manifold.volume or 1.0)
     if kept["until"] > solver.time:  # stopped half way
         solver.advance(kept["until"], on_flow)
     while True:
         operator.rhs(solver.time, solver.state.array_r, slope.array_w)
         now = size(operator, slope)
         fastest = max(fastest, now)
+        # A peak of height h that passes through all of the space changes the density by 2 h everywhere.
+        turns += chunk / 1.5 * min(kept["before"], now) / (2 * volume * solver.top)
+        kept["before"] = now
         if now <= max(AT_REST * fastest, FLOOR):
             return
-        if solver.time >= LONGEST:
-            raise RunError(f"no stationary state found: the density still changes by {now:.3e} per unit of depth",
+        if solver.time >= LONGEST or turns > MOST_TURNS:
+            around = f" after going around {turns:.3g} times" if turns > 1.0 else ""
+            raise RunError(f"no stationary state found: the density still changes by {now:.3e} per unit of depth{around}",
                            step=solver.step, time=solver.time)
         until, chunk = solver.time + chunk, chunk * 1.5
-        solver.settling = {"chunk": chunk, "fastest": fastest, "until": until}
+        solver.settling = {"chunk": chunk, "fastest": fastest, "until": until, "turns": turns, "before": now}
         solver.advance(until, on_flow)
 
 

@@ -136,10 +136,11 @@ class Drift:
         """Points (M, n, d) brought back to the manifold; NaN where there is no way back. A column of log rho is kept."""
         if self.carries:
             d = self.manifold.dimension
-            return np.concatenate([self._retract(points[..., :d]), points[..., d:]], axis=-1)
-        return self._retract(points)
+            return np.concatenate([self.settle(points[..., :d]), points[..., d:]], axis=-1)
+        return self.settle(points)
 
-    def _retract(self, points: Array) -> Array:
+    def settle(self, points: Array) -> Array:
+        """Points (M, n, d), without a column of log rho, brought back to the manifold; NaN where there is no way back."""
         if self.manifold.normalised:
             with np.errstate(invalid="ignore", divide="ignore"):
                 return points / np.linalg.norm(points, axis=-1, keepdims=True)

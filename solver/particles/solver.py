@@ -26,6 +26,7 @@ from solver.particles.drift import CAUGHT, Drift, NotFiniteError
 from solver.particles.integrators import TABLES, Controller, step_euler_maruyama, step_runge_kutta
 from solver.particles.layout import Layout
 from solver.particles.noise import standard_normal
+from solver.particles.rest import Rest, strength
 from solver.particles.sampling import initial_tokens
 from solver.particles.snapshot import ParticleSnapshot, ParticleStatistics, ParticleStep
 from solver.particles.stiff import StiffSteps, serves
@@ -39,12 +40,11 @@ Array = NDArray[np.float64]
 # An adaptive step that falls below this fraction of the depth reached means a blow-up.
 SMALLEST_STEP = 1e-13
 # Attention at zero temperature jumps whenever a token's favourite changes; no step resolves a jump, so steps stop shrinking
-# here and the jump costs at most (its size) x (this step).
+# here, in units of the depth in which a token could move by one, and the jump costs at most (its size) x (this step).
 JUMP_STEP = 1e-3
 # On meshes from a file velocities have kinks where cells meet. A step need not see them better than the mesh sees the curve or
 # surface it stands for: its error may be this part of the distance between the two (`Manifold.roughness`).
 KINK = 1e-4
-STANDSTILL = 1e-9
 
 
 class ParticleSolver:
@@ -85,6 +85,7 @@ class ParticleSolver:
         self.memory: dict[str, Array] = {}  # kept with the state for those who watch the run
         self.stiff = StiffSteps(problem, self.tolerance, self.carries) if serves(problem) else None
         self._again: Callable[[float], Array] | None = None
+        self.rest = Rest()
         self._slope: Array | None = None
         self._leg = 0.0, 0  # where the present run of equal steps began, and how many of them are done
         self._resumed = False
@@ -197,6 +198,7 @@ class ParticleSolver:
                 "rejected": self.controller.rejected, "jumps": self.jumps,
                 "leg_begin": self._leg[0], "leg_done": self._leg[1], "implicit": self.stiff is not None and self.stiff.active,
                 **{f"memory_{name}": part for name, part in self.memory.items()},
+                **{f"rest_{name}": value for name, value in vars(self.rest).items()},
                 **({} if self.cells is None else {"cells": self.cells.cells, "cell_masses": self.cells.masses.copy()})}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -213,6 +215,7 @@ class ParticleSolver:
         if self.stiff is not None:
             self.stiff.active = bool(state["implicit"])
         self.memory = {name.removeprefix("memory_"): part for name, part in state.items() if name.startswith("memory_")}
+        self.rest = Rest(*(float(state.get(f"rest_{name}", value)) for name, value in vars(Rest()).items()))
         self._slope, self._resumed = None, True
 
     def _energies(self, points: Array, local: Array) -> dict[str, float]:
@@ -222,12 +225,13 @@ class ParticleSolver:
     def _advance(self, stop: float, on_step: Callable[[ParticleStep], None] | None) -> None:
         """Integrate up to the depth `stop`, exactly."""
         if self.table.error:
-            if stop == np.inf and self._resumed and self._at_rest():
+            if stop == np.inf and self._still(0.0) and self._resumed:
                 return
             while self.time < stop:
                 dt, error = self._adaptive_step(stop)
+                resting = stop == np.inf and self._still(dt)
                 self._report(dt, error, on_step)
-                if stop == np.inf and self._still():
+                if resting:
                     break
             return
         begin, done = self._leg if self._leg[1] else (self.time, 0)
@@ -302,8 +306,6 @@ class ParticleSolver:
             return None
         self.points, self._slope, self._again = self.layout.local(found.tokens[None]), None, found.again
         self.time = stop if found.dt == stop - begin else begin + found.dt
-        if stop == np.inf:
-            self._slope = self.drift(self.points)
         return found.dt, found.error
 
     def _adaptive_step(self, stop: float) -> tuple[float, float]:
@@ -311,7 +313,7 @@ class ParticleSolver:
         control = self.controller
         if self.stiff is not None and self.stiff.due(self.step) and (found := self._implicit_step(stop, self.stiff)):
             return found
-        jumping = np.isinf(self.drift.weights.beta)
+        shortest = JUMP_STEP / max(1.0, strength(self.drift)) if np.isinf(self.drift.weights.beta) else 0.0
         if self._slope is None:
             self._slope = self._first_slope()
         if not np.isfinite(control.step):
@@ -327,19 +329,21 @@ class ParticleSolver:
             try:
                 new, slope, sizes = step_runge_kutta(self.table, self.drift, self.points, self._slope, dt)
                 # A maximum does not depend on the order of summation, hence not on the number of ranks.
-                error = self.layout.largest(self._scaled(sizes))
+                tolerance = self.rest.tolerance(self.tolerance, dt) if stop == np.inf else self.tolerance
+                error = self.layout.largest(self._scaled(sizes)) / tolerance
             except NotFiniteError as found:
                 error, lost = np.inf, found
-            floor = jumping and dt <= JUMP_STEP and np.isfinite(error)
+            floor = dt <= shortest and np.isfinite(error)
             if error <= 1.0 or floor:
                 self.jumps += error > 1.0
                 control.accept(dt, min(error, 1.0))
+                control.step = max(control.step, shortest)
                 self.points, self._slope = new, slope
                 self.time = stop if dt == left else self.time + dt
                 return dt, error
             control.reject(dt, error)
-            if jumping:
-                control.step = max(control.step, JUMP_STEP)
+            if np.isfinite(error):
+                control.step = max(control.step, shortest)
             if control.step < SMALLEST_STEP * max(self.time, 1e-3):
                 raise self._lost(lost) if lost else RunError(
                     f"the adaptive step fell to {control.step:.3g}: the drift is not resolved to particles.rtol = "
@@ -351,16 +355,11 @@ class ParticleSolver:
         # The density counts relative to itself; tokens on a wall have none.
         d = self.problem.manifold.dimension
         scale = np.maximum(1.0, np.linalg.norm(self.points[..., :d], axis=-1)) if not self.problem.manifold.normalised else 1.0
-        return float(np.max(sizes / scale)) / self.tolerance
+        return float(np.max(sizes / scale))
 
     def _first_step(self) -> float:
         speed = self.layout.largest(float(np.max(np.linalg.norm(self._slope, axis=-1), initial=0.0)))
         return min(1.0, 0.3 * self.tolerance**0.2 / speed) if speed > 1e-300 else 1.0
-
-    def _at_rest(self) -> bool:
-        """Whether tokens that were just loaded stand still already."""
-        self._slope = self._first_slope()
-        return self._still()
 
     def _first_slope(self) -> Array:
         try:
@@ -368,9 +367,11 @@ class ParticleSolver:
         except NotFiniteError as error:
             raise self._lost(error) from None
 
-    def _still(self) -> bool:
-        slope = np.asarray(self._slope)[..., :self.problem.manifold.dimension]
-        return self.layout.largest(float(np.max(np.abs(slope), initial=0.0))) < STANDSTILL
+    def _still(self, dt: float) -> bool:
+        """Whether the tokens have come to rest, after a step of length dt; collective."""
+        if self._slope is None:
+            self._slope = self._first_slope()
+        return self.rest.reached(self.drift, self.layout, self.points, self._slope, dt, self.step, self.time)
 
     def _lost(self, error: NotFiniteError) -> RunError:
         member, token = error.where

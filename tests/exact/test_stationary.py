@@ -7,8 +7,10 @@ from scipy.special import gamma, i0e, iv
 
 from problems.problem import read_problem
 from solver.density import DensitySolver
+from solver.density import stationary as stationary_states
 from solver.density.operator import DensityOperator
 from solver.density.stationary import SteadyProblem
+from solver.errors import RunError
 
 CIRCLE = {"law": "harmonics", "cos": [0.5]}
 SPHERE = {"law": "harmonics", "axis": [0.0, 0.0, 1.0], "legendre": [0.5]}
@@ -116,6 +118,17 @@ solver.run(lambda snapshot: found.append(snapshot.row))
 if MPI.COMM_WORLD.rank == 0:
     print(repr(float(np.hypot(*found[-1]["mean"]))))
 """
+
+
+def test_a_law_that_goes_around_for_ever_is_no_stationary_state(monkeypatch):
+    """V turns and attracts: the law gathers, and its peak goes around with the speed |V_21| for ever."""
+    monkeypatch.setattr(stationary_states, "MOST_TURNS", 2.0)
+    solver = DensitySolver(read_problem({
+        "space": {"manifold": "circle"}, "attention": {"beta": 1.0, "value": [[0.5, -2.0], [2.0, 0.5]]}, "initial": CIRCLE,
+        "time": {"end": "stationary"}, "density": {"cells": 16}}))
+    with pytest.raises(RunError, match=r"no stationary state found: .* after going around [2-9]\.\d+ times"):
+        solver.run(lambda snapshot: None)
+    assert 2 * 2 * np.pi / 2.0 < solver.time < 100
 
 
 def test_ranks(mpirun):
