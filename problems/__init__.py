@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from problems.attention import Attention, Head, Layer, Weights
     from problems.errors import ProblemError
-    from problems.laws.registered import register_law
     from problems.loader import bundled, dumps, load, loads
     from problems.problem import Problem
+    from problems.registered import register_diagnostic, register_law, register_manifold, register_score, register_velocity
     from problems.words import describe
 
 HOMES = {"Attention": "attention", "Head": "attention", "Layer": "attention", "Weights": "attention", "describe": "words",
          "ProblemError": "errors", "bundled": "loader", "dumps": "loader", "load": "loader", "loads": "loader",
-         "Problem": "problem", "register_law": "laws.registered"}
+         "Problem": "problem", "register_diagnostic": "registered", "register_law": "registered",
+         "register_manifold": "registered", "register_score": "registered", "register_velocity": "registered"}
 __all__ = ["Attention", "Head", "Layer", "Problem", "ProblemError", "Weights", "bundled", "describe", "dumps", "load", "loads",
-           "register_law"]
+           "register_diagnostic", "register_law", "register_manifold", "register_score", "register_velocity"]
 
 
 def _tell_strangers() -> None:

@@ -5,6 +5,7 @@
     query = [[1.0, 0.0], [0.0, 1.0]]
     key, value = ...              # likewise; the identity if not given
     normalization = "softmax"     # or "none"
+    score = "mine"                # a registered function of queries and keys in the place of <Qx, Ky>
     support = 0.0                 # density, in units of the uniform law's, that counts as empty; 0: none
     accuracy = 1e-10              # largest relative error of the fast kernels
     [[attention.heads]]           # several heads, each with its own query, key, value; not given: the section's own
@@ -24,10 +25,11 @@ import numpy as np
 from problems.checks import MATRIX, Check, choice, joined, matrix, number, refuse_unknown, tables
 from problems.errors import MISSING, Mistakes, ProblemError
 from problems.fields import Field, object_schema, read_fields
+from problems.registered import SCORES, Named, named
 
 NORMALIZATIONS = {"softmax": "SA, divided by the partition function", "none": "USA, not divided"}
 MATRICES = ("query", "key", "value")
-WEIGHT_KEYS = ("beta", *MATRICES, "normalization", "heads")
+WEIGHT_KEYS = ("beta", *MATRICES, "normalization", "score", "heads")
 # exp overflows beyond this exponent (docs/theory.md §8.1).
 LARGEST_EXPONENT = 700.0
 # Beyond this beta |B| the exponents, known to 16 digits, no longer tell one maximiser from the next.
@@ -44,10 +46,12 @@ QUERY = Field("query", Check(_as_given, MATRIX), "matrix of d columns, default t
 KEY = Field("key", Check(_as_given, MATRIX), "matrix of d columns and as many rows as query, default the identity")
 VALUE = Field("value", Check(_as_given, MATRIX), "d x d matrix, default the identity")
 NORMALIZATION = Field("normalization", choice(*NORMALIZATIONS), "divided by the partition function, or not", "softmax")
+SCORE = Field("score", named(SCORES), "name of a registered function of queries and keys that replaces <Qx, Ky>, or a table of "
+              "name and its arguments")
 HEADS = Field("heads", Check(_as_given, {"type": "array", "minItems": 1, "items": object_schema((QUERY, KEY, VALUE))}),
               "one table for each head, with its own query, key, value; outputs add up")
 UNTIL = Field("until", number(0.0, open_low=True, infinite=True), "last depth of the layer; only the last layer may go without")
-WEIGHTS = (BETA, QUERY, KEY, VALUE, NORMALIZATION, HEADS)
+WEIGHTS = (BETA, QUERY, KEY, VALUE, NORMALIZATION, SCORE, HEADS)
 LAYERS = Field("layers", Check(_as_given, {
     "type": "array", "minItems": 1, "items": object_schema((UNTIL, *(field._replace(default=None) for field in WEIGHTS)))}),
     "one table for each stretch of depth, with until and any of the keys of weights")
@@ -80,11 +84,13 @@ class Weights:
         beta: inverse temperature >= 0, infinity for zero temperature (hardmax).
         heads: at least one; their outputs add up.
         normalization: "softmax" or "none".
+        own_score: a registered function f(Qx, Ky) that replaces <Qx, Ky>; None for the papers' score.
     """
 
     beta: float
     heads: tuple[Head, ...]
     normalization: str = "softmax"
+    own_score: Named | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +125,11 @@ class Attention:
             if t < layer.until:
                 return layer.weights
         return self.layers[-1].weights
+
+    @property
+    def has_own_score(self) -> bool:
+        """Whether a registered function stands in the place of <Qx, Ky> in some layer."""
+        return any(layer.weights.own_score is not None for layer in self.layers)
 
     @property
     def switch_times(self) -> tuple[float, ...]:
@@ -205,6 +216,7 @@ def _weights(prefix: str, table: Mapping[str, object], dimension: int | None, id
     wrong = Mistakes()
     beta = wrong.check(BETA.check, joined(prefix, "beta"), table.get("beta", MISSING))
     normalization = wrong.check(NORMALIZATION.check, f"{prefix}.normalization", table.get("normalization", "softmax"))
+    score = wrong.check(SCORE.check, f"{prefix}.score", table["score"]) if "score" in table else None
     own = {key: table[key] for key in MATRICES if key in table}
     if "heads" not in table:
         heads = [wrong.check(_head, prefix, own, dimension, identity)]
@@ -215,7 +227,11 @@ def _weights(prefix: str, table: Mapping[str, object], dimension: int | None, id
             wrong.check(refuse_unknown, name, entry, MATRICES)
             heads.append(wrong.check(_head, name, own | {k: v for k, v in entry.items() if k in MATRICES}, dimension, identity))
     wrong.stop()
-    return Weights(beta, tuple(heads), normalization)
+    if score is not None:
+        for head in heads:
+            queries, keys = (np.linspace(0.2, 0.8, rows * head.query.shape[1]).reshape(rows, -1) for rows in (2, 3))
+            score.try_out((2, 3), queries @ head.query.T, keys @ head.key.T)
+    return Weights(beta, tuple(heads), normalization, score)
 
 
 def _head(prefix: str, table: Mapping[str, object], dimension: int | None, identity: np.ndarray) -> Head:
@@ -235,7 +251,7 @@ def _check_sharpness(layers: tuple[Layer, ...], layered: bool) -> None:
     wrong = Mistakes()
     for i, layer in enumerate(layers):
         beta = layer.weights.beta
-        if not math.isfinite(beta):
+        if not math.isfinite(beta) or layer.weights.own_score is not None:
             continue
         largest = beta * max(float(np.linalg.norm(head.query) * np.linalg.norm(head.key) / math.sqrt(head.query.shape[1]))
                              for head in layer.weights.heads if head.query.shape == head.key.shape)
@@ -261,4 +277,5 @@ def _tabulate_weights(weights: Weights) -> dict[str, object]:
     beta = "inf" if math.isinf(weights.beta) else weights.beta
     heads = [{name: getattr(head, name).tolist() for name in MATRICES} for head in weights.heads]
     matrices = heads[0] if len(heads) == 1 else {"heads": heads}
-    return {"beta": beta, "normalization": weights.normalization} | matrices
+    score = {"score": weights.own_score.table()} if weights.own_score is not None else {}
+    return {"beta": beta, "normalization": weights.normalization} | score | matrices

@@ -12,6 +12,8 @@ from meshes.manifold import Manifold
 from meshes.simplicial import SimplicialManifold
 from problems.attention import Attention, read_attention, tabulate_attention
 from problems.checks import Check, refuse_unknown, table, text
+from problems.diagnostics import Diagnostics, read_diagnostics, tabulate_diagnostics
+from problems.drift import Drift, read_drift, tabulate_drift
 from problems.errors import MISSING, Mistakes, ProblemError
 from problems.fields import Field
 from problems.files import Files
@@ -22,8 +24,9 @@ from problems.sections import Compare, Density, Noise, Particles, read, tabulate
 from problems.space import Space, read_space, tabulate_space
 from problems.together import check_together
 
-SECTIONS = ("space", "attention", "noise", "initial", "time", "density", "particles", "compare")
+SECTIONS = ("space", "attention", "drift", "noise", "initial", "time", "density", "particles", "compare", "diagnostics")
 REQUIRED = ("space", "attention", "initial")
+NO_DRIFT, NO_COLUMNS = Drift(), Diagnostics()
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +36,7 @@ class Problem:
     Attributes:
         name: of the run folder, the stem of the file. title: one line of prose. path: the file, None if there
             is none.
-        space, attention, noise, initial, time, density, particles, compare: the sections of the file.
+        space, attention, drift, noise, initial, time, density, particles, compare, diagnostics: the sections of the file.
         manifold: the token space as maps of points.
     """
 
@@ -49,6 +52,8 @@ class Problem:
     compare: Compare
     manifold: Manifold
     path: Path | None = None
+    drift: Drift = NO_DRIFT
+    diagnostics: Diagnostics = NO_COLUMNS
     # What the problem was made of, so that a change means the same as on the command line: tables as they were given, files read.
     # Neither belongs to a problem that dataclasses.replace makes of this one.
     given: Mapping[str, object] | None = field(init=False, default=None)
@@ -129,14 +134,19 @@ def read_problem(values: Mapping[str, object], *, name: str = "problem", path: P
     density = wrong.check(read_density, given["density"], space, manifold) if "density" in given else None
     particles = wrong.check(read_particles, given["particles"]) if "particles" in given else None
     compare = wrong.check(read, Compare, "compare", given["compare"]) if "compare" in given else None
-    wrong.check(check_together, manifold, attention, noise, initial, time, density, particles, compare)
+    drift = wrong.check(read_drift, given["drift"]) if "drift" in given else None
+    numbers = wrong.check(read_diagnostics, given["diagnostics"]) if "diagnostics" in given else None
+    wrong.check(check_together, manifold, attention, noise, initial, time, density, particles, compare, drift)
+    if numbers is not None and manifold is not None:
+        wrong.check(numbers.try_out, manifold)
     if particles is not None and particles.sampling == "adaptive" and initial is not None and initial.is_atomic:
         wrong.note("particles.sampling", "adaptive", 'for laws with a density, not for point masses; must be "quadrature"')
     wrong.stop()
     if (space is None or attention is None or noise is None or initial is None or time is None or density is None
-            or particles is None or compare is None or manifold is None):
+            or particles is None or compare is None or manifold is None or drift is None or numbers is None):
         raise TypeError("a section is missing, and no mistake was noted")  # which `stop` would have raised
-    problem = Problem(name, title, space, attention, noise, initial, time, density, particles, compare, manifold, path)
+    problem = Problem(name, title, space, attention, noise, initial, time, density, particles, compare, manifold, path, drift,
+                      numbers)
     object.__setattr__(problem, "given", kept)
     object.__setattr__(problem, "files", files)
     return problem
@@ -173,17 +183,21 @@ TITLE = Field("title", Check(_title, {**text.schema, "maxLength": LONGEST_TITLE}
 
 def tabulate_problem(problem: Problem) -> dict[str, object]:
     """The problem as nested TOML tables, every default written out."""
-    return {
+    tables = {
         "title": problem.title,
         "space": tabulate_space(problem.space),
         "attention": tabulate_attention(problem.attention),
+        "drift": tabulate_drift(problem.drift),
         "noise": tabulate(problem.noise),
         "initial": tabulate_law(problem.initial),
         "time": tabulate_time(problem.time),
         "density": tabulate_density(problem.density, problem.space),
         "particles": tabulate_particles(problem.particles),
         "compare": tabulate(problem.compare),
+        "diagnostics": tabulate_diagnostics(problem.diagnostics),
     }
+    # Empty where nothing is asked for: what was written before there were such sections stays the same.
+    return {name: values for name, values in tables.items() if values or name not in ("drift", "diagnostics")}
 
 
 FROM_FILE = ("cells", "geometry")  # settings of [density] that a mesh file leaves no room for

@@ -13,6 +13,7 @@ The circle and the sphere have radius one; a "euclidean" space is all of R^d.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,11 +21,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from meshes.manifold import Manifold, flat, sphere
+from meshes.own import TokenSpace
 from problems.checks import VECTOR, Check, choice, integer, matrix, number, table
 from problems.checks import path as check_path
 from problems.errors import MISSING, Mistakes, ProblemError
 from problems.fields import Field, object_schema, read_fields
 from problems.files import Files
+from problems.registered import MANIFOLDS as OWN_MANIFOLDS
+from problems.registered import Function
 
 # Each manifold with the keys it takes besides `manifold`, and the number of its bounds.
 MANIFOLDS: dict[str, tuple[tuple[str, ...], int | None]] = {
@@ -105,6 +109,7 @@ class Space:
         path: absolute path of the mesh file, else None.
         grading: None for even cells.
         refine: how many times the cells of the mesh file are cut into halves in every direction; its geometry stays.
+        options: the further keys of a registered space, else None.
     """
 
     manifold: str
@@ -113,10 +118,13 @@ class Space:
     path: str | None = None
     grading: Grading | None = None
     refine: int = 0
+    options: Mapping[str, object] | None = None
 
     @property
     def meshable(self) -> bool:
         """Whether a mesh, hence a density, exists; otherwise the space is for particles only."""
+        if self.options is not None:
+            return False
         return self.manifold == "file" or (self.manifold != "euclidean" and self.dimension <= 3)
 
 
@@ -126,7 +134,10 @@ def read_space(values: Mapping[str, object], folder: Path, files: Files) -> tupl
     Raises:
         ProblemError: with every mistake of the section.
     """
-    wrong = Mistakes()
+    wrong, own = Mistakes(), values.get("manifold")
+    function = OWN_MANIFOLDS.find(own) if isinstance(own, str) and own not in MANIFOLDS else None
+    if function is not None:
+        return _own(str(own), function, {key: value for key, value in values.items() if key != "manifold"})
     found = read_fields("space", values, FIELDS, wrong)
     if "manifold" not in found:
         wrong.stop()
@@ -161,7 +172,7 @@ def read_space(values: Mapping[str, object], folder: Path, files: Files) -> tupl
 
 def tabulate_space(space: Space) -> dict[str, object]:
     """The TOML table of [space]."""
-    result: dict[str, object] = {"manifold": space.manifold}
+    result: dict[str, object] = {"manifold": space.manifold, **(space.options or {})}
     if space.manifold in ("sphere", "euclidean"):
         result["dimension"] = space.dimension
     if space.bounds is not None:
@@ -184,6 +195,25 @@ def _dimension(name: str, values: Mapping[str, object]) -> int:
     if name == "euclidean":
         return DIMENSION(field, values.get("dimension", MISSING))
     return 0
+
+
+def _own(name: str, function: Function, options: dict[str, object]) -> tuple[Space, Manifold]:
+    """A registered space, from the function that makes it and the further keys of [space]."""
+    field = "space.manifold"
+    try:
+        inspect.signature(function).bind(**options)
+    except TypeError as error:
+        raise ProblemError(field, name, f"does not take these keys: {error}") from None
+    try:
+        found = function(**options)
+    except Exception as error:  # whatever a user's function raises
+        raise ProblemError(field, name, f"cannot be used: it raised {type(error).__name__}: {error}") from None
+    if not isinstance(found, TokenSpace):
+        raise ProblemError(field, name, f"must return a meshes.own.TokenSpace, not {type(found).__name__}")
+    if found.mistake():
+        raise ProblemError(field, name, f"cannot be used: {found.mistake()}")
+    object.__setattr__(found, "name", name)
+    return Space(name, found.dimension, options=options), found
 
 
 def _mesh(path: Path) -> Manifold:

@@ -7,7 +7,9 @@ import itertools
 import numpy as np
 
 from meshes.manifold import Manifold
+from meshes.own import TokenSpace
 from problems.attention import LARGEST_EXPONENT, Attention
+from problems.drift import Drift
 from problems.errors import Mistakes
 from problems.laws import InitialLaw
 from problems.schedule import Time
@@ -18,7 +20,8 @@ MULTISTEP = ("bdf", "theta")
 
 
 def check_together(manifold: Manifold | None, attention: Attention | None, noise: Noise | None, initial: InitialLaw | None,
-                   time: Time | None, density: Density | None, particles: Particles | None, compare: Compare | None) -> None:
+                   time: Time | None, density: Density | None, particles: Particles | None, compare: Compare | None,
+                   drift: Drift | None = None) -> None:
     """Check what no section can check by itself; a section with mistakes of its own is None.
 
     Raises:
@@ -34,7 +37,9 @@ def check_together(manifold: Manifold | None, attention: Attention | None, noise
         others = 'must be "quadrature", "sobol" or "random"'
         if noisy:
             wrong.note("particles.sampling", "adaptive", f"not with noise, under which no cell keeps its mass; {others}")
-        if manifold and manifold.intrinsic > 1:
+        if attention and attention.has_own_score:
+            wrong.note("particles.sampling", "adaptive", f"not with a registered score, of unknown width; {others}")
+        if manifold and (manifold.intrinsic > 1 or isinstance(manifold, TokenSpace)):
             wrong.note("particles.sampling", "adaptive", f"for curves, not in {manifold.intrinsic} dimensions; {others}")
     if density and noisy and density.integrator not in IMPLICIT:
         wrong.note("density.integrator", density.integrator, "with noise it must be arkimex, bdf or theta (implicit)")
@@ -43,6 +48,8 @@ def check_together(manifold: Manifold | None, attention: Attention | None, noise
     if density and initial and initial.is_atomic and density.integrator in MULTISTEP:
         wrong.note("density.integrator", density.integrator, "not for a law of points, which it would make negative for a while: "
                    "must be arkimex, or explicit without noise")
+    if drift and drift.velocity is not None and manifold:
+        wrong.check(drift.try_out, manifold)
     if time and not time.stationary:
         _steps(float(time.end), density, particles, wrong)
     if time and time.outputs and compare and compare.until is not None and compare.until < time.outputs[0]:
@@ -56,7 +63,7 @@ def _exponent(manifold: Manifold, attention: Attention, time: Time, wrong: Mista
         return
     for layer in attention.layers:
         weights = layer.weights
-        if weights.normalization != "none":
+        if weights.normalization != "none" or weights.own_score is not None:
             continue
         norm = max(float(np.linalg.norm(head.score, 2)) for head in weights.heads)
         if time.rescaled and not weights.beta * (norm - 1.0) < LARGEST_EXPONENT:

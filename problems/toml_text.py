@@ -34,6 +34,8 @@ def _is_tables(value: object) -> TypeGuard[Sequence[Mapping[str, object]]]:
 
 
 def _value(value: object) -> str:
+    if isinstance(value, Mapping):  # inside a list of other things too
+        return "{ " + ", ".join(f"{key} = {_value(entry)}" for key, entry in value.items()) + " }"
     if isinstance(value, Sequence) and not isinstance(value, str):
         return "[" + ", ".join(map(_value, value)) + "]"
     return tomli_w.dumps({"value": value}).removeprefix("value = ").rstrip("\n")

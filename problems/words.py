@@ -8,6 +8,7 @@ import numpy as np
 
 from problems.attention import Attention, Weights
 from problems.problem import Problem
+from problems.registered import Named
 from problems.sections import SAMPLINGS
 
 
@@ -16,6 +17,8 @@ def describe(problem: Problem) -> list[tuple[str, str]]:
     space, noise = problem.space, problem.noise.diffusivity
     lines = [("problem", problem.title), ("space", _space(problem))]
     lines += [("attention" if i == 0 else "", line) for i, line in enumerate(_attention(problem.attention))]
+    if problem.drift.velocity is not None:
+        lines.append(("drift", f"{_registered(problem.drift.velocity)} beside attention"))
     lines.append(("noise", f"diffusivity {noise:g}" if noise > 0.0 else "none"))
     lines.append(("initial law", problem.initial.words()))
     lines.append(("depth", _time(problem)))
@@ -34,6 +37,8 @@ def describe(problem: Problem) -> list[tuple[str, str]]:
     compare = problem.compare
     within = f"tolerance {compare.tolerance:g}" if compare.tolerance is not None else "tolerance from the noise floor"
     lines.append(("comparison", f"{compare.metric} Wasserstein distances, {within}"))
+    if problem.diagnostics.columns:
+        lines.append(("diagnostics", ", ".join(problem.diagnostics.names)))
     return lines
 
 
@@ -66,9 +71,17 @@ def _attention(attention: Attention) -> list[str]:
 def _weights(weights: Weights) -> list[str]:
     kind = "softmax" if weights.normalization == "softmax" else "unnormalised"
     lines = [f"{kind}, beta = {weights.beta:g}, {len(weights.heads)} head{'s' if len(weights.heads) > 1 else ''}"]
+    if weights.own_score is not None:
+        lines.append(f"score {_registered(weights.own_score)} of Q x and K y, every pair in NumPy")
     for head in weights.heads:
         lines.append(f"K^T Q = {_matrix(head.score.T)}, V = {_matrix(head.value)}")
     return lines
+
+
+def _registered(function: Named) -> str:
+    """A registered function with its arguments."""
+    given = ", ".join(f"{key} = {value}" for key, value in function.options.items())
+    return f'"{function.name}"' + (f" ({given})" if given else "")
 
 
 def _matrix(matrix: np.ndarray) -> str:

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from problems.errors import ProblemError
+from problems.registered import Named, OwnFunctionError
+
+if TYPE_CHECKING:
+    from problems.problem import Problem
 
 HOW_TO_GET = ("the density needs it: conda install -c conda-forge fenics-dolfinx petsc4py mpi4py, or apt install "
               "python3-dolfinx; tokens, target and distances do without")
@@ -53,6 +60,35 @@ class RunError(RuntimeError):
         where += [f"t = {time:.6g}"] if time is not None else []
         where += [place] if place else []
         super().__init__(f"{', '.join(where)}: {message}" if where else message)
+
+
+def own_values(function: Named, shape: tuple[int, ...], *arguments: np.ndarray) -> np.ndarray:
+    """What a registered function gives for these arrays: finite numbers of this shape; local.
+
+    Raises:
+        RunError: it fails, returns another shape, or numbers that are not finite.
+    """
+    try:
+        found = function.values(shape, *arguments)
+    except OwnFunctionError as error:
+        raise RunError(str(error)) from error
+    if not np.isfinite(found).all():
+        row = int(np.argmin(np.isfinite(found).reshape(len(found), -1).all(axis=1)))
+        at = ", ".join(f"{c:.6g}" for c in arguments[0][row])
+        raise RunError(f'{function.field} "{function.name}" is not finite', place=f"x = ({at})")
+    return found
+
+
+def own_columns(problem: Problem, points: np.ndarray, masses: np.ndarray) -> dict[str, float]:
+    """The columns of [diagnostics] for a law of points (n, d) and masses (n,), by name; local.
+
+    Raises:
+        RunError: a registered function fails.
+    """
+    try:
+        return problem.diagnostics.values(points, masses)
+    except OwnFunctionError as error:
+        raise RunError(str(error)) from error
 
 
 def located(error: BaseException, step: int, time: float) -> BaseException:

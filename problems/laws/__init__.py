@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from meshes.manifold import Manifold
+from meshes.own import TokenSpace
 from meshes.simplicial import SimplicialManifold
 from problems.checks import choice, refuse_unknown, tables
 from problems.checks import path as check_path
@@ -28,10 +29,12 @@ from problems.laws.base import InitialLaw
 from problems.laws.mixture import Component, Mixture, components_field
 from problems.laws.normal import Normal
 from problems.laws.on_mesh import NormalOnMesh
-from problems.laws.registered import Registered, find_law
+from problems.laws.on_own import NormalOnOwn
+from problems.laws.registered import Registered
 from problems.laws.simple import Harmonics, Uniform
 from problems.laws.spherical import AngularCentralGaussian, PoissonKernel, VonMisesFisher, WrappedNormal
 from problems.laws.table import Table, read_rows
+from problems.registered import LAWS as OWN_LAWS
 
 
 class Law(NamedTuple):
@@ -65,6 +68,8 @@ def _mixture(name: str, kind: type[Component], home: Callable[[Manifold], bool],
 def _normal(manifold: Manifold, options: Mapping[str, object]) -> InitialLaw:
     if isinstance(manifold, SimplicialManifold):
         return NormalOnMesh(manifold, options)
+    if isinstance(manifold, TokenSpace):
+        return NormalOnOwn(manifold, options)
     return Mixture("normal", Normal, manifold, options)
 
 
@@ -92,7 +97,7 @@ def read_law(table: Mapping[str, object], manifold: Manifold | None, folder: Pat
     """
     wrong = Mistakes()
     given_name = table.get("law")
-    own = find_law(given_name) if isinstance(given_name, str) and given_name not in LAWS else None
+    own = OWN_LAWS.find(given_name) if isinstance(given_name, str) and given_name not in LAWS else None
     options = {key: value for key, value in table.items() if key != "law"}
     if own is not None:
         return Registered(str(given_name), own, manifold, options) if manifold is not None else None

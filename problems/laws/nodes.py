@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import roots_gegenbauer, roots_hermitenorm, roots_legendre
 
 from meshes.manifold import Flat, Manifold
+from meshes.own import TokenSpace
 from meshes.simplicial import SimplicialManifold
 from problems.errors import ProblemError
 
@@ -22,6 +23,9 @@ def manifold_nodes(manifold: Manifold, n: int) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         ProblemError: for a space of too many dimensions, or without a rule of its own.
     """
+    if isinstance(manifold, TokenSpace) and manifold.nodes is not None:
+        points, weights = manifold.nodes(n)
+        return np.asarray(points, float), np.asarray(weights, float)
     if manifold.intrinsic > LARGEST_DIMENSION:
         allowed = f'there is no quadrature rule in {manifold.intrinsic} dimensions; must be "sobol" or "random"'
         raise ProblemError("particles.sampling", "quadrature", allowed)

@@ -47,7 +47,7 @@ class Uniform(InitialLaw):
         if isinstance(self.manifold, SimplicialManifold):
             return self.manifold.uniform(u)
         if not isinstance(self.manifold, Flat):
-            raise TypeError(f"no uniform points on {self.manifold.name}")
+            raise ProblemError("particles.sampling", "random or sobol", f'must be "quadrature" on {self.manifold.name}')
         low, high = np.array(self.manifold.bounds).T
         return low + (high - low) * u
 

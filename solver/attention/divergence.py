@@ -85,7 +85,10 @@ def field_with_divergence(attention: Attention, targets: Array, sources: Array, 
     bound = attention.bind(targets, sources, crowd)
     law, _ = bound.sources.split(masses)
     moments, squares = [], []
-    for head, value in zip(bound.heads, attention.values, strict=True):
+    heads = [head for head in bound.heads if isinstance(head, HeadField)]
+    if len(heads) < len(bound.heads):
+        raise TypeError("the divergence of attention by a registered score is not known")
+    for head, value in zip(heads, attention.values, strict=True):
         form = _form(head, value, targets, sphere)
         found, quad = _second_moments(head, law, form)
         found.shift += np.log(law.total)
@@ -93,7 +96,7 @@ def field_with_divergence(attention: Attention, targets: Array, sources: Array, 
         squares.append((form, quad))
     values, log_scale = combine(moments, attention)
     divergence = np.zeros(len(targets))
-    for found, (form, quad), head in zip(moments, squares, bound.heads, strict=True):
+    for found, (form, quad), head in zip(moments, squares, heads, strict=True):
         if attention.weights.normalization == "softmax":
             divergence += quad / found.den - form.at(head.z, found.means())
         else:

@@ -11,6 +11,7 @@ from problems.attention import Weights
 from solver.attention.head import METHODS, HeadField, Report, Settings
 from solver.attention.kernels import library
 from solver.attention.moments import Moments
+from solver.attention.scored import ScoredHead
 from solver.attention.sources import Law, Sources
 from solver.compiled import threads
 from solver.errors import RunError
@@ -23,7 +24,8 @@ class Attention:
 
     Args:
         weights: `problems.attention.Weights`, or anything with beta (0 to infinity), heads (each with score = Q^T K
-            and value, (d, d)) and normalization ("softmax" or "none").
+            and value, (d, d)) and normalization ("softmax" or "none"). With `own_score`, a registered function, every pair is
+            evaluated by it in NumPy, whatever the method.
         accuracy: largest absolute error of m on the unit sphere (relative to the size of the support elsewhere).
         method: "auto" chooses the fastest that reaches `accuracy`; "dense" sums every pair in compiled code, to
             round-off; "numpy" does so in NumPy; "pruned", "gathered", "fourier" (circle), "harmonics" (sphere) force a fast one.
@@ -50,6 +52,7 @@ class Attention:
         self.values = [None if np.array_equal(head.value, np.eye(len(head.value))) else np.asarray(head.value, dtype=float)
                        for head in weights.heads]
         self.workers = workers or threads()
+        self.own_score = getattr(weights, "own_score", None)
         self.report = Report()
 
     def field(self, targets: Array, sources: Array, masses: Array, crowd: Array | None = None) -> tuple[Array, float]:
@@ -104,7 +107,11 @@ class BoundAttention:
             raise ValueError(f"targets have shape {targets.shape}, not (n, {d})")
         factor = 1.0 if np.isinf(attention.beta) else attention.beta
         settings = Settings(attention.accuracy, attention.method, attention.workers, bool(np.isinf(attention.beta)))
-        self.heads = []
+        self.heads: list[HeadField | ScoredHead] = []
+        if attention.own_score is not None:
+            self.heads += [ScoredHead(attention.own_score, attention.beta, head, targets, settings)
+                           for head in attention.weights.heads]
+            return
         for score in attention.scores:
             # z = beta B^T x, one row per target: beta <Qx,Ky> = <z,y>.
             scaled = factor * score
@@ -138,7 +145,7 @@ class BoundAttention:
             result.append(moments)
         return result
 
-    def _scaled(self, head: HeadField, law: Law) -> Moments:
+    def _scaled(self, head: HeadField | ScoredHead, law: Law) -> Moments:
         """Moments of the law itself, from those relative to its mass."""
         moments = head.moments(law, self.attention.report)
         if head.settings.hard:

@@ -23,7 +23,7 @@ def write_problem(name: str | None, space: str, schema: bool, force: bool) -> in
     comm = world()
     if schema:
         if comm.rank == 0:
-            sys.stdout.write(schema_text())
+            sys.stdout.write(schema_text(own=True))
         return 0
     stem = (name or "").removesuffix(".toml")
     if not NAME.fullmatch(stem):

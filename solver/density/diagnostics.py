@@ -8,6 +8,7 @@ import numpy as np
 
 from solver.attention import Attention, energy_columns
 from solver.density.operator import DensityOperator
+from solver.errors import own_columns
 
 # Numbers by name; "mean" (d,) and "second" (d, d) are arrays.
 Row = dict[str, float | np.ndarray]
@@ -37,4 +38,5 @@ def diagnostics(operator: DensityOperator, state: np.ndarray, time: float) -> Ro
         "entropy": float(np.sum(masses[positive] * np.log(density[positive]))),
         "mean": masses @ points,
         "second": np.einsum("m,mi,mj->ij", masses, points, points, optimize=True),
+        **own_columns(operator.problem, points, masses),
     }

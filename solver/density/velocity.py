@@ -14,7 +14,7 @@ from solver.attention import Attention, BoundAttention
 from solver.density.gather import Gather
 from solver.density.geometry import Geometry
 from solver.density.reference import velocity_element
-from solver.errors import RunError
+from solver.errors import RunError, own_values
 
 # The logarithm of the largest velocity that is still computed with.
 LARGEST_EXPONENT = 600.0
@@ -34,8 +34,9 @@ class Velocity:
         nodes (k, d): velocity nodes of this rank's owned cells, on the manifold; local.
         cell_nodes (owned, .), facet_nodes (f, .): node numbers as `Transport` wants them; local.
         sources (m, d): all quadrature points of the density in canonical order; the same on every rank.
-        strength: largest |sum_h V_h m_h| met at this rank's nodes in the latest evaluation, a bound of the rates of the flow;
-            local.
+        strength: largest |sum_h V_h m_h + v|, v the external drift, met at this rank's nodes in the latest evaluation, a bound
+            of the rates of the flow; local.
+        external (k, d): v at the nodes, per unit of the run's depth; None without; local.
         full_support: whether the law charges the whole space, decided at its first evaluation, since a flow keeps full support
             for ever; None before.
         log_time: d log(physical depth)/d(depth of the run) that `time.rescaled` asks for: -beta, else 0.
@@ -66,6 +67,10 @@ class Velocity:
         self.strength = 0.0
         beta = problem.attention.layers[0].weights.beta
         self.log_time = -beta if problem.attention.rescaled_time else 0.0
+        self.external: np.ndarray | None = None
+        if problem.drift.velocity is not None:
+            values = own_values(problem.drift.velocity, self.nodes.shape, self.nodes.copy())
+            self.external = values * math.exp(self.log_time)
 
     def masses(self, state: np.ndarray) -> np.ndarray:
         """(m,) masses of the sources, of the owned cells' unknowns `state` (owned * n,); global and canonical."""
@@ -92,7 +97,9 @@ class Velocity:
 
     def frozen(self, t: float) -> bool:
         """Whether the velocity at depth t depends on the layer only: zero temperature, normalised, full support."""
-        return math.isinf(self.problem.attention.at(t).beta) and self.manifold.normalised and self.full_support is True
+        weights = self.problem.attention.at(t)
+        return (math.isinf(weights.beta) and weights.own_score is None and self.manifold.normalised
+                and self.full_support is True)
 
     def __call__(self, t: float, state: np.ndarray) -> np.ndarray:
         """X (k, d) at this rank's nodes, tangent to the manifold, for the density `state` at depth t."""
@@ -116,6 +123,8 @@ class Velocity:
         return self.tangent(values * math.exp(exponent))
 
     def tangent(self, values: np.ndarray) -> np.ndarray:
-        """The tangent part of values (k, d) at the nodes."""
+        """The tangent part of values (k, d) at the nodes, with the external drift."""
+        if self.external is not None:
+            values = values + self.external
         self.strength = float(np.sqrt(np.max(np.einsum("ki,ki->k", values, values), initial=0.0)))
         return np.ascontiguousarray(self._tangents(values))

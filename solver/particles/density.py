@@ -15,9 +15,12 @@ def carries_density(problem: Problem) -> bool:
     """Whether every token can know the density of the law at its own place, and is asked to (docs/theory.md §9.1).
 
     It needs a law with a density, a drift without noise, and a space in which the divergence is known: spheres and flat
-    space. At zero temperature the divergence is that of a law which charges the whole sphere.
+    space, for the score <Qx, Ky>, and with an external drift whose divergence is given. At zero temperature the divergence is
+    that of a law which charges the whole sphere.
     """
     law, manifold = problem.initial, problem.manifold
+    if problem.attention.has_own_score or (problem.drift.velocity is not None and problem.drift.divergence is None):
+        return False
     if not problem.particles.density or law.is_atomic or problem.noise.diffusivity > 0.0:
         return False
     if not (manifold.normalised or isinstance(manifold, Flat)):

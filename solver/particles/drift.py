@@ -9,6 +9,7 @@ from meshes.manifold import Flat, Manifold
 from problems import Problem
 from solver.attention import Attention
 from solver.attention.divergence import field_with_divergence, full_support_divergence
+from solver.errors import own_values
 from solver.particles.density import kernel_width
 from solver.particles.layout import Layout
 
@@ -76,7 +77,7 @@ class Drift:
     """
 
     def __init__(self, problem: Problem, masses: Array, layout: Layout, *, carries: bool = False, full_support: bool = False):
-        self.manifold, self.schedule = problem.manifold, problem.attention
+        self.manifold, self.schedule, self.external = problem.manifold, problem.attention, problem.drift
         self.masses, self.layout = masses, layout
         self.carries, self.full_support = carries, full_support
         self.calls = 0
@@ -116,10 +117,22 @@ class Drift:
                 # Capped where the step it leads to is caught as not finite, on every rank; an infinity would become NaN here.
                 scale = np.exp(min(log_scale - shift, LARGEST_EXPONENT))
                 values, divergence = values * scale, divergence * scale
+            if self.external.velocity is not None:
+                values, divergence = self._with_external(places, values, divergence)
             result[member, :, :d] = self.manifold.project(places, values)
             if self.carries:
                 result[member, :, d] = np.where(points[member, :, d] < CAUGHT / 2, -divergence, 0.0)
         return result
+
+    def _with_external(self, points: Array, values: Array, divergence: Array) -> tuple[Array, Array]:
+        """Field (n, d) and divergence (n,) at points (n, d) with those of [drift], per unit of the run's depth."""
+        velocity, known = self.external.velocity, self.external.divergence
+        slow = float(np.exp(-self.weights.beta)) if self.schedule.rescaled_time else 1.0
+        if velocity is not None:
+            values = values + slow * own_values(velocity, points.shape, points.copy())
+        if self.carries and known is not None:
+            divergence = divergence + slow * own_values(known, (len(points),), points.copy())
+        return values, divergence
 
     def _evaluate(self, points: Array, sources: Array) -> tuple[Array, Array, float]:
         """The field (n, d), its divergence (n,), zero unless tokens carry their density, and the log of their scale."""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from problems import Problem
 from solver.attention import energy_columns
-from solver.errors import RunError
+from solver.errors import RunError, own_columns
 from solver.particles.adaptive import Cells, largest_gap, start_adaptive
 from solver.particles.density import carries_density, has_full_support
 from solver.particles.drift import CAUGHT, Drift, NotFiniteError
@@ -169,6 +169,7 @@ class ParticleSolver:
                 **self._energies(points, np.ascontiguousarray(self.points[i, :, :d])),
                 "mean": self.masses @ points,
                 "second": (self.masses[:, None] * points).T @ points, **tokens,
+                **own_columns(self.problem, points, self.masses),
             })
             if logs is not None:
                 rows[-1]["entropy"] = float(self.masses @ logs[i])

@@ -190,6 +190,12 @@ def target(problem: ProblemLike) -> Target:
     if not problem.manifold.normalised:
         return Target(problem, (), "Without layer normalisation tokens are not confined to a sphere: T(x) = Pi x/|Pi x| means "
                       "nothing to them and there is no push-forward target.", None)
+    if problem.attention.has_own_score:
+        return Target(problem, (), "With a registered score nothing is known of the zero-temperature limit: there is no "
+                      "projection map and no target.", None)
+    if problem.drift.velocity is not None:
+        return Target(problem, (), "The projection map is that of attention alone: with an external drift there is no target.",
+                      None)
     layers = problem.attention.layers
     matrices, reasons = [], []
     for layer in layers:

@@ -13,6 +13,7 @@ from solver.particles.adaptive import expected_tokens
 from solver.particles.stiff import serves
 
 PAIR_SECONDS = 1.2e-9  # one pair of the dense attention kernel
+OWN_PAIR_SECONDS = 2e-8  # one pair of a registered score, in NumPy
 SOURCE_SECONDS = 2e-7  # one token or node of the fast kernels, at their best
 UNKNOWN_SECONDS = 1.0 / 15e6
 STAGES = {"euler": 1, "ssprk22": 2, "ssprk33": 4, "ssprk104": 10, "rk45": 6, "arkimex": 6, "bdf": 2, "theta": 4}
@@ -61,13 +62,16 @@ def density_cost(problem: Problem) -> Cost | None:
     targets = cells * (density.degree + 1) ** tdim / (1 if tdim == 1 else 2) + 2
     sources = cells * (density.degree + 2) ** tdim
     cold = manifold.normalised and all(math.isinf(layer.weights.beta) for layer in problem.attention.layers)
-    pairs = 0.0 if cold else targets * sources  # a full support at zero temperature: the velocity is known
+    own = problem.attention.has_own_score
+    pairs = 0.0 if cold and not own else targets * sources  # a full support at zero temperature: the velocity is known
     stages = STAGES[density.integrator]
     # Every output keeps the law as atoms.
     kept = len(problem.time.outputs) * cells * tdim * (d + 3) * 8
     memory = BASE_BYTES + cells * tdim**2 * CELL_BYTES + unknowns * UNKNOWN_BYTES + sources * 8 * 12 + kept + _weights(problem)
-    dense = steps * stages * (pairs * PAIR_SECONDS + unknowns * UNKNOWN_SECONDS)
-    least = steps * (min(pairs * PAIR_SECONDS, (targets + sources) * SOURCE_SECONDS) + unknowns * UNKNOWN_SECONDS)
+    each = OWN_PAIR_SECONDS if own else PAIR_SECONDS
+    fast = pairs * each if own else min(pairs * each, (targets + sources) * SOURCE_SECONDS)
+    dense = steps * stages * (pairs * each + unknowns * UNKNOWN_SECONDS)
+    least = steps * (fast + unknowns * UNKNOWN_SECONDS)
     return Cost(cells, unknowns, steps, memory, dense, least)
 
 
@@ -93,9 +97,10 @@ def token_cost(problem: Problem) -> Cost:
     members = count * settings.ensemble
     kept = len(problem.time.outputs) * count * (d + 1) * 8
     memory = BASE_BYTES + members * d * 8 * (TOKEN_STAGES[kind] + 6) + kept + _weights(problem)
-    pair = PAIR_SECONDS * max(1.0, d / 4)
+    own = problem.attention.has_own_score
+    pair = OWN_PAIR_SECONDS if own else PAIR_SECONDS * max(1.0, d / 4)
     dense = steps * TOKEN_STAGES[kind] * members * count * pair
-    least *= TOKEN_STAGES[kind] * members * min(count * pair, SOURCE_SECONDS)
+    least *= TOKEN_STAGES[kind] * members * (count * pair if own else min(count * pair, SOURCE_SECONDS))
     return Cost(members, members * d, steps, memory, dense, least)
 
 
@@ -104,9 +109,9 @@ def _depth(problem: Problem) -> float:
 
 
 def _speed(problem: Problem) -> float:
-    """Largest speed of a token of length one, over layers; heads add up."""
-    return max(sum(float(abs(head.value).sum(axis=1).max()) for head in layer.weights.heads)
-               for layer in problem.attention.layers)
+    """Largest speed of a token of length one, over layers; heads and an external drift add up."""
+    return problem.drift.speed(problem.manifold) + max(
+        sum(float(abs(head.value).sum(axis=1).max()) for head in layer.weights.heads) for layer in problem.attention.layers)
 
 
 def _weights(problem: Problem) -> float:

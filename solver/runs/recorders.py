@@ -83,7 +83,7 @@ class Recorder(Observer):
             OSError.
         """
         if self.folder is not None:
-            columns = diagnostics_columns(self.dimension, density=self.is_density)
+            columns = diagnostics_columns(self.dimension, density=self.is_density, own=self.problem.diagnostics.names)
             self.table = self.folder.table(self.file_name, columns, self.history.rows)
             if self.table.mended:
                 self.folder.tell(f"{self.file_name} was damaged and is written again from the checkpoint")

@@ -54,7 +54,9 @@ def kernel_width(problem: Problem) -> float:
 
 
 def _sharpness(weights: Weights) -> float:
-    """beta |B|; infinite at zero temperature."""
+    """beta |B|; infinite at zero temperature, zero where a registered score says nothing of its width."""
+    if weights.own_score is not None and math.isfinite(weights.beta):
+        return 0.0
     return weights.beta * max((_norm(head.score) for head in weights.heads), default=0.0) if weights.beta else 0.0
 
 

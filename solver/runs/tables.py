@@ -19,13 +19,14 @@ def axis_names(dimension: int) -> list[str]:
     return list("xyz"[:dimension]) if dimension <= 3 else [f"x{i + 1}" for i in range(dimension)]
 
 
-def diagnostics_columns(dimension: int, *, density: bool) -> list[str]:
-    """Header of diagnostics.csv (density) or particles.csv; moments as int x mu and int x x^T mu."""
+def diagnostics_columns(dimension: int, *, density: bool, own: Sequence[str] = ()) -> list[str]:
+    """Header of diagnostics.csv (density) or particles.csv; moments as int x mu and int x x^T mu; `own`: columns of
+    [diagnostics]."""
     axes = axis_names(dimension)
     first = ["time", "step", "mass"] + (["minimum", "maximum"] if density else []) + ["energy", "log_energy", "entropy"]
     means = [f"mean_{a}" for a in axes]
     seconds = [f"second_{a}{b}" for i, a in enumerate(axes) for b in axes[i:]]
-    return [*first, *means, *seconds, "w1_target", "w2_target"] + ([] if density else ["tokens", "largest_gap"])
+    return [*first, *means, *seconds, "w1_target", "w2_target", *([] if density else ["tokens", "largest_gap"]), *own]
 
 
 COMPARISON_COLUMNS = ["time"] + [f"w{p}_{a}_{b}" for a, b in

@@ -12,8 +12,10 @@ from typing import Literal
 
 import numpy as np
 
+from meshes.own import TokenSpace
+from problems.errors import ProblemError
 from solver.wasserstein.circle import wasserstein_circle
-from solver.wasserstein.general import multiscale, network_simplex, wasserstein_general
+from solver.wasserstein.general import from_lengths, multiscale, network_simplex, wasserstein_general
 from solver.wasserstein.line import wasserstein_line
 from solver.wasserstein.measure import Atoms, Distance, Measure, exactly
 from solver.wasserstein.metric import Metric, Space, ground_metric, matrix, pointwise, power, root_error
@@ -24,6 +26,7 @@ from solver.wasserstein.sliced import max_sliced, mean_sliced
 __all__ = ["Distance", "Measure", "distance"]
 
 MASS_TOLERANCE = 1e-9
+MOST_OWN = 4000  # atoms for which all pairs are asked of a space of the user's own
 METHODS: dict[str, Callable[[Atoms, Atoms, float, Metric], Distance]] = {
     "network simplex": network_simplex,
     "multiscale": multiscale,
@@ -55,7 +58,8 @@ def distance(
         a, b: measures with the same total mass to 1e-9; for a total other than 1 the value is that of the
             normalised measures times total**(1/p).
         p: the exponent, p >= 1.
-        manifold: the token space; only `manifold.normalised` (unit vectors) is used.
+        manifold: the token space; only `manifold.normalised` (unit vectors) is used, or the lengths of shortest ways that a
+            space of the user's own gives, on all pairs.
         metric: "geodesic" or "chordal", see `wasserstein_metric.ground_metric`.
         method: "auto", "network simplex" (POT's, all pairs), "multiscale", "sinkhorn" (debiased),
             "max-sliced" (a lower bound) or "sliced" (another distance).
@@ -76,12 +80,27 @@ def distance(
     if abs(a.total - b.total) > MASS_TOLERANCE * max(a.total, b.total):
         raise ValueError(f"measures of different mass: {a.total:.17g} and {b.total:.17g}")
     atoms_a, atoms_b = a.atoms(manifold), b.atoms(manifold)
+    if isinstance(manifold, TokenSpace) and manifold.has_distance and metric == "geodesic":
+        return _own_lengths(atoms_a, atoms_b, p, manifold).widened((0.5 * (a.total + b.total)) ** (1.0 / p), a.spread + b.spread)
     found = _by_name(atoms_a, atoms_b, p, ground, method, epsilon)
     if coupling is not None:
         image = Measure(coupling(atoms_a.points), atoms_a.masses).atoms(manifold)
         moved = float(atoms_a.masses @ power(pointwise(atoms_a.points, image.points, ground), p)) ** (1.0 / p)
         found = found.below(moved + _dispatch(image, atoms_b, p, ground).upper)
     return found.widened((0.5 * (a.total + b.total)) ** (1.0 / p), a.spread + b.spread)
+
+
+def _own_lengths(a: Atoms, b: Atoms, p: float, manifold: TokenSpace) -> Distance:
+    """The distance by the lengths that a space of the user's own gives for all pairs.
+
+    Raises:
+        ProblemError: too many pairs.
+    """
+    if a.count + b.count > MOST_OWN:
+        allowed = f'at most {MOST_OWN} atoms together where a space gives its own distances; or compare.metric = "chordal"'
+        raise ProblemError("particles.count", a.count + b.count, allowed)
+    lengths = np.stack([manifold.distance(point, b.points) for point in a.points])
+    return from_lengths(a, b, p, lengths)
 
 
 def one_dimensional(measure: Measure, manifold: Space, metric: str) -> bool:

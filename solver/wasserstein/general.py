@@ -28,9 +28,14 @@ Method = Callable[[Atoms, Atoms, float, Metric], Distance]
 
 def network_simplex(a: Atoms, b: Atoms, p: float, metric: Metric) -> Distance:
     """Exact W_p by POT's network simplex on all pairs, the dual value of its potentials as the lower bound."""
+    return from_lengths(a, b, p, matrix(a.points, b.points, metric))
+
+
+def from_lengths(a: Atoms, b: Atoms, p: float, lengths: np.ndarray) -> Distance:
+    """`network_simplex` for given distances (n, m) between the atoms."""
     import ot
 
-    costs = power(matrix(a.points, b.points, metric), p)
+    costs = power(lengths, p)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its complaints are about masses off by round-off, or show as a gap
         plan, log = ot.emd(a.masses, b.masses, costs, numItermax=10_000_000, log=True)

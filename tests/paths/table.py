@@ -15,6 +15,8 @@ import meshio
 import numpy as np
 import tomli_w
 
+from problems import register_diagnostic, register_score, register_velocity
+
 # Name -> (coordinates of a token, whether it has a mesh, kind of space for the laws).
 SPACES = {
     "circle": (2, True, "circle"), "sphere-3": (3, True, "sphere"), "sphere-5": (5, False, "high sphere"),
@@ -40,6 +42,7 @@ FACTORS: dict[str, tuple[str, ...]] = {
     "sampling": ("quadrature", "random", "sobol", "adaptive"),
     "tokens": ("dopri5", "rk4", "euler"),
     "format": ("msh", "vtu", "xdmf"),
+    "own": ("nothing", "score", "velocity", "columns"),
 }
 EXPLICIT = {"ssprk33": 1, "ssprk22": 0, "ssprk104": 3, "euler": 0, "rk45": 2}
 IMPLICIT = {"arkimex": 1, "bdf": 1, "theta": 2}
@@ -58,6 +61,8 @@ def possible(path: Mapping[str, str]) -> bool:
         return False
     if path.get("sampling") == "sobol" and law in ("normal", "correlated") and space and SPACES[space][2] == "file":
         return False  # no map from the cube to such a law
+    if path.get("own") == "score" and (path.get("sampling") == "adaptive" or path.get("attention") == "cold"):
+        return False  # a kernel of unknown width has no chain; at zero temperature ties jump
     if path.get("sampling") == "adaptive":  # a chain that the flow carries
         if path.get("noise") == "some" or law == "table":
             return False
@@ -123,7 +128,28 @@ def random_paths(count: int, seed: int) -> list[dict[str, str]]:
 def name_of(path: Mapping[str, str]) -> str:
     """A name for folders and messages."""
     shape = f"{path['space']}.{path['format']}" if SPACES[path["space"]][2] == "file" else path["space"]
-    return "_".join([shape, *(path[k] for k in ("law", "attention", "noise", "scheme", "sampling", "tokens"))])
+    return "_".join([shape, *(path[k] for k in ("law", "attention", "noise", "scheme", "sampling", "tokens", "own"))])
+
+
+# ---------------------------------------------------------------- functions that paths register
+
+
+@register_score("table-score")
+def score(queries: np.ndarray, keys: np.ndarray, width: float = 1.0) -> np.ndarray:
+    """Less for what is further away."""
+    return -np.log1p(np.square(queries[:, None] - keys).sum(axis=2) / width**2)
+
+
+@register_velocity("table-velocity")
+def velocity(points: np.ndarray, size: float = 0.3) -> np.ndarray:
+    """Towards the middle, and along the first axis on the sphere."""
+    return -size * points + size * np.eye(points.shape[1])[0]
+
+
+@register_diagnostic("table-radius")
+def radius(points: np.ndarray, masses: np.ndarray) -> float:
+    """The mean distance from the origin."""
+    return float(masses @ np.linalg.norm(points, axis=1))
 
 
 # ---------------------------------------------------------------- as a problem file
@@ -140,6 +166,12 @@ def problem_of(path: Mapping[str, str], folder: Path, name: str) -> Path:
                             "integrator": path["tokens"], "seed": 3}}
     if path["attention"] == "rescaled":
         values["time"]["rescaled"] = True
+    if path["own"] == "score":
+        values["attention"]["score"] = {"name": "table-score", "width": 0.8}
+    if path["own"] == "velocity":
+        values["drift"] = {"velocity": {"name": "table-velocity", "size": 0.2}}
+    if path["own"] == "columns":
+        values["diagnostics"] = {"columns": ["table-radius"]}
     if path["tokens"] != "dopri5":
         values["particles"]["step"] = 0.02
     target = folder / f"{name}.toml"

@@ -6,7 +6,7 @@ from problems import ProblemError, load, loads
 
 PLAIN = '[space]\nmanifold = "circle"\n[attention]\nbeta = 1.0\n[initial]\nlaw = "uniform"\n'
 MANIFOLDS = "circle, sphere, interval, rectangle, box, euclidean, file"
-WEIGHTS = "beta, query, key, value, normalization, heads, layers, accuracy, support"
+WEIGHTS = "beta, query, key, value, normalization, score, heads, layers, accuracy, support"
 OUTPUTS = "must be a number of outputs from 2 to 1000000, or an increasing list of times from 0 to time.end = 8"
 SQUARE = "must be a matrix of 2 x 2 numbers, a list of rows"
 
@@ -89,7 +89,7 @@ OVERRIDES = {
     ("compare.metric", "geodesc"): 'compare.metric = "geodesc"; did you mean "geodesic"? allowed: geodesic, chordal',
     ("titel", "x"): (
         'titel = "x"; unknown key, did you mean "title"? '
-        "allowed: title, space, attention, noise, initial, time, density, particles, compare"
+        "allowed: title, space, attention, drift, noise, initial, time, density, particles, compare, diagnostics"
     ),
     ("title", "3"): "title = 3; must be text",
     # laws
