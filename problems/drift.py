@@ -18,8 +18,8 @@ from problems.fields import Field, read_fields
 from problems.registered import VELOCITIES, Named, named, probe_points
 
 FIELDS: tuple[Field[object], ...] = (
-    Field("velocity", named(VELOCITIES), "name of a registered velocity that is added to the field of attention, or a table of name "
-          "and its arguments"),)
+    Field("velocity", named(VELOCITIES), "name of a registered velocity that is added to the field of attention, or a table "
+          "of name and its arguments"),)
 
 
 @dataclass(frozen=True)
