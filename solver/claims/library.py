@@ -24,7 +24,8 @@ T = TypeVar("T")
 
 
 class Kept(TypedDict):
-    """What claim.json holds of a claim; infinities and NaN are text there. `when` and `git` say of which state of the code."""
+    """What claim.json holds of a claim; infinities and NaN are text there. `seconds` of one core went into its runs; `when` and
+    `git` say of which state of the code."""
 
     claim: str
     title: str
@@ -36,6 +37,7 @@ class Kept(TypedDict):
     quick: bool
     rows: list[Row]
     failures: list[str]
+    seconds: float
     when: NotRequired[str]
     git: NotRequired[dict[str, str] | str]
 
@@ -110,12 +112,19 @@ def conclude(claims: list[Claim], answers: Mapping[str, Answered], errors: Mappi
         if folder is not None:
             (folder / claim.id).mkdir(parents=True, exist_ok=True)
             kept = Kept(claim=claim.id, title=claim.title, statement=claim.statement, source=claim.source, known=claim.known,
-                        command=command, verdict=verdict_of(result), quick=quick, rows=result.rows, failures=result.failures)
+                        command=command, verdict=verdict_of(result), quick=quick, rows=result.rows, failures=result.failures,
+                        seconds=seconds_of(claim, answers))
             more = {"panels": [vars(panel) for panel in result.panels], **(facts or {})}
             write_text(folder / claim.id / "claim.json", json.dumps(clean_json({**kept, **more}), indent=1) + "\n")
     if folder is not None:
         write_tables(folder)
     return results
+
+
+def seconds_of(claim: Claim, answers: Mapping[str, Answered]) -> float:
+    """Seconds of one core that the runs of a claim took, those it shares with other claims among them."""
+    keys = {Job(cell).key for cell in (*claim.cells, *claim.coarse) if cell is not None}
+    return round(sum(answers[key].get("seconds", 0.0) for key in keys if key in answers), 1)
 
 
 def verdict_of(result: Result) -> str:

@@ -10,13 +10,12 @@ from solver.claims.library import Kept, as_number
 
 HEAD = """# Claims: predicted and measured
 
-Written by `coldflow claims --write-docs`; do not edit. Each line of each table was computed by the command above it, on commit
-{commit}, {when}. *Predicted* follows from the parameters by the formulas of docs/theory.md; *measured* comes from
-runs, with an error bar from a second, coarser run and from fits. The verdict is *shown* if the two agree within the bar and the
-bar is
-narrow: the last column is the factor by which the prediction could have been wrong at most without being contradicted. It is
-*contradicted* if they differ by more than the bar, and *not resolved* if the bar is too wide to tell. A *finding* has no
-prediction.
+Written by `coldflow claims --write-docs`, last on {when}; do not edit. Each line of each table was computed by the command above
+it, on the commit and at the cost (seconds of one core) in the first table. *Predicted* follows from the parameters by the
+formulas of docs/theory.md; *measured* comes from runs, with an error bar from a second, coarser run and from fits. The verdict is
+*shown* if the two agree within the bar and the bar is narrow: the last column is the factor by which the prediction could have
+been wrong at most without being contradicted. It is *contradicted* if they differ by more than the bar, and *not resolved* if the
+bar is too wide to tell. A *finding* has no prediction.
 
 {summary}
 """
@@ -50,13 +49,14 @@ def told_text(row: Row) -> str:
 RELATION = {"equal": "", "at most": "≤ ", "at least": "≥ "}
 
 
-def claims_page(kept: Sequence[Kept], commit: str, when: str) -> str:
+def claims_page(kept: Sequence[Kept], when: str) -> str:
     """The page for these claims (contents of claim.json, in order)."""
     count = {name: sum(k["verdict"] == name for k in kept) for name in ("shown", "contradicted", "not resolved", "finding")}
     summary = f"**{len(kept)} claims: " + ", ".join(f"{n} {name}" for name, n in count.items() if n) + ".**"
-    parts = [HEAD.format(commit=commit, when=when, summary=summary),
-             "| claim | | verdict |\n|---|---|---|\n" + "".join(
-                 f"| [{k['claim']}](#{anchor(k)}) | {k['title']} | {k['verdict']} |\n" for k in kept)]
+    parts = [HEAD.format(when=when, summary=summary),
+             "| claim | | verdict | command | commit | cost |\n|---|---|---|---|---|---|\n" + "".join(
+                 f"| [{k['claim']}](#{anchor(k)}) | {k['title']} | {k['verdict']} | `{k['command']}` | {commit_of(k)} | "
+                 f"{cost_of(k)} |\n" for k in kept)]
     for k in kept:
         lines = [f"## {k['claim']}: {k['title']}", "", k["statement"].strip(), "", f"*{k['source']}.* `{k['command']}`", ""]
         lines += ["| quantity | predicted | measured | verdict | tells a factor |", "|---|---|---|---|---|"]
@@ -71,6 +71,18 @@ def claims_page(kept: Sequence[Kept], commit: str, when: str) -> str:
             lines += ["", k["known"].strip()]
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
+
+
+def commit_of(kept: Kept) -> str:
+    """The commit of the code that a claim was computed with, or nothing."""
+    git = kept.get("git", "")
+    return (git.get("commit", "") if isinstance(git, dict) else git)[:12]
+
+
+def cost_of(kept: Kept) -> str:
+    """What the runs of a claim took, in words."""
+    seconds = kept.get("seconds", 0.0)
+    return f"{max(1, round(seconds))} s" if seconds else ""
 
 
 def anchor(kept: Kept) -> str:

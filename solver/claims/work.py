@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import numpy as np
 
@@ -33,10 +34,12 @@ class Answer(TypedDict):
 
 
 class Answered(TypedDict):
-    """What a job answered: the depths of the outputs, and the answer to each request by its key."""
+    """What a job answered: the depths of the outputs, the answer to each request by its key, and the seconds of one core that it
+    took."""
 
     times: list[float]
     answers: dict[str, Answer]
+    seconds: NotRequired[float]
 
 
 @dataclass
@@ -110,6 +113,7 @@ def carry_out(job: Job) -> Answered:
     Raises:
         ProblemError, RunError: the run cannot be made.
     """
+    began = time.process_time()
     case = job.cell.case()
     run = execute(case, job.cell.side) if job.runs else None
     answers: dict[str, Answer] = {}
@@ -123,4 +127,4 @@ def carry_out(job: Job) -> Answered:
         answers[key] = {"value": clean_json(np.asarray(value, float).tolist()),
                         "error": clean_json(np.broadcast_to(np.asarray(error_bar, float), shape).tolist())}
     times = run.times if run is not None else case.times
-    return {"times": [float(t) for t in times], "answers": answers}
+    return {"times": [float(t) for t in times], "answers": answers, "seconds": round(time.process_time() - began, 3)}

@@ -137,21 +137,18 @@ def list_claims(folder: Path, console: Console | None) -> int:
     return 0
 
 
-def commit_of(kept: Kept) -> str:
-    """The commit of the code that a claim was computed with, or nothing."""
-    git = kept.get("git", "")
-    return git.get("commit", "") if isinstance(git, dict) else str(git)
-
-
 def write_page(folder: Path, page: Path, console: Console | None) -> int:
     """docs/claims.md from the latest results."""
     found = latest(folder)
     if not found:
         raise ProblemError("--write-docs", str(page), f"needs results in {folder}; run coldflow claims --all first")
-    ordered = [found[name] for name in claim_files() if name in found]
-    commits = sorted({commit_of(kept)[:12] for kept in ordered} - {""})
+    ordered = []
+    for name in claim_files():
+        if name in found:  # what is known of a verdict is often written after it
+            claim = read_claim(name)
+            ordered.append(Kept({**found[name], "title": claim.title, "statement": claim.statement, "known": claim.known}))
     page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(claims_page(ordered, ", ".join(commits) or "unknown", max(str(k.get("when", "")) for k in ordered)))
+    page.write_text(claims_page(ordered, max(str(kept.get("when", "")) for kept in ordered)))
     if console:
         print_pairs(console, [("written", str(page))])
     return 0

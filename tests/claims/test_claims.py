@@ -18,9 +18,10 @@ from solver.claims.case import Value
 from solver.claims.claim import Cell, Claim, claim_files, read_claim
 from solver.claims.evaluate import evaluate_claim
 from solver.claims.judge import judge
-from solver.claims.library import answer_jobs, conclude, verdict_of
+from solver.claims.library import Kept, answer_jobs, conclude, latest, verdict_of
 from solver.claims.measurements import MEASUREMENTS
 from solver.claims.measurements.rates import slope
+from solver.claims.page import claims_page
 from solver.claims.predictions import PREDICTIONS
 from solver.claims.starts import starting_tokens
 from solver.claims.work import Job, jobs_of, request
@@ -96,6 +97,11 @@ def test_results_are_kept_and_taken_up_again(tmp_path: Path):
     done = []
     again, _ = answer_jobs([claim], tmp_path / "cells", resume=True, workers=1, on_job=lambda *found: done.append(found))
     assert not done and again == answers
+    kept = latest(tmp_path)["LT10"]
+    assert kept["seconds"] > 0
+    page = claims_page([Kept({**kept, "git": {"commit": "0123456789abcdef"}})], "2026-01-01")
+    line = next(line for line in page.splitlines() if line.startswith("| [LT10]"))
+    assert "shown" in line and "`coldflow claims LT10 --quick`" in line and "0123456789ab |" in line and line.endswith(" s |")
 
 
 def made_up(claim: Claim, measured: Callable[[Cell, str], float]) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from solver.claims.case import Array, Run
@@ -23,12 +25,11 @@ def cluster_counts(run: Run) -> Array:
     return np.array(found, float)
 
 
+@lru_cache(maxsize=1)
 def phases(run: Run) -> list[Phase]:
     """The phases of a run whose target is a law on a circle or sphere, from W2 to that, first and second moments and clusters."""
-    if "phases" not in run.cache:
-        moments = np.column_stack([run.mean, run.second.reshape(len(run.times), -1)])
-        run.cache["phases"] = find_phases(run.times, w_span(run, 2), moments, cluster_counts(run), Expectation(heats=True))
-    return run.cache["phases"]
+    moments = np.column_stack([run.mean, run.second.reshape(len(run.times), -1)])
+    return find_phases(run.times, w_span(run, 2), moments, cluster_counts(run), Expectation(heats=True))
 
 
 def phases_in_order(run: Run) -> float:
