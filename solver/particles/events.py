@@ -167,4 +167,6 @@ def root(function: Callable[[float], float], dt: float) -> float:
     """Where a function that is positive at 0 has become negative within (0, dt]; a jump counts."""
     if function(0.0) <= 0.0:
         return 0.0
+    if function(dt) > 0.0:  # adaptive tokens were changed after the step, and their mass with them by a little
+        return dt
     return float(brentq(function, 0.0, dt, xtol=max(DATED * dt, 1e-15), rtol=1e-14))
