@@ -121,11 +121,15 @@ def limits(time_limit: str | None, checkpoint_every: str | None, watchdog: str |
 def compare(problem: ProblemName, out: Out = None, force: Force = False, resume: Resume = False, set_: Set = None,
             quiet: Quiet = False, time_limit: TimeLimit = None,
             checkpoint_every: CheckpointEvery = None, watchdog: Watchdog = None,
-            verdict: Annotated[bool, typer.Option(help="Judge agreement with extra, coarser runs.")] = True) -> int:
+            verdict: Annotated[bool, typer.Option(help="Judge agreement with extra, coarser runs.")] = True,
+            accuracy: Annotated[float | None, typer.Option(metavar="W2", help="Choose cells, degree, tokens and steps by "
+                                                           "refinement, so that the W2 errors of density and tokens are below "
+                                                           "this.")] = None) -> int:
     """Solve for density and particles, and compare both with each other and with the target."""
     from solver.commands.run import run_compare
 
-    return run_compare(problem, set_, out, force, resume, quiet, verdict, limits(time_limit, checkpoint_every, watchdog))
+    return run_compare(problem, set_, out, force, resume, quiet, verdict, limits(time_limit, checkpoint_every, watchdog),
+                       accuracy)
 
 
 @app.command()

@@ -26,7 +26,7 @@ SHOWN = 13
 
 
 def run_compare(name: str, settings: list[str] | None, out: Path | None, force: bool, resume: bool, quiet: bool,
-                verdict: bool, limits: Limits) -> int:
+                verdict: bool, limits: Limits, accuracy: float | None = None) -> int:
     """Exit code 0 when density and particles agree, 1 when they do not or when that could not be told."""
     from solver.comparison.compare import compare
 
@@ -36,7 +36,7 @@ def run_compare(name: str, settings: list[str] | None, out: Path | None, force: 
     if console:
         console.print(f"[bold]{escape(problem.title)}[/bold]", highlight=False)
     found = compare(problem, out=folder, force=force, resume=resume, quiet=quiet, verdict=verdict,
-                    limits=limits)
+                    limits=limits, accuracy=accuracy)
     if console:
         show_comparison(console, found, folder)
     if not found.verdict.agree:
@@ -91,6 +91,8 @@ def show_comparison(console: Console, found: Comparison, folder: Path) -> None:
     if not has_target:
         reason = target(found.problem).unmeasured
         facts.append(("no target", reason))
+    if found.chosen:
+        facts.append(("accuracy", found.chosen))
     judged = sum(row["verdict"] != "not judged" for row in verdicts)
     facts.append(("judged", f"{judged} of {len(rows)} outputs"))
     facts.append(("verdict", f"{'agree' if found.verdict.agree else found.verdict.outcome.upper()} ({found.verdict.reason})"))

@@ -15,19 +15,24 @@ from rich.console import Console
 from problems import Problem, ProblemError
 from problems.loader import ProblemLike, as_problem
 from solver.comparison import relative_entropy
-from solver.comparison.refinement import refine
+from solver.comparison.accuracy import COLUMNS as ACCURACY_COLUMNS
+from solver.comparison.accuracy import Chosen, choose, refuse_accuracy, restored
+from solver.comparison.refinement import Extra, refine
 from solver.comparison.verdict import CONVERGENCE_COLUMNS, VERDICT_COLUMNS, Verdict, judge, judged_outputs
 from solver.errors import need_density
+from solver.ranks import world
 from solver.runs.checkpoints import on_first_rank
+from solver.runs.contents import read_facts
 from solver.runs.context import Context, final_numbers, finish, leave, open_run, recorded, tell_phases
 from solver.runs.distances import TargetDistance, bounded_distance
 from solver.runs.drawing import drawer
 from solver.runs.frames import dataframe, table
 from solver.runs.history import History
 from solver.runs.phases import Phase
+from solver.runs.progress import rank_console
 from solver.runs.solve import record_density, record_particles
 from solver.runs.stop import Limits
-from solver.runs.tables import COMPARISON_COLUMNS, DISTANCES_COLUMNS
+from solver.runs.tables import COMPARISON_COLUMNS, DISTANCES_COLUMNS, ERROR_COLUMNS
 
 if TYPE_CHECKING:
     import pandas
@@ -45,7 +50,7 @@ class Comparison:
     rows: one dict per output with the columns of comparison.csv; verdict: agreement at every output;
     convergence: W2 between density and tokens against mesh width and number of tokens by kind, None without extra runs;
     summary: the few numbers a run is remembered by (closest approach, terminal level, distance to E(V)); phases: what the run
-    went through, on rank 0, empty without a run folder.
+    went through, on rank 0, empty without a run folder; chosen: the settings chosen for an accuracy, in words.
     """
 
     problem: Problem
@@ -56,6 +61,7 @@ class Comparison:
     summary: dict[str, Any] = field(default_factory=dict)
     phases: list[Phase] = field(default_factory=list)
     convergence: Curves | None = None
+    chosen: str = ""
 
     def __repr__(self) -> str:
         return f"<Comparison {self.words()}>"
@@ -135,7 +141,8 @@ def summarise(to_target: TargetDistance, comparison: Comparison) -> dict[str, An
 
 
 def compare(problem: ProblemLike, *, comm: MPI.Comm | None = None, out: str | Path | None = None, force: bool = False,
-            resume: bool = False, quiet: bool = True, verdict: bool = True, limits: Limits | None = None) -> Comparison:
+            resume: bool = False, quiet: bool = True, verdict: bool = True, limits: Limits | None = None,
+            accuracy: float | None = None) -> Comparison:
     """Solve for density and particles and compare them with each other and with the target (collective).
 
     Args:
@@ -146,6 +153,8 @@ def compare(problem: ProblemLike, *, comm: MPI.Comm | None = None, out: str | Pa
         quiet: nothing on the terminal.
         limits: of time, between checkpoints, and of the watchdog.
         verdict: also run the coarser mesh and the smaller token systems that tell noise and mesh error from a bug.
+        accuracy: of density and tokens in W2, 1e-8 to 1: cells, degree, tokens and steps are then chosen by refinement instead of
+            taken from the problem.
 
     Returns:
         The comparison; `comparison.verdict.agree` decides the exit code of the command.
@@ -159,15 +168,26 @@ def compare(problem: ProblemLike, *, comm: MPI.Comm | None = None, out: str | Pa
     problem = as_problem(problem)
     if problem.time.stationary and problem.noise.diffusivity > 0.0:
         raise ProblemError("time.end", problem.time.end, "must be a depth to compare with noise, which never lets tokens rest")
+    chosen = None
+    if accuracy is not None:
+        chosen = accurate(problem, accuracy, world() if comm is None else comm, out, force=force, resume=resume, quiet=quiet)
+        problem = problem.with_(chosen.settings)
     context = open_run(problem, comm=comm, out=out, force=force, resume=resume, quiet=quiet, command="compare",
                        limits=limits)
     comm, folder, console = context.comm, context.folder, context.console
     with recorded(context):
+        if chosen is not None:
+            write_table(context, "accuracy.csv", ACCURACY_COLUMNS, chosen.rows)
+            on_first_rank(comm, partial(finish, context, "running", accuracy=chosen.facts()))
         density = record_density(context)
         particles = record_particles(context)
         with context.stage("distances"):
             rows, bounds = comparison_rows(problem, comm, density, particles)
-        write_table(context, "comparison.csv", COMPARISON_COLUMNS, rows)
+        columns = COMPARISON_COLUMNS
+        if chosen is not None:
+            chosen.tell(rows)
+            columns = [*COMPARISON_COLUMNS, *ERROR_COLUMNS]
+        write_table(context, "comparison.csv", columns, rows)
         write_table(context, "distances.csv", DISTANCES_COLUMNS, bounds)
         context.supervisor.check()
         refinement = None
@@ -182,7 +202,8 @@ def compare(problem: ProblemLike, *, comm: MPI.Comm | None = None, out: str | Pa
         if refinement is not None:
             write_table(context, "convergence.csv", CONVERGENCE_COLUMNS, refinement.table())
         curves = refinement.curves if refinement is not None else None
-        comparison = Comparison(problem, density, particles, rows, judgement, convergence=curves)
+        comparison = Comparison(problem, density, particles, rows, judgement, convergence=curves,
+                                chosen=chosen.words if chosen is not None else "")
         comparison.summary = summarise(context.to_target, comparison)
         on_first_rank(comm, partial(finish, context, EXIT_REASONS[judgement.outcome],
                                     density=final_numbers(density), particles=final_numbers(particles),
@@ -194,6 +215,25 @@ def compare(problem: ProblemLike, *, comm: MPI.Comm | None = None, out: str | Pa
         draw_run(folder.path, problem, context.to_target, context.phases, comparison=comparison)
     leave(context)
     return comparison
+
+
+def accurate(problem: Problem, accuracy: float, comm: MPI.Comm, out: str | Path | None, *, force: bool, resume: bool,
+             quiet: bool) -> Chosen:
+    """The settings for an accuracy, as an earlier run in this folder chose them if it is to go on (collective).
+
+    Raises:
+        ProblemError, RunError.
+    """
+    refuse_accuracy(problem, accuracy)
+    if out is not None:
+        facts = comm.bcast(read_facts(Path(out)) if comm.rank == 0 else None)
+        earlier = restored(facts, accuracy) if facts is not None and resume else None
+        if earlier is not None:
+            return earlier
+        if facts is not None and not (force or resume):
+            # Before the search, not after it; `open_run` has the last word.
+            raise ProblemError("--out", str(out), "a new folder (or use --force to replace it, --resume to go on)")
+    return choose(problem, accuracy, comm, Extra(comm, announce(rank_console(comm, quiet))))
 
 
 def write_table(context: Context, name: str, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:

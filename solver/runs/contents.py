@@ -13,6 +13,7 @@ from typing import Any
 
 # Everything a run may leave in its folder, at its top; whoever writes another file adds it here.
 NAMES = ("problem.toml", "run.json", "diagnostics.csv", "particles.csv", "comparison.csv", "verdict.csv", "convergence.csv",
+         "accuracy.csv",
          "distances.csv", "target.csv", "clusters.csv", "events.csv", "particles.h5", "density.xdmf", "density.h5", "density.bp",
          "density-*.bp", "figures", "checkpoint", "report.html", "film.*")
 MARK = ".coldflow-replaced"

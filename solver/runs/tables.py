@@ -32,6 +32,7 @@ def diagnostics_columns(dimension: int, *, density: bool, own: Sequence[str] = (
 COMPARISON_COLUMNS = ["time"] + [f"w{p}_{a}_{b}" for a, b in
                                  (("density", "particles"), ("density", "target"), ("particles", "target"))
                                  for p in (1, 2)] + ["kl_density_particles", "l1_density_particles"]
+ERROR_COLUMNS = ["error_density", "error_particles"]  # of comparison.csv, where an accuracy was asked for
 
 
 DISTANCES_COLUMNS = ["time", "between", "p", "value", "error", "lower", "upper", "method"]

@@ -1,0 +1,64 @@
+"""Settings chosen for an accuracy: the errors they really have, against exact laws, and what is refused."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from problems import ProblemError
+from problems.loader import as_problem
+from solver import compare
+from solver.comparison.accuracy import restored
+
+# The uniform law at zero temperature stays angular central Gaussian (docs/theory.md §3.3): exact W2 to the target (§3.4).
+COLD = {"space": {"manifold": "circle"}, "attention": {"beta": "inf", "value": [[1.0, 0.0], [0.0, 0.0]]},
+        "initial": {"law": "uniform"}, "time": {"end": 2.0, "outputs": 3}, "title": "cold"}
+EXACT = {0.0: 0.9068996821, 1.0: 0.6363824597, 2.0: 0.4136065108}
+
+
+def test_errors_are_below_what_is_asked_for(tmp_path, accuracy=1e-3):
+    found = compare(as_problem(COLD), accuracy=accuracy, out=tmp_path / "run", verdict=False)
+    for row in found.rows:
+        # |W2(mu_h, T) - W2(mu, T)| <= W2(mu_h, mu).
+        exact = EXACT[row["time"]]
+        assert abs(row["w2_density_target"] - exact) <= accuracy
+        assert abs(row["w2_particles_target"] - exact) <= accuracy
+        assert row["error_density"] <= accuracy
+        assert row["error_particles"] <= accuracy
+        assert row["w2_density_particles"] <= 2 * accuracy
+    with (tmp_path / "run" / "accuracy.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["quantity"] for row in rows} >= {"degree", "density.cfl", "density.cells", "particles.rtol", "particles.gap"}
+    assert float(rows[-1]["w2_difference"]) <= accuracy
+    facts = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert restored(facts, accuracy).settings == facts["accuracy"]["settings"]
+    assert restored(facts, accuracy / 2) is None
+    assert "density.cells" in found.chosen
+
+
+def test_a_run_that_goes_on_keeps_its_choice(tmp_path):
+    problem = as_problem(COLD)
+    whole = compare(problem, accuracy=3e-2, out=tmp_path / "run", verdict=False)
+    again = compare(problem, accuracy=3e-2, out=tmp_path / "run", verdict=False, resume=True)
+    assert [row["w2_density_target"] for row in again.rows] == [row["w2_density_target"] for row in whole.rows]
+    with pytest.raises(ProblemError, match="a new folder"):
+        compare(problem, accuracy=3e-2, out=tmp_path / "run", verdict=False)
+
+
+@pytest.mark.parametrize(("problem", "accuracy", "words"), [
+    (COLD, 0.0, "at least 1e-08 and at most 1"),
+    (COLD, np.nan, "at least 1e-08 and at most 1"),
+    ("smooth_sphere", 1e-4, "must be at least 0.0028 here"),
+])
+def test_what_cannot_be_reached_is_refused_at_once(problem, accuracy, words):
+    with pytest.raises(ProblemError) as refusal:
+        compare(as_problem(problem), accuracy=accuracy)
+    assert words in str(refusal.value)
+
+
+def test_the_sphere_at_a_twentieth():
+    problem = as_problem("smooth_sphere").with_("time.end=0.5", "time.outputs=2")
+    found = compare(problem, accuracy=0.06, verdict=False)
+    assert found.rows[-1]["w2_density_particles"] <= 0.12
+    assert max(found.rows[-1]["error_density"], found.rows[-1]["error_particles"]) <= 0.06
