@@ -57,10 +57,10 @@ def write_mesh(mesh: TokenMesh, folder: Path) -> list[Path]:
             XdmfFile(folder / "mesh.xdmf", cells)
             shutil.rmtree(folder / "mesh.bp", ignore_errors=True)
         except OSError as error:
-            problem = str(error)
+            problem = (error.errno, error.strerror, str(error.filename))
     problem = mesh.comm.bcast(problem)
     if problem is not None:
-        raise OSError(problem)
+        raise OSError(*problem)
     written = [folder / "mesh.xdmf"]
     if dolfinx_compat.has_vtx():
         with dolfinx_compat.vtx_writer(mesh.comm, folder / "mesh.bp", mesh.mesh) as file:

@@ -6,6 +6,7 @@ to, so a resumed run goes on with the same file. XDMF knows simplices up to degr
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
@@ -15,6 +16,7 @@ import numpy as np
 
 from meshes.cells import CellList
 from meshes.file import basix_order
+from meshes.room import new_file, take_room
 
 HIGHEST_DEGREE = 2
 CLOSING = "\n</Domain></Xdmf>\n"
@@ -48,16 +50,23 @@ class XdmfFile:
                 raise ValueError(f"{self.data} holds another mesh")
             return
         to_vtk = np.argsort(basix_order(cells.dimension, cells.geometry))
-        with h5py.File(self.data, "w") as data:
+
+        def fill(data: h5py.File) -> None:
             data["mesh/points"], data["mesh/cells"] = points, cells.cells[:, to_vtk]
+
+        new_file(self.data, fill)
         self._write(self._mesh())
 
     def write(self, time: float, name: str, values: np.ndarray) -> None:
         """Add one scalar field: values (nodes,) at the nodes, or (cells,) constant in each cell.
 
         Fields at times not before `time`, left by a run that is being resumed, are dropped.
+
+        Raises:
+            OSError: naming the file; what is there stays readable.
         """
-        with h5py.File(self.data, "a") as data:
+        take_room(self.data, 8 * np.size(values))
+        with h5py.File(self.data, "r+") as data:
             group = data.require_group(f"fields/{name}")
             if self._steps is None or self._name != name:
                 self._name, self._steps = name, [(float(field.attrs["time"]), place, field.shape[0])
@@ -88,9 +97,16 @@ class XdmfFile:
 
     def _append(self, grid: str) -> None:
         """Put one more grid before the closing tags, in one write, so that an output costs the same however many there are."""
-        with self.path.open("rb+") as file:
-            file.seek(-len(TAIL), os.SEEK_END)
-            file.write(grid.encode() + TAIL)
+        with self.path.open("rb+", buffering=0) as file:
+            start, content = file.seek(-len(TAIL), os.SEEK_END), grid.encode() + TAIL
+            try:
+                if file.write(content) != len(content):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError as error:  # the tail goes where it was, which takes no room
+                file.seek(start)
+                file.write(TAIL)
+                file.truncate()
+                raise OSError(error.errno, error.strerror, str(self.path)) from None
 
     def _mesh(self) -> str:
         count, nodes, points, gdim, kind = self._shape
@@ -108,5 +124,9 @@ class XdmfFile:
     def _write(self, body: str, *, bare: bool = False) -> None:
         grid = body if bare else f'<Grid Name="mesh" GridType="Uniform">{body}</Grid>'
         draft = self.path.with_suffix(".xdmf.part")
-        draft.write_text(f'<?xml version="1.0"?>\n<Xdmf Version="3.0"><Domain>\n{grid}{CLOSING}')
-        os.replace(draft, self.path)  # a viewer never sees half a file
+        try:
+            draft.write_text(f'<?xml version="1.0"?>\n<Xdmf Version="3.0"><Domain>\n{grid}{CLOSING}')
+            os.replace(draft, self.path)  # a viewer never sees half a file
+        except OSError as error:
+            draft.unlink(missing_ok=True)
+            raise OSError(error.errno, error.strerror, str(self.path)) from None

@@ -358,5 +358,7 @@ def main(arguments: list[str] | None = None) -> None:
         return dispatch(own)
 
     code = run_together(work, comm)
+    if code and (loaded := sys.modules.get("petsc4py.PETSc")) is not None:
+        loaded.Options().setValue("options_left", "no")  # which options were not used is no news about a run that failed
     sys.stdout.flush()
     sys.exit(code)

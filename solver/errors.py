@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import re
+import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +18,11 @@ if TYPE_CHECKING:
 
 HOW_TO_GET = ("the density needs it: conda install -c conda-forge fenics-dolfinx petsc4py mpi4py, or apt install "
               "python3-dolfinx; tokens, target and distances do without")
+
+
+ROOT, OURS = Path(__file__).resolve().parent.parent, ("meshes", "problems", "solver")
+ESCAPES = re.compile(r"\x1b\[[0-9;]*m")  # colours in what libraries say
+MOST_LETTERS = 500
 
 
 def have_density() -> bool:
@@ -104,5 +112,18 @@ def located(error: BaseException, step: int, time: float) -> BaseException:
     if isinstance(error, SystemExit):
         return RunError(f"something in it called sys.exit({error.code!r})", step=step, time=time)
     if isinstance(error, Exception):
-        error.add_note(f"in step {step}, t = {time:.6g}")
+        error.add_note(f"step {step}, t = {time:.6g}")
     return error
+
+
+def in_one_line(error: BaseException) -> str:
+    """An error in one line: step, depth, what it is and where in the program it happened, as far as it is not a `RunError`, which
+    says so itself."""
+    if isinstance(error, RunError):
+        return str(error)
+    notes = ", ".join(getattr(error, "__notes__", ()))
+    text = " ".join(ESCAPES.sub("", str(error)).split())[:MOST_LETTERS]
+    frames = [(Path(frame.filename), frame) for frame in traceback.extract_tb(error.__traceback__)]
+    ours = [(path.relative_to(ROOT), frame) for path, frame in frames if any(path.is_relative_to(ROOT / name) for name in OURS)]
+    place = f", in {ours[-1][1].name} ({ours[-1][0]}, line {ours[-1][1].lineno})" if ours else ""
+    return f"{notes}{': ' if notes else ''}{type(error).__name__}{': ' if text else ''}{text}{place}"

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from problems.errors import ProblemError
-from solver.errors import RunError
+from solver.errors import RunError, in_one_line
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -96,7 +96,7 @@ class Termination:
     """
 
     asked = 0
-    last_words: ClassVar[list[Callable[[str], None]]] = []
+    last_words: ClassVar[list[Callable[[str, BaseException | None], None]]] = []
     listening = False
     _since = 0.0
     _held = 0
@@ -144,11 +144,11 @@ class Termination:
         return TERMINATED if cls.asked == signal.SIGTERM else INTERRUPTED
 
     @classmethod
-    def say_last(cls, reason: str) -> None:
+    def say_last(cls, reason: str, error: BaseException | None = None) -> None:
         """Write down why this rank ends, wherever that is possible."""
         for tell in cls.last_words:
             with contextlib.suppress(Exception):
-                tell(reason)
+                tell(reason, error)
 
     @classmethod
     def end_at_once(cls) -> None:
@@ -157,14 +157,9 @@ class Termination:
         os._exit(cls.code())
 
 
-def in_one_line(error: BaseException) -> str:
-    """An error that is the program's own, with what was noted about where it happened."""
-    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
-    return str(error) if isinstance(error, RunError) else f"{type(error).__name__}: {error}{notes}"
-
-
 def explain(error: BaseException) -> tuple[int, str]:
-    """Exit code and message of an error; a traceback only where the fault is the program's own."""
+    """Exit code and message of an error, one line for each mistake; a traceback only where the fault is the program's own and it
+    was asked for."""
     if isinstance(error, Stopped):
         return error.code, f"coldflow: {STOP_WORDS[error.code]}; the run folder holds what was reached (--resume goes on)"
     if isinstance(error, KeyboardInterrupt) or Termination.asked:
@@ -173,14 +168,15 @@ def explain(error: BaseException) -> tuple[int, str]:
         return BAD_INPUT, "\n".join(f"coldflow: {one}" for one in error.errors)
     if isinstance(error, RunError):
         return FAILED, f"coldflow: the run failed: {error}"
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or (isinstance(error, ImportError) and "failed to map segment" in str(error)):
         return FAILED, "coldflow: the run failed: out of memory"
     if isinstance(error, SystemExit):
         return FAILED, f"coldflow: the run failed: something in it called sys.exit({error.code!r})"
     if isinstance(error, OSError) and error.strerror:
         return FAILED, f"coldflow: the run failed: {error.strerror}" + (f": {error.filename}" if error.filename else "")
-    return FAILED, "".join(traceback.format_exception(error)) + "".join((
-        "coldflow: internal error, please report the lines above: ", in_one_line(error)))
+    whole = "".join(traceback.format_exception(error)) if os.environ.get("COLDFLOW_TRACEBACK") else ""
+    return FAILED, (f"{whole}coldflow: the run failed: {in_one_line(error)}; this is a fault of the program, please report it "
+                    "(traceback: in run.json, or with COLDFLOW_TRACEBACK=1)")
 
 
 def all_arrived(comm: MPI.Comm, seconds: float = GRACE_SECONDS) -> bool:
@@ -212,8 +208,8 @@ def run_together(work: Callable[[], int], comm: MPI.Comm) -> int:
         code, message = explain(error)
         if comm.size > 1 and not all_arrived(aside):
             print(f"{message} (rank {comm.rank})", file=sys.stderr, flush=True)
-            words = message.removeprefix("coldflow: the run failed: ") if len(message.splitlines()) == 1 else in_one_line(error)
-            Termination.say_last(f"{words} (rank {comm.rank})")
+            words = message.splitlines()[-1].removeprefix("coldflow: the run failed: ")
+            Termination.say_last(f"{words} (rank {comm.rank})", error)
             comm.Abort(code)
         if comm.rank == 0:
             print(message, file=sys.stderr, flush=True)

@@ -10,6 +10,7 @@ import pytest
 from mpi4py import MPI
 
 from problems import ProblemError
+from problems.checks import number
 from solver.errors import RunError
 from solver.ranks import Termination, explain, run_together
 
@@ -20,8 +21,19 @@ def test_errors_and_their_exit_codes():
     code, words = explain(RunError("the step underflows", step=7, time=0.5, place="cell 3"))
     assert code == 1 and words == "coldflow: the run failed: step 7, t = 0.5, cell 3: the step underflows"
     assert explain(KeyboardInterrupt())[0] == 130
-    code, words = explain(ZeroDivisionError("x"))
-    assert code == 1 and "ZeroDivisionError" in words and "internal error" in words
+
+
+def test_a_fault_of_the_program_is_one_line_too(monkeypatch):
+    try:
+        number("a word")
+    except ValueError as error:
+        error.add_note("step 3, t = 0.25")
+        fault = error
+    code, words = explain(fault)
+    assert code == 1 and words.startswith("coldflow: the run failed: step 3, t = 0.25: ValueError: Unknown format code")
+    assert "in number (problems/checks.py, line " in words and "fault of the program" in words and "\n" not in words
+    monkeypatch.setenv("COLDFLOW_TRACEBACK", "1")
+    assert explain(fault)[1].startswith("Traceback (most recent call last)")
 
 
 def test_an_interrupt_that_petsc_turned_into_an_error_is_one(monkeypatch):

@@ -27,7 +27,8 @@ class Moments:
 
     def means(self) -> Array:
         """(n, d): the attended means m(x_i)."""
-        return self.num / self.den[:, None]
+        with np.errstate(divide="ignore", invalid="ignore"):  # tokens beyond the range of numbers are told of by whoever moves them
+            return self.num / self.den[:, None]
 
     def log(self) -> Array:
         """(n,): log int e^{<z_i,y>} dmu(y)."""

@@ -13,7 +13,7 @@ from problems import ProblemError
 from solver.claims.claim import Claim, claim_files, read_claim
 from solver.claims.library import Kept, answer_jobs, as_number, conclude, latest, verdict_of
 from solver.claims.page import RELATION, claims_page, measured_text, number_text, told_text
-from solver.commands.common import parse_set
+from solver.commands.common import parse_set, usable_folder
 from solver.ranks import world
 from solver.runs.console import TerminalTable, print_pairs
 from solver.runs.progress import rank_console
@@ -42,6 +42,7 @@ def run_claims(names: list[str], settings: list[str] | None, out: Path | None, q
     if not names and not every:
         return list_claims(folder, console)
     options = parse_set(settings)
+    usable_folder(folder)
     claims = [read_claim(name, quick=quick, settings=options) for name in (list(claim_files()) if every else
     dict.fromkeys(names))]
     began = time.monotonic()

@@ -58,6 +58,36 @@ def load_shared(name: str, settings: Sequence[str] | None, extra: dict[str, str]
     return problem
 
 
+def usable_folder(folder: Path) -> Path:
+    """A folder that a command is going to make or write into, the same on every rank (collective).
+
+    Raises:
+        ProblemError: it, or one above it, is a file, or cannot be looked at.
+    """
+    comm = world()
+    refusal = None
+    if comm.rank == 0:
+        try:
+            found = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+            refusal = None if found.is_dir() else f"a folder; {found} is a file"
+        except (OSError, ValueError) as error:
+            refusal = f"a folder that can be made ({getattr(error, 'strerror', None) or error})"
+    refusal = comm.bcast(refusal)
+    if refusal is not None:
+        raise ProblemError("--out", str(folder), refusal)
+    return folder
+
+
+def one_of_both(force: bool, resume: bool) -> None:
+    """Refuse to replace a run and to go on with it at once.
+
+    Raises:
+        ProblemError.
+    """
+    if force and resume:
+        raise ProblemError("--resume", "--force", "one of both: --force replaces what --resume would go on with")
+
+
 def run_path(problem: Problem, out: Path | None) -> Path:
     """The run folder: `--out`, or results/<problem>."""
     return out if out is not None else Path("results") / problem.name

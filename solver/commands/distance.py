@@ -50,8 +50,11 @@ def read_run(folder: Path, side: str | None) -> tuple[Problem, History, str]:
         path = folder / "checkpoint" / f"{name}.journal"
         if path.exists():
             history = History()
-            for record in Journal(path).read():
-                history.restore(record)
+            try:
+                for record in Journal(path).read():
+                    history.restore(record)
+            except OSError as error:
+                raise ProblemError("RUN", str(path), f"a file that can be read ({error.strerror})") from None
             if history.times:
                 return problem, history, name
     raise ProblemError("RUN", str(folder), f"holds no law of the {side or 'density or the particles'}")

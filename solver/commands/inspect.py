@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 from rich.markup import escape
 
 from problems import ProblemError, bundled, dumps
-from solver.commands.common import load_shared, run_path
+from solver.commands.common import load_shared, run_path, usable_folder
 from solver.ranks import world
 from solver.runs.console import TerminalTable, print_pairs
 from solver.runs.progress import rank_console
@@ -46,7 +47,7 @@ def show_mesh(name: str, settings: list[str] | None, out: Path | None, force: bo
 
     problem = load_shared(name, settings, sides=("density",))
     comm = world()
-    folder = run_path(problem, out)
+    folder = usable_folder(run_path(problem, out))
     existing = comm.bcast(sorted(str(p) for p in folder.glob("mesh.*")) if comm.rank == 0 else None)
     if existing and not force:
         raise ProblemError("--out", str(folder), "a folder without a mesh (or use --force to replace it)")
@@ -104,6 +105,9 @@ def write_run_report(folders: list[Path], out: Path | None = None) -> int:
 
 def make_film(folder: Path, kind: str, seconds: float) -> int:
     """figures/run.mp4 or run.gif of a run folder, and where it is."""
+    if not math.isfinite(seconds):  # which no range keeps out
+        raise ProblemError("--seconds", seconds, "must be a number from 0.1 to 600")
+
     def write() -> Path:
         from solver.report.film import animate
 

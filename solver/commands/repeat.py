@@ -46,6 +46,9 @@ def run_repeat(folder: Path, quiet: bool) -> int:
         for key, value in options.items():
             PETSc.Options().setValue(key, value)
     problem = load_shared(str(folder / "problem.toml"), None)
+    refusal = comm.bcast(unreadable(folder) if comm.rank == 0 else None)
+    if refusal is not None:
+        raise ProblemError("RUN_DIR", *refusal)
     again = Path(comm.bcast(tempfile.mkdtemp(prefix="coldflow-repeat-") if comm.rank == 0 else None))
     try:
         if command == "compare":
@@ -61,6 +64,17 @@ def run_repeat(folder: Path, quiet: bool) -> int:
         if comm.rank == 0:
             shutil.rmtree(again, ignore_errors=True)
     return 0 if comm.bcast(same) else 1
+
+
+def unreadable(folder: Path) -> tuple[str, str] | None:
+    """The first table that is not as a run leaves it, and how; None where all are sound (rank 0)."""
+    for name in TABLES:
+        try:
+            if (folder / name).exists():
+                read_columns(folder / name)
+        except (OSError, ValueError, TypeError) as error:
+            return str(folder / name), f"is damaged: {getattr(error, 'strerror', None) or error}"
+    return None
 
 
 def show_agreement(before: Path, after: Path, quiet: bool) -> bool:

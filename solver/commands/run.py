@@ -10,7 +10,7 @@ import numpy as np
 from rich.console import Console
 from rich.markup import escape
 
-from solver.commands.common import load_shared, run_path
+from solver.commands.common import load_shared, one_of_both, run_path
 from solver.projection.target import target
 from solver.ranks import world
 from solver.runs.console import TerminalTable, print_pairs
@@ -30,6 +30,7 @@ def run_compare(name: str, settings: list[str] | None, out: Path | None, force: 
     """Exit code 0 when density and particles agree, 1 when they do not or when that could not be told."""
     from solver.comparison.compare import compare
 
+    one_of_both(force, resume)
     problem = load_shared(name, settings, sides=("density", "particles"))
     folder = run_path(problem, out)
     console = rank_console(world(), quiet)
@@ -118,6 +119,7 @@ def run_side(side: str, name: str, settings: list[str] | None, out: Path | None,
     from solver.runs.context import leave, open_run
     from solver.runs.solve import run_alone
 
+    one_of_both(force, resume)
     problem = load_shared(name, settings, sides=(side,))
     folder = run_path(problem, out)
     is_density = side == "density"

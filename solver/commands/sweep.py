@@ -11,12 +11,13 @@ import numpy as np
 from problems import ProblemError
 from problems.loader import read_tables
 from problems.overrides import toml_value
-from solver.commands.common import load_shared, number_text, parse_set
+from solver.commands.common import load_shared, number_text, one_of_both, parse_set, usable_folder
 from solver.ranks import world
 from solver.runs.console import TerminalTable, print_pairs
 from solver.runs.folder import write_text
 from solver.runs.progress import rank_console
 from solver.runs.stop import Limits
+from solver.runs.tables import diagnostics_columns
 from solver.sweeps.cells import SIDES, SweepCell, SweepJob, cells_of, parse_over, parse_ties, run_cell
 from solver.sweeps.fit import KINDS, fit
 from solver.sweeps.pool import Outcome, run_jobs
@@ -31,6 +32,7 @@ def run_sweep(name: str, over: list[str], ties: list[str], side: str, settings: 
     """Run every cell in a folder of its own; sweep.csv, history.csv and a figure; exit code 1 if a cell failed or disagrees."""
     if side not in SIDES:
         raise ProblemError("--side", side, "must be one of " + ", ".join(SIDES))
+    one_of_both(force, resume)
     wanted = [parse_fit(text) for text in fits]
     if world().size > 1:
         raise ProblemError("mpirun", world().size, "must be one rank: the cells of a sweep go to the free cores (--jobs)")
@@ -45,7 +47,8 @@ def run_sweep(name: str, over: list[str], ties: list[str], side: str, settings: 
         tables = read_tables(name, {**fixed, **own})
         base = out if out is not None else Path("results") / f"{tables.name}-sweep"
         jobs.append(SweepJob(tables, str(base / cell.label), side, force, resume, verdict, limits))
-    refuse_earlier(base, force, resume)
+    refuse_unknown_columns(wanted, [*values, *parse_ties(ties)], side, name, settings)
+    refuse_earlier(usable_folder(base), force, resume)
     kept = {i: found for i, cell in enumerate(cells) if resume and (found := finished(base / cell.label))}
     todo = [i for i in range(len(cells)) if i not in kept]
     errors: dict[int, str] = {}
@@ -143,6 +146,26 @@ def parse_fit(text: str) -> tuple[str, str, str]:
     if kind not in KINDS or not y or not x:
         raise ProblemError("--fit", text, "must be LAW:Y:X with a law of " + ", ".join(KINDS) + " and two columns of sweep.csv")
     return kind, y, x
+
+
+def refuse_unknown_columns(wanted: list[tuple[str, str, str]], keys: list[str], side: str, name: str,
+                           settings: list[str] | None) -> None:
+    """Refuse a fit to a column that no sweep.csv has, before anything runs.
+
+    Raises:
+        ProblemError.
+    """
+    sides = ("density", "particles") if side == "compare" else (side,)
+    known = [*keys, *(("verdict", "w2_density_particles_max") if side == "compare" else ())]
+    dimension = load_shared(name, settings, sides=()).manifold.dimension
+    for one in sides if wanted else ():
+        suffix = f"_{one}" if len(sides) > 1 else ""
+        known += [f"closest_w{p}{when}{suffix}" for p in (1, 2) for when in ("", "_time")]
+        known += [f"final_{column}{suffix}" for column in diagnostics_columns(dimension, density=one == "density")]
+    for _, y, x in wanted:
+        for column in (x, y):
+            if column not in known:
+                raise ProblemError("--fit", column, "must be a column of sweep.csv: " + ", ".join(known))
 
 
 def report_fit(console: Any, rows: list[dict[str, Any]], kind: str, y: str, x: str) -> None:

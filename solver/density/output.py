@@ -7,8 +7,13 @@ interpolated there at degree 2. Degree 0 on flat cells stays one value per cell.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import errno
+import os
+import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +58,11 @@ class DensityWriter:
             whole = CellList(gathered.reshape(-1, mesh.gdim), cells, mesh.tdim, self.degree)
             try:
                 self._xdmf = XdmfFile(self.folder / f"{NAME}.xdmf", whole, append=append)
-            except (OSError, ValueError) as error:
-                problem = str(error)
+            except OSError as error:
+                problem = parts(error)
         problem = mesh.comm.bcast(problem)
         if problem is not None:
-            raise OSError(problem)
+            raise OSError(*problem)
         self._vtx, self._function = self._open_vtx(append) if dolfinx_compat.has_vtx() else (None, None)
 
     def write(self, snapshot: DensitySnapshot) -> None:
@@ -71,20 +76,22 @@ class DensityWriter:
             try:
                 self._xdmf.write(snapshot.time, NAME, everything.ravel())
             except OSError as error:
-                problem = str(error)
+                problem = parts(error)
         problem = mesh.comm.bcast(problem)
         if problem is not None:
-            raise OSError(problem)
+            raise OSError(*problem)
         if self._vtx is not None:
             self._function.interpolate(snapshot.function)
-            self._vtx.write(snapshot.time)
+            with plain_errors(self.folder):
+                self._vtx.write(snapshot.time)
 
     __call__ = write
 
     def close(self) -> None:
         """Finish the files; a second call does nothing."""
         if self._vtx is not None:
-            self._vtx.close()
+            with plain_errors(self.folder):
+                self._vtx.close()
             self._vtx = None
 
     def abandon(self) -> None:
@@ -108,4 +115,27 @@ class DensityWriter:
         degree = max(self.operator.geometry.degree, mesh.geometry, 1)
         element = basix.ufl.element("DG", mesh.mesh.topology.cell_name(), degree)
         function = dolfinx.fem.Function(dolfinx.fem.functionspace(mesh.mesh, element), name=NAME)
-        return dolfinx_compat.vtx_writer(mesh.comm, path, [function]), function
+        with plain_errors(self.folder):
+            return dolfinx_compat.vtx_writer(mesh.comm, path, [function]), function
+
+
+def parts(error: OSError) -> tuple[int, str, str]:
+    """What an error of the disk says: its number, its words, the file; to be sent to other ranks."""
+    return error.errno or errno.EIO, error.strerror or str(error), str(error.filename or "")
+
+
+@contextlib.contextmanager
+def plain_errors(folder: Path) -> Iterator[None]:
+    """ADIOS2's own errors as errors of the disk, on the rank that writes; the others may wait for it.
+
+    Raises:
+        OSError.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        found = re.search(r"errno = (\d+)", str(error))
+        if "ADIOS2" not in str(error) and not found:
+            raise
+        number = int(found[1]) if found else errno.EIO
+        raise OSError(number, os.strerror(number), str(folder / f"{NAME}.bp")) from None

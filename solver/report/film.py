@@ -37,7 +37,10 @@ class Reel:
         if not (folder / "problem.toml").exists():
             raise ProblemError("RUN_DIR", str(folder), "a run folder (it has no problem.toml)")
         self.folder, self.problem = folder, load(folder / "problem.toml")
-        read = {side: Journal(folder / "checkpoint" / f"{side}.journal").read() for side in ("density", "particles")}
+        try:
+            read = {side: Journal(folder / "checkpoint" / f"{side}.journal").read() for side in ("density", "particles")}
+        except OSError as error:
+            raise ProblemError("RUN_DIR", str(folder), f"a run folder that can be read ({error.strerror})") from None
         self.stores = {side: {float(record["time"]): record for record in records} for side, records in read.items() if records}
         if not self.stores:
             raise ProblemError("RUN_DIR", str(folder), "a run folder with outputs (its checkpoint/ holds none)")

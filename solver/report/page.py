@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import csv
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,8 @@ def write_report(folders: Path | Sequence[Path], out: Path | None = None) -> Pat
     folders = [folders] if isinstance(folders, Path) else list(folders)
     sections = [section_of(folder) for folder in folders]
     path = out or (folders[0] / "report.html" if len(folders) == 1 else Path("report.html"))
+    if path.is_dir() or not path.parent.is_dir():
+        raise ProblemError("--out", str(path), "a file in a folder that exists")
     template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
         Path(__file__).with_name("page.html").read_text())
     title = sections[0].title if len(sections) == 1 else f"{len(sections)} results"
@@ -79,10 +82,12 @@ def section_of(folder: Path) -> Section:
         ProblemError: none of them is there.
     """
     if (folder / "run.json").exists():
-        return run_section(folder)
+        with sound(folder / "run.json"):
+            return run_section(folder)
     for kind in ("sweep", "claims"):
         if (folder / f"{kind}.csv").exists():
-            return collection_section(folder, kind)
+            with sound(folder):
+                return collection_section(folder, kind)
     raise ProblemError("RUN_DIR", str(folder), "a run, sweep or claims folder (it has no run.json, sweep.csv or claims.csv)")
 
 
@@ -162,7 +167,28 @@ def summary_lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
 
 def tables_of(folder: Path, names: Sequence[str], *, every: bool = False) -> list[dict[str, Any]]:
     """The tables that are there."""
-    return [table_of(folder / name, every) for name in names if (folder / name).exists()]
+    found = []
+    for name in names:
+        if (folder / name).exists():
+            with sound(folder / name):
+                found.append(table_of(folder / name, every))
+    return found
+
+
+@contextlib.contextmanager
+def sound(path: Path) -> Iterator[None]:
+    """While a file of a results folder is read, whoever wrote it.
+
+    Raises:
+        ProblemError: it is not as a run leaves it.
+    """
+    try:
+        yield
+    except ProblemError:
+        raise
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, csv.Error) as error:
+        words = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise ProblemError("RUN_DIR", str(path), f"is damaged: {words[:200]}") from None
 
 
 def table_of(path: Path, every: bool = False) -> dict[str, Any]:

@@ -64,8 +64,17 @@ def own_files(folder: Path, facts: dict[str, Any]) -> list[str]:
 def foreign_names(folder: Path, facts: dict[str, Any] | None) -> list[str]:
     """Names a run would write that stand for something no run wrote: links, and files run.json does not list."""
     ours = {Path(name).parts[0] for name in own_files(folder, facts)} if facts is not None else set()
-    return [name for name in present(folder) if (folder / name).is_symlink()
-            or (name not in ours and not (facts is not None and only_folders(folder / name)))]
+    found = [name for name in present(folder) if (folder / name).is_symlink() or not of_its_kind(folder / name)
+             or (name not in ours and not (facts is not None and only_folders(folder / name)))]
+    checkpoints = folder / "checkpoint"
+    if "checkpoint" not in found and checkpoints.is_dir():
+        found += [f"checkpoint/{entry.name}" for entry in os.scandir(checkpoints) if not entry.is_file(follow_symlinks=False)]
+    return found
+
+
+def of_its_kind(path: Path) -> bool:
+    """Whether a name of ours stands for a folder where a run makes one, and else for a plain file."""
+    return path.is_dir() if path.name in ("figures", "checkpoint") or path.suffix == ".bp" else path.is_file()
 
 
 def only_folders(path: Path) -> bool:

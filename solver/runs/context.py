@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,7 +19,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from problems import Problem, ProblemError, dumps
-from solver.ranks import STOP_WORDS, Stopped, Termination, in_one_line, world
+from solver.errors import RunError, in_one_line
+from solver.ranks import STOP_WORDS, Stopped, Termination, world
 from solver.runs.checkpoints import on_first_rank
 from solver.runs.contents import read_facts
 from solver.runs.disk import write_text
@@ -133,7 +135,7 @@ def recorded(context: Context) -> Iterator[Context]:
                 folder.discard()
             else:
                 with suppress(OSError):
-                    folder.record(complete=True, exit_reason=reason_of(error))
+                    folder.record(complete=True, exit_reason=reason_of(error), **traceback_of(error))
             folder.close()
         context.supervisor.end()
         if context.warden is not None and (context.comm.size == 1 or isinstance(error, Stopped)):
@@ -152,11 +154,18 @@ def reason_of(error: BaseException) -> str:
     return in_one_line(error)
 
 
-def end_alone(folder: RunFolder, reason: str) -> None:
+def traceback_of(error: BaseException | None) -> dict[str, list[str]]:
+    """The traceback of a fault of the program, for run.json; nothing for an error that the program foresaw."""
+    if not isinstance(error, Exception) or isinstance(error, RunError | MemoryError) or Termination.asked:
+        return {}
+    return {"traceback": [line for part in traceback.format_exception(error) for line in part.rstrip().splitlines()]}
+
+
+def end_alone(folder: RunFolder, reason: str, error: BaseException | None = None) -> None:
     """A rank ends without the others: run.json says why, whichever rank it is, if nobody has said anything else yet."""
     facts = read_facts(folder.path)
     if facts is not None and facts.get("exit_reason") == "running":
-        write_text(folder.path / "run.json", json.dumps({**facts, "exit_reason": reason}, indent=2) + "\n")
+        write_text(folder.path / "run.json", json.dumps({**facts, "exit_reason": reason, **traceback_of(error)}, indent=2) + "\n")
 
 
 def final_numbers(history: History) -> dict[str, object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import resource
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,8 @@ STAGES = {"euler": 1, "ssprk22": 2, "ssprk33": 4, "ssprk104": 10, "rk45": 6, "ar
 TOKEN_STAGES = {"dopri5": 6, "rk4": 4, "euler": 1}
 SAFETY = 0.9  # the solver's own CFL number
 BASE_BYTES = 250 * 2**20  # interpreter, PETSc and dolfinx
+# Addresses that libraries take beside memory, without and with PETSc; only a limit on addresses (ulimit -v) counts them.
+LIBRARY_BYTES = (100 * 2.0**20, 350 * 2.0**20)
 CELL_BYTES = 4000.0  # mesh, geometry and operators of one cell
 UNKNOWN_BYTES = 600.0
 STATIONARY_DEPTH = 10.0
@@ -135,8 +138,8 @@ def memory_there_is() -> float:
             found.append(float(Path(limit).read_text()) - float(Path(used).read_text()))
         except (OSError, ValueError):
             continue
-    for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
+    for kind, libraries in ((resource.RLIMIT_AS, LIBRARY_BYTES["petsc4py" in sys.modules]), (resource.RLIMIT_DATA, 0.0)):
         soft = resource.getrlimit(kind)[0]
         if soft != resource.RLIM_INFINITY:
-            found.append(float(soft))
+            found.append(float(soft) - libraries)
     return max(min(found), 0.0)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 from pathlib import Path
+
+from meshes.room import allocate
 
 
 def write_all(descriptor: int, content: bytes) -> None:
@@ -87,6 +88,21 @@ def append(path: Path, content: bytes, *, sync: bool = False) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from None
 
 
-def is_full(error: OSError) -> bool:
-    """Whether there was no room: a full disk, a quota, a limit on the size of files."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+def probe_room(folder: Path, size: int) -> None:
+    """Whether so many bytes can be written into a folder just now; nothing is left there.
+
+    Raises:
+        OSError: naming the folder.
+    """
+    place = folder / ".coldflow.room"
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            place.unlink()
+        descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            allocate(descriptor, 0, size)
+        finally:
+            os.close(descriptor)
+            place.unlink()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from None

@@ -21,7 +21,7 @@ import numpy as np
 from problems.errors import ProblemError
 from solver.runs.checkpoints import Store
 from solver.runs.contents import Replaced, files_of, foreign_names, own_files, read_facts, remove
-from solver.runs.disk import replace_file, write_text
+from solver.runs.disk import probe_room, replace_file, write_text
 from solver.runs.lock import HeldError, Lock
 from solver.runs.tables import CsvTable
 
@@ -96,6 +96,7 @@ class RunFolder:
                 self._replaced.bring_back()
                 self.tell("the earlier run, which a run that never began had set aside, is back")
                 facts = read_facts(self.path)
+        probe_room(self.path, RESERVE)
         foreign = foreign_names(self.path, facts)
         if foreign:
             return "--out", str(self.path), f"a folder without {', '.join(foreign[:3])}, which no run of coldflow wrote"

@@ -23,6 +23,8 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
+from meshes.room import new_file, take_room
+
 # Rows per chunk of the strung tables.
 CHUNK = 4096
 
@@ -50,10 +52,16 @@ def append_tokens(path: Path, time: float, points: np.ndarray, masses: np.ndarra
     Raises:
         OSError.
     """
-    with h5py.File(path, "a") as file:
-        if "time" not in file:
-            file.attrs["title"] = title
-            file.create_dataset("time", (0,), maxshape=(None,), dtype="f8")
+    def begin(file: h5py.File) -> None:
+        file.attrs["title"] = title
+        file.create_dataset("time", (0,), maxshape=(None,), dtype="f8")
+
+    arrays = [points, masses, *carried.values()]
+    if not path.exists():
+        new_file(path, begin)
+    strung = sum(CHUNK * rows.nbytes // max(len(rows), 1) for rows in arrays) if "cells" in carried else 0
+    take_room(path, sum(rows.nbytes for rows in arrays) + strung)
+    with h5py.File(path, "r+") as file:
         if "cells" in carried:
             for name, rows in {"points": points, "masses": masses, **carried}.items():
                 _string(file, name, rows)

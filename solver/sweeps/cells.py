@@ -65,7 +65,7 @@ def parse_over(items: list[str]) -> dict[str, list[str]]:
     """`--over KEY=V1,V2` options as key -> values; brackets protect commas.
 
     Raises:
-        ProblemError: no key, no values.
+        ProblemError: no key, no values, a key twice.
     """
     found: dict[str, list[str]] = {}
     for item in items:
@@ -73,6 +73,8 @@ def parse_over(items: list[str]) -> dict[str, list[str]]:
         parts = split_values(values)
         if not sign or not key.strip() or not parts:
             raise ProblemError("--over", item, "KEY=V1,V2,.. with a dotted key, such as attention.beta=10,100")
+        if key.strip() in found:
+            raise ProblemError("--over", item, f"one list for each key; {key.strip()} has two")
         found[key.strip()] = parts
     return found
 

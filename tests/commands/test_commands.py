@@ -255,6 +255,11 @@ def test_petsc_options_follow_two_dashes(tmp_path):
     assert "nonsense" in done.stderr and done.stderr.strip().count("\n") == 0
 
 
+def test_bad_input_is_one_line_whatever_follows_two_dashes(tmp_path):
+    done = coldflow("solve", "misaligned_circle", "--set", "attention.beta=-1", "--", "-density_snes_max_it", "1", cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+
+
 def test_version_and_help_in_whole_sentences():
     assert coldflow("--version").stdout.startswith("coldflow ")
     short, long = coldflow("-h"), coldflow("--help")

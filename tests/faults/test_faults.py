@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tests.faults import campaign
+from tests.faults import campaign, limits
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -102,6 +102,18 @@ def test_damage_is_mended_or_refused(base, compared):
             assert code == 0, words
             assert not campaign.differences(compared, out, campaign.TABLES["compare"], 0.0)
         shutil.rmtree(out)
+
+
+def test_a_limit_on_the_size_of_files(base, compared):
+    out = base / "large"
+    process = campaign.start(*campaign.command("compare", "circle", out))
+    limits.limit_files(process, out, 1, 60_000)
+    code, words = campaign.finish(process)
+    assert code == 1 and "File too large" in words and words.count("\n") == 1, words
+    reason = json.loads((out / "run.json").read_text())["exit_reason"]
+    assert "step" in reason and "File too large" in reason
+    code, words = campaign.finish(campaign.start(*campaign.command("compare", "circle", out, "--resume")))
+    assert code == 0 and not campaign.differences(compared, out, campaign.TABLES["compare"], 0.0)
 
 
 def test_two_starts_into_one_folder(base):
