@@ -27,7 +27,7 @@ class Moments:
 
     def means(self) -> Array:
         """(n, d): the attended means m(x_i)."""
-        with np.errstate(divide="ignore", invalid="ignore"):  # tokens beyond the range of numbers are told of by whoever moves them
+        with np.errstate(divide="ignore", invalid="ignore"):  # whoever moves tokens says so
             return self.num / self.den[:, None]
 
     def log(self) -> Array:
