@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from meshes.manifold import Flat, Manifold
+from meshes.manifold import Flat, Manifold, Sphere
 from problems import Problem
 from problems.attention import Weights
 
@@ -13,11 +13,13 @@ Array = NDArray[np.float64]
 
 
 def has_jacobian(problem: Problem) -> bool:
-    """Whether `drift_jacobian` knows the drift: finite temperature, on spheres and in flat space without walls, no noise."""
+    """Whether `drift_jacobian` knows the drift: finite temperature, on spheres and in flat space without walls, no noise, and
+    nothing registered by the user in it."""
     manifold = problem.manifold
-    free = manifold.normalised or (isinstance(manifold, Flat) and manifold.bounds is None)
+    free = isinstance(manifold, Sphere) or (isinstance(manifold, Flat) and manifold.bounds is None)
     warm = all(np.isfinite(layer.weights.beta) for layer in problem.attention.layers)
-    return free and warm and problem.noise.diffusivity == 0.0
+    own = problem.drift.velocity is not None or problem.attention.has_own_score
+    return free and warm and not own and problem.noise.diffusivity == 0.0
 
 
 def drift_jacobian(weights: Weights, manifold: Manifold, points: Array, masses: Array, shift: float = 0.0) -> Array:

@@ -5,10 +5,11 @@ import pytest
 from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
 
+from problems import register_score, register_velocity, registered
 from solver.attention import Attention
 from solver.particles.jacobian import drift_jacobian
 from solver.particles.solver import ParticleSolver
-from solver.particles.stiff import StiffSteps, step_rodas
+from solver.particles.stiff import StiffSteps, serves, step_rodas
 from solver.ranks import alone
 from tests.particles.support import problem
 
@@ -169,6 +170,18 @@ def test_going_on_takes_the_same_implicit_steps():
     again.run()
     assert np.array_equal(again.everything(), whole.everything())
     assert again.step == whole.step
+
+
+def test_only_a_drift_that_is_known_is_followed_implicitly(monkeypatch):
+    for registry in registered.REGISTRIES:
+        monkeypatch.setattr(registry, "functions", {})
+    register_score("dot")(lambda queries, keys: queries @ keys.T)
+    register_velocity("turn")(lambda points: points[:, ::-1] * [-1.0, 1.0])
+    case = long_case(1.0)
+    assert serves(case)
+    for change in ("attention.score=dot", "drift.velocity=turn", "noise.diffusivity=0.1", "particles.integrator=rk4",
+                   "attention.beta=inf"):
+        assert not serves(case.with_(change)), change
 
 
 def test_groups_are_refused_where_there_are_too_many():
