@@ -1,5 +1,6 @@
 """Some hundreds of mistakes, one after the other: exit code 2, one line each that names what is wrong, nothing written."""
 
+import importlib.util
 import itertools
 import shlex
 import shutil
@@ -11,7 +12,7 @@ from mpi4py import MPI
 
 from solver.cli import dispatch, split_petsc
 from solver.ranks import run_together
-from tests.commands import bad_inputs
+from tests.commands import bad_inputs, mutated_folders
 
 SECONDS = 20
 
@@ -132,6 +133,16 @@ def test_run_folders(name, how, stage, tmp_path, capfd):
         lines = err.strip().splitlines()
         assert code == 0 or (lines and all(line.startswith("coldflow: ") for line in lines)), (command, code, err)
         shutil.rmtree(run)
+
+
+def test_mutated_run_folders(tmp_path, capfd):
+    spec = importlib.util.spec_from_file_location("mutations", Path(__file__).parents[1] / "problems" / "mutations.py")
+    mutations = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(mutations)
+    mutated_folders.make(tmp_path / "runs")
+    capfd.readouterr()
+    found = mutated_folders.run(30, 5, tmp_path / "runs", mutations.mutated_bytes, lambda: capfd.readouterr().err)
+    assert sum(found.values()) == 30 and found[0] and found[2]
 
 
 def test_there_are_enough():

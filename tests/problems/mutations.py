@@ -3,16 +3,20 @@
     docker/run python3 tests/problems/mutations.py 5000
 
 mutates the bundled files, a small mesh in each format and a table, one after the other in one process of at most 2 GB, and stops
-at the first that takes over 20 s, leaves a file or ends in anything but a problem or a `ProblemError`. The suite runs 400.
+at the first that takes over 20 s, leaves a file or ends in anything but a problem or a `ProblemError`. What is accepted, and
+small, is run up to its first output. An eighth of the mutations goes to run folders (`tests/commands/mutated_folders.py`). The
+suite runs 400 of files and a few of folders.
 """
 
 from __future__ import annotations
 
 import copy
+import os
 import random
 import resource
 import signal
 import sys
+import tempfile
 import time
 import tomllib
 from collections.abc import Iterator
@@ -130,7 +134,9 @@ def judge(path: Path, admit=None) -> str:
         raise TimeoutError(f"over {SECONDS} s")
 
     signal.signal(signal.SIGALRM, stop)
-    signal.alarm(SECONDS)
+    signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)  # of the processor: the machine may have other things to do
+    signal.alarm(10 * SECONDS)
     try:
         problem = load(path)
         if admit is not None:
@@ -143,6 +149,7 @@ def judge(path: Path, admit=None) -> str:
         return "refused"
     finally:
         signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def run(count: int, seed: int, folder: Path, admit=None) -> dict[str, int]:
@@ -161,19 +168,81 @@ def run(count: int, seed: int, folder: Path, admit=None) -> dict[str, int]:
     return found
 
 
+class Reached(Exception):  # noqa: N818  (no error)
+    """The first output was there."""
+
+
+def first_output(problem) -> None:
+    """Run both sides of a small problem up to their first output, which needs nothing that `check` may not have promised."""
+    from mpi4py import MPI
+
+    from solver.commands.admission import possible_sides
+    from solver.runs.cost import density_cost, token_cost
+    from solver.runs.observers import Observer
+    from solver.runs.solve import run_density, run_particles
+
+    class Stop(Observer):
+        def output(self, snapshot) -> None:
+            raise Reached
+
+    for side in possible_sides(problem):
+        cost = density_cost(problem) if side == "density" else token_cost(problem)
+        if cost is None or cost.unknowns > 20_000 or cost.dense > 50.0 * max(cost.steps, 1.0) or problem.manifold.dimension > 50:
+            continue
+        try:
+            (run_density if side == "density" else run_particles)(problem, MPI.COMM_SELF, [Stop()])
+        except Reached:
+            pass
+        except ProblemError as error:
+            raise AssertionError(f"accepted, and then refused: {error}") from None
+
+
 def main() -> None:
     """Run as many as the first argument says, with the seed of the second."""
-    import tempfile
-
     from solver.commands.admission import admit, possible_sides
+    from tests.commands import mutated_folders
 
+    os.environ["COLDFLOW_THREADS"] = "1"
     resource.setrlimit(resource.RLIMIT_DATA, (BYTES, BYTES))
     started = time.perf_counter()
     count, seed = int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0
     folder = Path(tempfile.mkdtemp())
-    found = run(count, seed, folder, lambda problem: admit(problem, possible_sides(problem)))
+
+    def accept(problem) -> None:
+        admit(problem, possible_sides(problem))
+        first_output(problem)
+
+    found = run(count - count // 8, seed, folder, accept)
+    print(f"{count - count // 8} files: {found}", flush=True)
+    place = Path(tempfile.mkdtemp())
+    mutated_folders.make(place)
+    said = Said()
+    codes = mutated_folders.run(count // 8, seed, place, mutated_bytes, said.new)
+    said.close()
+    print(f"{count // 8} run folders: exit codes {codes}", flush=True)
     size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"{count} mutations in {time.perf_counter() - started:.0f} s, at most {size:.2f} GiB: {found}")
+
+
+class Said:
+    """Standard error of this process, libraries included, piece by piece."""
+
+    def __init__(self) -> None:
+        self.kept, self.file = os.dup(2), tempfile.TemporaryFile()  # noqa: SIM115  (open for as long as the process lives)
+        os.dup2(self.file.fileno(), 2)
+
+    def new(self) -> str:
+        """What was said since the last call."""
+        sys.stderr.flush()
+        self.file.seek(0)
+        words = self.file.read().decode(errors="replace")
+        self.file.seek(0)
+        self.file.truncate()
+        return words
+
+    def close(self) -> None:
+        """Standard error is itself again."""
+        os.dup2(self.kept, 2)
 
 
 if __name__ == "__main__":
