@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from meshes import file_checks
+from meshes import file_checks, references
 from meshes.cells import CellList, lagrange_nodes
 from meshes.errors import ProblemError
 from meshes.simplicial import SimplicialManifold, simplicial
@@ -111,6 +111,8 @@ def _read(path: Path) -> meshio.Mesh:
     if path.suffix.lower() not in FORMATS:
         raise ProblemError("space.path", str(path), "the format must be one of " + ", ".join(FORMATS))
     import meshio  # here, because the import is slow and most problems have no mesh file
+
+    references.examine(path)
 
     try:  # meshio reports some bad files on the terminal and leaves the interpreter
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):

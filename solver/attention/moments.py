@@ -27,8 +27,7 @@ class Moments:
 
     def means(self) -> Array:
         """(n, d): the attended means m(x_i)."""
-        with np.errstate(divide="ignore", invalid="ignore"):  # whoever moves tokens says so
-            return self.num / self.den[:, None]
+        return self.num / self.den[:, None]
 
     def log(self) -> Array:
         """(n,): log int e^{<z_i,y>} dmu(y)."""

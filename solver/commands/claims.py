@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.markup import escape
+
 from problems import ProblemError
 from solver.claims.claim import Claim, claim_files, read_claim
 from solver.claims.library import Kept, answer_jobs, as_number, conclude, latest, verdict_of
@@ -50,7 +52,7 @@ def run_claims(names: list[str], settings: list[str] | None, out: Path | None, q
     def tell(job: Job, outcome: Outcome[Answered], done: int, total: int) -> None:
         if console:
             words = outcome.error or "done"
-            console.print(f"[dim]{done:4d}/{total}  {time.monotonic() - began:6.0f} s[/dim]  {label(job)}: {words}",
+            console.print(f"[dim]{done:4d}/{total}  {time.monotonic() - began:6.0f} s[/dim]  {escape(f'{label(job)}: {words}')}",
             highlight=False,
                           soft_wrap=True)
 
@@ -107,7 +109,7 @@ def draw(folder: Path, claim: Claim, result: Result) -> None:
 
 def show(console: Console, claim: Claim, result: Result) -> None:
     """The table of one claim."""
-    console.print(f"\n[bold]{claim.id}: {claim.title}[/bold]", highlight=False)
+    console.print(f"\n[bold]{escape(f'{claim.id}: {claim.title}')}[/bold]", highlight=False)
     made = TerminalTable("", ["quantity", "predicted", "measured", "verdict", "tells"], sentences=["quantity"])
     for row in result.rows:
         predicted = "" if row["verdict"] == "finding" else RELATION[row["relation"]] + number_text(as_number(row["predicted"]))
@@ -117,9 +119,9 @@ def show(console: Console, claim: Claim, result: Result) -> None:
     made.print(console)
     for row in result.rows:
         if row["note"] and not math.isfinite(as_number(row["measured"])):
-            console.print(f"[dim]{row['quantity']}: {row['note']}[/dim]", highlight=False, soft_wrap=True)
+            console.print(f"[dim]{escape(row['quantity'])}: {escape(row['note'])}[/dim]", highlight=False, soft_wrap=True)
     for failure in result.failures:
-        console.print(f"[red]failed[/red] {failure}", highlight=False, soft_wrap=True)
+        console.print(f"[red]failed[/red] {escape(failure)}", highlight=False, soft_wrap=True)
 
 
 def list_claims(folder: Path, console: Console | None) -> int:

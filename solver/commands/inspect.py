@@ -13,6 +13,7 @@ from problems import ProblemError, bundled, dumps
 from solver.commands.common import load_shared, run_path, usable_folder
 from solver.ranks import world
 from solver.runs.console import TerminalTable, print_pairs
+from solver.runs.contents import refuse_links
 from solver.runs.progress import rank_console
 
 
@@ -51,6 +52,7 @@ def show_mesh(name: str, settings: list[str] | None, out: Path | None, force: bo
     existing = comm.bcast(sorted(str(p) for p in folder.glob("mesh.*")) if comm.rank == 0 else None)
     if existing and not force:
         raise ProblemError("--out", str(folder), "a folder without a mesh (or use --force to replace it)")
+    refuse_links(folder, ["mesh.xdmf", "mesh.h5", "mesh.bp"])
     if comm.rank == 0:
         folder.mkdir(parents=True, exist_ok=True)
     comm.barrier()
@@ -89,7 +91,7 @@ def show_target(name: str, settings: list[str] | None, out: Path | None, force: 
             if len(masses) <= 4:
                 for i in heavy:
                     console.print(f"mass {masses[i]:.6f} at ({', '.join(f'{c:+.6f}' for c in points[i])})")
-            console.print(f"[dim]{len(masses)} weighted points in {path}/target.csv[/dim]")
+            console.print(f"[dim]{len(masses)} weighted points in {escape(str(path))}/target.csv[/dim]")
     return 0
 
 

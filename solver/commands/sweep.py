@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.markup import escape
 
 from problems import ProblemError
 from problems.loader import read_tables
@@ -14,6 +15,7 @@ from problems.overrides import toml_value
 from solver.commands.common import load_shared, number_text, one_of_both, parse_set, usable_folder
 from solver.ranks import world
 from solver.runs.console import TerminalTable, print_pairs
+from solver.runs.contents import refuse_links
 from solver.runs.folder import write_text
 from solver.runs.progress import rank_console
 from solver.runs.stop import Limits
@@ -49,6 +51,7 @@ def run_sweep(name: str, over: list[str], ties: list[str], side: str, settings: 
         jobs.append(SweepJob(tables, str(base / cell.label), side, force, resume, verdict, limits))
     refuse_unknown_columns(wanted, [*values, *parse_ties(ties)], side, name, settings)
     refuse_earlier(usable_folder(base), force, resume)
+    refuse_links(base, ["sweep.parquet", "history.parquet", "figures"])
     kept = {i: found for i, cell in enumerate(cells) if resume and (found := finished(base / cell.label))}
     todo = [i for i in range(len(cells)) if i not in kept]
     errors: dict[int, str] = {}
@@ -87,7 +90,8 @@ def finished(folder: Path) -> dict[str, Any] | None:
 def tell(console: Any, cell: SweepCell, outcome: Outcome, done: int, total: int) -> None:
     """One line for a cell that ended."""
     if console:
-        console.print(f"[dim]{done:4d}/{total}[/dim]  {cell.label}: {outcome.error or 'done'}", highlight=False, soft_wrap=True)
+        console.print(f"[dim]{done:4d}/{total}[/dim]  {escape(cell.label)}: {escape(outcome.error or 'done')}",
+                      highlight=False, soft_wrap=True)
 
 
 def write_tables(base: Path, cells: list[SweepCell], kept: dict[int, Any],

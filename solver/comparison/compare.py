@@ -247,6 +247,6 @@ def announce(console: Console | None) -> Callable[[str], None]:
     """Says on the terminal which extra run comes next; silent without a console."""
     def say(words: str) -> None:
         if console is not None:
-            console.print(f"[dim]{words}[/dim]")
+            console.print(words, style="dim", markup=False, highlight=False)
 
     return say

@@ -30,8 +30,9 @@ def plot_claim(stem: Path, title: str, panels: Sequence[Panel]) -> None:
         for panel, axes in zip(shown, grid.ravel(), strict=False):
             _draw(axes, panel)
         figure.suptitle(title, fontsize=10)
-        figure.savefig(stem.with_suffix(".png"))
-        figure.savefig(stem.with_suffix(".pdf"))
+        for path in (stem.with_suffix(".png"), stem.with_suffix(".pdf")):
+            path.unlink(missing_ok=True)  # a link in its place is not followed
+            figure.savefig(path)
         plt.close(figure)
 
 

@@ -19,6 +19,7 @@ from solver.report.arcs import arc_length
 from solver.report.gallery import angle_of, marks_of
 from solver.report.laws import FRONT_AND_BACK, MAP, circle_panel, draw_marks, surface_panel, thinned, view_frame
 from solver.report.style import BARE, COLOURS, density_norm, entitle, plt, triad
+from solver.runs.contents import refuse_links
 from solver.runs.history import Picture
 from solver.runs.journal import Journal
 
@@ -231,8 +232,10 @@ def animate(folder: Path, *, seconds: float = 10.0, kind: str = "") -> Path:
     if kind == "mp4" and not have:
         raise ProblemError("--as", kind, "gif: ffmpeg, which makes mp4, is not installed")
     rate = min(max(len(reel.times) / seconds, 1.0), 30.0)
+    refuse_links(folder, ["figures"])
     (folder / "figures").mkdir(exist_ok=True)
     path, part = folder / "figures" / f"run.{kind}", folder / "figures" / f"run.part.{kind}"
+    part.unlink(missing_ok=True)
     # H.264 with a colour format that every browser plays needs even sizes.
     writer = (animation.FFMpegWriter(rate, codec="libx264", extra_args=[
         "-pix_fmt", "yuv420p", "-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-movflags", "+faststart"])

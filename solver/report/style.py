@@ -37,6 +37,7 @@ MOST_EVENTS = 400
 def save(figure: Figure, path: Path) -> None:
     """Write a figure, in the format that the name of the file says, and free it."""
     try:
+        path.unlink(missing_ok=True)  # a link in its place is not followed
         figure.savefig(path)
     finally:
         plt.close(figure)

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from problems.errors import ProblemError
+
 # Everything a run may leave in its folder, at its top; whoever writes another file adds it here.
 NAMES = ("problem.toml", "run.json", "diagnostics.csv", "particles.csv", "comparison.csv", "verdict.csv", "convergence.csv",
          "accuracy.csv",
@@ -75,6 +77,17 @@ def foreign_names(folder: Path, facts: dict[str, Any] | None) -> list[str]:
 def of_its_kind(path: Path) -> bool:
     """Whether a name of ours stands for a folder where a run makes one, and else for a plain file."""
     return path.is_dir() if path.name in ("figures", "checkpoint") or path.suffix == ".bp" else path.is_file()
+
+
+def refuse_links(folder: Path, names: Iterable[str]) -> None:
+    """Refuse to write to names that stand for a symbolic link: what it leads to is not ours; local.
+
+    Raises:
+        ProblemError: naming the first one.
+    """
+    for name in names:
+        if (folder / name).is_symlink():
+            raise ProblemError("--out", str(folder / name), "no symbolic link, whose target nothing of coldflow wrote")
 
 
 def only_folders(path: Path) -> bool:

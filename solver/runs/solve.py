@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from problems import Problem
 from problems.loader import ProblemLike, as_problem
 from solver.errors import located, need_density
@@ -82,7 +84,8 @@ def drive(solver: DensitySolver | ParticleSolver, observers: Sequence[Observer],
 
     begun: list[Observer] = []
     try:
-        with Termination.held():
+        # Numbers beyond the range end the run in a message of the solver's own; numpy's warnings would only come before it.
+        with Termination.held(), np.errstate(all="ignore"):
             for observer in observers:
                 begun.append(observer)
                 observer.begin(solver)
