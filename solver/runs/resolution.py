@@ -15,6 +15,7 @@ from solver.runs.cost import density_cost
 # Nodes further apart than this many kernel widths alias: at two, a sum over them is off by a hundredth.
 FARTHEST = 2.0
 # Fixed steps times the fastest rate of the drift beyond which a scheme no longer follows it; both stay stable up to about 2.
+MOST_DIMENSIONS, EXTENT_SAMPLES = 64, 512
 STEP_RATE = {"euler": 0.5, "rk4": 2.0}
 FIXED_STEP = {"euler": 0.01, "rk4": 0.05}
 
@@ -93,6 +94,18 @@ def _density(problem: Problem) -> list[Finding]:
     return found
 
 
+def extent(problem: Problem) -> float:
+    """Where the space has no volume, that of the initial law: of the Gaussian of the same covariance, exp of its entropy
+    (2 pi e)^(d/2) det^(1/2); zero in more than 64 dimensions and for laws on fewer, whose tokens nobody can tell too few of."""
+    d = problem.manifold.dimension
+    if d > MOST_DIMENSIONS:
+        return 0.0
+    points = problem.initial.quadrature(1)[0] if problem.initial.is_atomic else problem.initial.sample(EXTENT_SAMPLES, 0)
+    covariance = np.atleast_2d(np.cov(np.asarray(points).T))
+    sign, log = np.linalg.slogdet(2.0 * math.pi * math.e * covariance)
+    return math.exp(min(0.5 * float(log), 700.0)) if sign > 0 and math.isfinite(log) else 0.0
+
+
 def _cells(problem: Problem, wanted: float, fine: float) -> str:
     """The number of cells that would resolve the length `wanted`."""
     count = problem.density.cells * (fine / (FARTHEST * wanted)) ** problem.manifold.intrinsic
@@ -103,7 +116,7 @@ def _particles(problem: Problem) -> list[Finding]:
     found = []
     settings, manifold = problem.particles, problem.manifold
     count = settings.count if not problem.initial.is_atomic else len(problem.initial.quadrature(1)[1])
-    spacing = (float(manifold.volume or 0.0) / count) ** (1.0 / manifold.intrinsic)
+    spacing = ((manifold.volume if manifold.volume is not None else extent(problem)) / count) ** (1.0 / manifold.intrinsic)
     if settings.sampling == "adaptive":
         count, spacing = expected_tokens(problem), largest_gap(problem)
     kernel = kernel_width(problem)
