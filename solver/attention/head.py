@@ -6,6 +6,7 @@ that factor, never accuracy. Laws are not assumed smooth: before an expansion is
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -70,6 +71,10 @@ class Report:
     order: int = 0
 
 
+# How often each method was used in this process.
+USED: Counter[str] = Counter()
+
+
 class HeadField:
     """The moments of attention for fixed z (n, d) = beta B^T x, fixed sources and changing masses; local."""
 
@@ -119,6 +124,11 @@ class HeadField:
 
     def moments(self, law: Law, report: Report) -> Moments:
         """Moments at all targets for one law, relative to its total mass."""
+        found = self._moments(law, report)
+        USED[report.method] += 1
+        return found
+
+    def _moments(self, law: Law, report: Report) -> Moments:
         settings = self.settings
         self.calls += 1
         if not len(self.z) or not (settings.hard or self.kappa[1] > 0.0):

@@ -6,6 +6,7 @@ import math
 import shutil
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +91,7 @@ def show_agreement(before: Path, after: Path, quiet: bool) -> bool:
             continue
         for column in old:
             if column in new and np.isfinite(old[column]).any():
-                rows.append((name, column, *agreement(old[column], new[column])))
+                rows.append((name, column, *agreement(old[column], new[column], size_of(column, old))))
     console = rank_console(world(), quiet)
     if console is not None:
         table = TerminalTable("Repeated", ["table", "number", "digits", "largest difference"])
@@ -103,13 +104,23 @@ def show_agreement(before: Path, after: Path, quiet: bool) -> bool:
     return same
 
 
-def agreement(old: np.ndarray, new: np.ndarray) -> tuple[float, float]:
-    """Decimal digits to which two columns agree, relative to the largest entry, infinite if they are equal; the difference."""
+def size_of(column: str, table: Mapping[str, np.ndarray]) -> float:
+    """What a difference in a column is measured by where its own entries are smaller: a mean of zero is known to rounding of the
+    size of the law, a moment of zero to that of the other moments."""
+    seconds = [float(np.nanmax(np.abs(values))) for name, values in table.items() if name.startswith("second_")]
+    if column.startswith("mean_") and seconds:
+        return math.sqrt(max(seconds))
+    return max(seconds, default=0.0) if column.startswith("second_") else 0.0
+
+
+def agreement(old: np.ndarray, new: np.ndarray, size: float = 0.0) -> tuple[float, float]:
+    """Decimal digits to which two columns agree, relative to the largest entry or to `size`, infinite if they are equal; the
+    difference."""
     known = np.isfinite(old) & np.isfinite(new)
     if np.array_equal(old, new, equal_nan=True):
         return math.inf, 0.0
     if not known.any() or not np.array_equal(np.isfinite(old), np.isfinite(new)):
         return 0.0, math.inf
     difference = float(np.abs(old[known] - new[known]).max())
-    scale = float(np.abs(old[known]).max()) or 1.0
+    scale = max(float(np.abs(old[known]).max()), size) or 1.0
     return (math.inf, 0.0) if difference == 0.0 else (max(0.0, math.floor(-math.log10(difference / scale))), difference)

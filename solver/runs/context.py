@@ -7,6 +7,7 @@ import os
 import socket
 import time
 import traceback
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from problems import Problem, ProblemError, dumps
+from solver.attention.head import USED
 from solver.errors import RunError, in_one_line
 from solver.ranks import STOP_WORDS, Stopped, Termination, world
 from solver.runs.checkpoints import on_first_rank
@@ -51,6 +53,7 @@ class Context:
     phases: list[Phase] = field(default_factory=list)
     warden: Warden | None = None
     stages: dict[str, float] = field(default_factory=dict)
+    kernels_before: Counter[str] = field(default_factory=USED.copy)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -60,6 +63,10 @@ class Context:
             yield
         finally:
             self.stages[name] = round(self.stages.get(name, 0.0) + time.monotonic() - began, 3)
+
+    def spent(self) -> dict[str, object]:
+        """Wall time by stage and how often each attention kernel was chosen, for run.json; of this rank."""
+        return {"wall_seconds_by_stage": self.stages, "kernels": dict(USED - self.kernels_before)}
 
     @property
     def end(self) -> float | None:
@@ -135,7 +142,7 @@ def recorded(context: Context) -> Iterator[Context]:
                 folder.discard()
             else:
                 with suppress(OSError):
-                    folder.record(complete=True, exit_reason=reason_of(error), **traceback_of(error))
+                    folder.record(complete=True, exit_reason=reason_of(error), **traceback_of(error), **context.spent())
             folder.close()
         context.supervisor.end()
         if context.warden is not None and (context.comm.size == 1 or isinstance(error, Stopped)):
@@ -194,5 +201,5 @@ def leave(context: Context) -> None:
     if context.folder is not None:
         memory = context.comm.allreduce(peak_memory())
         on_first_rank(context.comm, partial(context.folder.record, complete=True, peak_memory_mib=round(memory, 1),
-                                            wall_seconds_by_stage=context.stages))
+                                            **context.spent()))
         context.folder.close()

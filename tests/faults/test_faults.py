@@ -132,6 +132,28 @@ def test_what_was_run_can_be_repeated(compared):
     assert "all numbers are the same to the last bit" in done.stdout
 
 
+def test_what_one_rank_ran_can_be_repeated_on_two(base):
+    out = campaign.reference(base, "solve", "circle")
+    done = subprocess.run(["mpirun", "-n", "2", sys.executable, "-m", "solver", "repeat", str(out)], capture_output=True,
+                          text=True, env=campaign.environment(), timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    words = done.stdout.split("all numbers ")[1]
+    assert words.startswith("are the same") or int(words.split("agree to ")[1].split()[0]) >= 10, done.stdout
+
+
+def test_run_json_tells_where_numbers_are_from(compared):
+    facts = json.loads((compared / "run.json").read_text())
+    assert len(facts["problem_sha256"]) == 64 and facts["seed"] == 0 and facts["exit_reason"] == "done"
+    assert facts["versions"]["dolfinx"] != "missing" and {"mpi", "petsc"} <= set(facts["libraries"])
+    assert facts["compiler"] and "commit" in facts["git"] and isinstance(facts["git"]["modified"], bool)
+    assert facts["host"]["name"] and facts["ranks"] == 1 and facts["threads"] >= 1
+    assert "--checkpoint-every" in facts["arguments"] and facts["petsc_options"] == {}
+    assert set(facts["kernels"]) <= {"dense", "pruned", "gathered", "fourier", "harmonics", "mean", "numpy"}
+    assert sum(facts["kernels"].values()) > 10
+    assert {"density", "particles", "distances", "extra runs", "verdict"} <= set(facts["wall_seconds_by_stage"])
+    assert 50 < facts["peak_memory_mib"] < 4000 and 0 < facts["wall_seconds"] < 300
+
+
 def test_petsc_reads_nothing_from_the_current_folder(tmp_path):
     (tmp_path / ".petscrc").write_text("-density_ts_type nonsense\n")
     done = subprocess.run([sys.executable, "-m", "solver", "solve", "misaligned_circle", "--set", "density.cells=16", "--set",
