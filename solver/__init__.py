@@ -11,7 +11,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from pathlib import Path
-from typing import Any
 
 from solver.runs.drawing import DRAWN_BY
 
@@ -39,7 +38,7 @@ DRAWN_BY.update(history="solver.report.notebook:draw_one", comparison="solver.re
                 film="solver.report.notebook:film")
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name in PUBLIC:
         return getattr(importlib.import_module(PUBLIC[name]), name)
     if name == "__version__":

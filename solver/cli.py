@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import click
 import typer
@@ -61,7 +61,8 @@ class Commands(typer.core.TyperGroup):
                 found.params.append(large_option())
         return found
 
-    def resolve_command(self, context: click.Context, args: list[str]) -> Any:
+    def resolve_command(self, context: click.Context, args: list[str],
+                        ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click, but an unknown command is refused with the nearest name."""
         name = args[0] if args else ""
         if name and not name.startswith("-") and self.get_command(context, name) is None:

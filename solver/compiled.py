@@ -20,11 +20,12 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Protocol, cast
 
 import cffi
+import numpy as np
 
 # No -ffast-math: the kernels round by adding and subtracting a large constant and compare with infinities.
 BASE_FLAGS = ("-O3", "-std=gnu11", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
@@ -34,9 +35,25 @@ class CompilerError(RuntimeError):
     """No working C compiler, or a source it refuses: `str()` holds the command and the compiler's first lines."""
 
 
+class Foreign(Protocol):
+    """What is used of `cffi.FFI`."""
+
+    NULL: cffi.FFI.CData
+
+    def new(self, kind: str, /) -> cffi.FFI.CData: ...
+    def gc(self, address: cffi.FFI.CData, free: Callable[..., int], /) -> cffi.FFI.CData: ...
+    def from_buffer(self, kind: str, array: np.ndarray, /) -> cffi.FFI.CData: ...
+
+
+class Library(Protocol):
+    """An opened library: its functions by name. They take addresses and numbers, and give a number or nothing."""
+
+    def __getattr__(self, name: str) -> Callable[..., int]: ...
+
+
 def load_library(
     name: str, cdef: str, source: str | Path, *, flags: Sequence[str] = (), openmp: bool = False
-) -> tuple[cffi.FFI, Any]:
+) -> tuple[Foreign, Library]:
     """Compile C code into a shared object and open it: `(ffi, lib)`.
 
     Arguments: `name` of the object in the cache; `cdef` the declarations cffi reads; `source` C text or the path of a
@@ -51,13 +68,13 @@ def load_library(
 
 
 @functools.cache
-def _load(name: str, cdef: str, text: str, flags: tuple[str, ...], openmp: bool) -> tuple[cffi.FFI, Any]:
+def _load(name: str, cdef: str, text: str, flags: tuple[str, ...], openmp: bool) -> tuple[Foreign, Library]:
     ffi = cffi.FFI()
     ffi.cdef(cdef)
     failures = []
     for candidate in _flag_sets(flags, openmp):
         try:
-            return ffi, ffi.dlopen(str(_build(name, text, candidate)))
+            return cast(Foreign, ffi), cast(Library, ffi.dlopen(str(_build(name, text, candidate))))
         except CompilerError as error:
             failures.append(error)
     raise failures[0]

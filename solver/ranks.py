@@ -10,13 +10,15 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 
 from problems.errors import ProblemError
 from solver.errors import RunError, in_one_line
 
 if TYPE_CHECKING:
     from mpi4py import MPI
+
+T = TypeVar("T")
 
 FAILED, BAD_INPUT, TIME_IS_UP, INTERRUPTED, TERMINATED = 1, 2, 3, 130, 143
 GRACE_SECONDS = 3.0
@@ -37,19 +39,19 @@ class Serial:
 
     rank, size = 0, 1
 
-    def bcast(self, value: Any, root: int = 0) -> Any:
+    def bcast(self, value: T, root: int = 0) -> T:
         """The value itself."""
         return value
 
-    def gather(self, value: Any, root: int = 0) -> list[Any]:
+    def gather(self, value: T, root: int = 0) -> list[T]:
         """The value of the only rank."""
         return [value]
 
-    def allgather(self, value: Any) -> list[Any]:
+    def allgather(self, value: T) -> list[T]:
         """The value of the only rank."""
         return [value]
 
-    def allreduce(self, value: Any, op: Any = None) -> Any:
+    def allreduce(self, value: T, op: object = None) -> T:
         """The value itself, whatever the operation."""
         return value
 
@@ -64,12 +66,12 @@ class Serial:
         """Nothing to free."""
 
 
-def world() -> Any:
+def world() -> MPI.Comm:
     """The communicator of all ranks; one process alone where mpi4py is not installed."""
     try:
         from mpi4py import MPI
     except ImportError:
-        return Serial()
+        return cast("MPI.Comm", Serial())
     return MPI.COMM_WORLD
 
 
@@ -79,12 +81,12 @@ def keep_pipes_harmless() -> None:
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
 
-def alone() -> Any:
+def alone() -> MPI.Comm:
     """The communicator of this process alone."""
     try:
         from mpi4py import MPI
     except ImportError:
-        return Serial()
+        return cast("MPI.Comm", Serial())
     return MPI.COMM_SELF
 
 
@@ -103,7 +105,7 @@ class Termination:
     _alone = True
 
     @classmethod
-    def listen(cls, comm: Any) -> None:
+    def listen(cls, comm: MPI.Comm) -> None:
         """Let both signals end a run in order, at a step that all ranks agree on.
 
         The signal is remembered until then. One process alone is interrupted at once where no step is under way. A second signal,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -52,9 +52,10 @@ def log_energy(attention: Attention, points: Array, masses: Array, sources: Arra
     return largest + math.log(total / (2.0 * attention.beta)) if total > 0.0 else -math.inf
 
 
-def energy_columns(*arguments: Any) -> dict[str, float]:
+def energy_columns(attention: Attention, points: Array, masses: Array, sources: Array | None = None,
+                   source_masses: Array | None = None, comm: MPI.Comm | None = None) -> dict[str, float]:
     """{"energy", "log_energy"} as tables have them, arguments as in `log_energy`: the first NaN where it overflows."""
-    logarithm = log_energy(*arguments)
+    logarithm = log_energy(attention, points, masses, sources, source_masses, comm)
     value = exponential(logarithm)
     return {"energy": value if math.isfinite(value) else math.nan, "log_energy": logarithm}
 

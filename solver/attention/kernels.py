@@ -6,11 +6,11 @@ import functools
 import logging
 import math
 from pathlib import Path
-from typing import Any
 
+import cffi
 import numpy as np
 
-from solver.compiled import CompilerError, load_library
+from solver.compiled import CompilerError, Foreign, Library, load_library
 
 FILES = ("vector.h", "dense.c", "circle.c", "sphere.c", "tree.c", "pruned.c", "divergence.c", "cells.c", "gathered.c")
 LOG2E = math.log2(math.e)
@@ -19,7 +19,7 @@ LANES = 8
 
 
 @functools.cache
-def library() -> tuple[Any, Any] | None:
+def library() -> tuple[Foreign, Library] | None:
     """`(ffi, lib)`, or None where no C compiler works: the NumPy twin then takes over, some ten times slower."""
     folder = Path(__file__).parent
     interface = (folder / "interface.h").read_text()
@@ -39,7 +39,7 @@ def aligned(*shape: int) -> np.ndarray:
     return raw[start:start + size].reshape(shape)
 
 
-def pointer(array: np.ndarray) -> Any:
+def pointer(array: np.ndarray) -> cffi.FFI.CData:
     """The address of a C-ordered array of doubles or longs, for cffi. The array must outlive the call."""
     ffi, _ = library()  # type: ignore[misc]
     return ffi.from_buffer("double[]" if array.dtype.kind == "f" else "long[]", array)

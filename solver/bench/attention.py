@@ -6,7 +6,7 @@ import csv
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from mpi4py import MPI
@@ -31,7 +31,20 @@ BETAS = (1.0, 10.0, 100.0, 1e3, 1e4)
 SAMPLE = 512
 
 
-def run(out: Path, quick: bool = False, *, sizes: Sequence[int] | None = None, betas: Sequence[float] = BETAS) -> dict[str, Any]:
+# One line of a table.
+Line = dict[str, float | str]
+
+
+class Measured(TypedDict):
+    """The lines of the three tables, and the curves of the figure: name -> (tokens, seconds)."""
+
+    kernels: list[Line]
+    growth: list[Line]
+    gathered: list[Line]
+    curves: dict[str, tuple[Array, Array]]
+
+
+def run(out: Path, quick: bool = False, *, sizes: Sequence[int] | None = None, betas: Sequence[float] = BETAS) -> Measured:
     """Measure on one core, in double precision; rank 0 works, the others wait. Tables on the terminal.
 
     Kernels: nanoseconds per pair (one score, one exponential, one weighted sum in R^d) of the compiled dense kernel, of
@@ -70,11 +83,11 @@ def run(out: Path, quick: bool = False, *, sizes: Sequence[int] | None = None, b
     return {"kernels": kernels, "growth": growth, "gathered": gathered, "curves": curves}
 
 
-def compare_kernels(d: int, n: int, beta: float = 10.0) -> list[dict[str, Any]]:
+def compare_kernels(d: int, n: int, beta: float = 10.0) -> list[Line]:
     """The first table: n tokens of equal mass on the sphere of R^d."""
     points, weights = tokens(d, n)[0], one_head(d, beta, np.eye(d))
     masses = np.full(n, 1.0 / n)
-    works: dict[str, Callable[[], Any] | None] = {
+    works: dict[str, Callable[[], object] | None] = {
         "dense": lambda: Attention(weights, method="dense", workers=1).field(points, points, masses),
         "NumPy tiles": lambda: Attention(weights, method="numpy").field(points, points, masses),
         "PyTorch": torch_attention(points, beta), "KeOps": keops_attention(points, beta)}
@@ -83,7 +96,7 @@ def compare_kernels(d: int, n: int, beta: float = 10.0) -> list[dict[str, Any]]:
              "dense is faster by": t / seconds["dense"]} for name, t in seconds.items()]
 
 
-def torch_attention(points: Array, beta: float) -> Callable[[], Any] | None:
+def torch_attention(points: Array, beta: float) -> Callable[[], object] | None:
     """PyTorch's kernel on one thread; None if it cannot be imported."""
     try:
         import torch
@@ -94,7 +107,7 @@ def torch_attention(points: Array, beta: float) -> Callable[[], Any] | None:
     return lambda: torch.nn.functional.scaled_dot_product_attention(x, x, x, scale=beta)
 
 
-def keops_attention(points: Array, beta: float) -> Callable[[], Any] | None:
+def keops_attention(points: Array, beta: float) -> Callable[[], object] | None:
     """KeOps' symbolic softmax reduction; None if it cannot be imported."""
     try:
         from pykeops.numpy import LazyTensor
@@ -105,9 +118,10 @@ def keops_attention(points: Array, beta: float) -> Callable[[], Any] | None:
     return lambda: (x | y).sumsoftmaxweight(y, axis=1)
 
 
-def measure_growth(d: int, beta: float, sizes: Sequence[int]) -> list[dict[str, Any]]:
+def measure_growth(d: int, beta: float, sizes: Sequence[int]) -> list[Line]:
     """The second table for one space and temperature; `exponent` is that of the time between this and the previous size."""
-    score, rows = np.diag([1.0, 0.8, 0.6][:d]), []
+    score, rows = np.diag([1.0, 0.8, 0.6][:d]), list[Line]()
+    before: tuple[int, float] | None = None
     weights = one_head(d, beta, score)
     for n in sizes:
         points, masses = tokens(d, n)
@@ -118,18 +132,19 @@ def measure_growth(d: int, beta: float, sizes: Sequence[int]) -> list[dict[str, 
         slow *= n / len(some)
         values = fast.field(points, points, masses)[0][::max(1, n // SAMPLE)][:SAMPLE]
         error = np.abs(values - dense.field(some, points, masses)[0]).max()
-        report, before = fast.report, rows[-1] if rows else None
+        report = fast.report
         rows.append({
             "space": SPACES[d], "beta": beta, "tokens": n, "method": report.method, "order": report.order, "seconds": seconds,
             "dense seconds": slow, "faster by": slow / seconds, "error": error, "refined": report.refined,
             "pairs/cap": report.pairs / n / cap_pairs(d, beta, points @ score, fast.accuracy),
-            "exponent": np.log(seconds / before["seconds"]) / np.log(n / before["tokens"]) if before else float("nan")})
+            "exponent": np.log(seconds / before[1]) / np.log(n / before[0]) if before else float("nan")})
+        before = n, seconds
     return rows
 
 
-def measure_gathered(space: str, d: int, sphere: bool, beta: float, n: int) -> list[dict[str, Any]]:
+def measure_gathered(space: str, d: int, sphere: bool, beta: float, n: int) -> list[Line]:
     """The third table for one space and temperature: K^T Q = diag(1, .8, .6, ..), masses equal."""
-    weights, rows = one_head(d, beta, np.diag(np.array([1.0, 0.8, 0.6, 0.9, 0.7, 0.95, 0.85, 0.75])[:d])), []
+    weights, rows = one_head(d, beta, np.diag(np.array([1.0, 0.8, 0.6, 0.9, 0.7, 0.95, 0.85, 0.75])[:d])), list[Line]()
     fast, dense = Attention(weights, workers=1), Attention(weights, method="dense", workers=1)
     masses, rng = np.full(n, 1.0 / n), np.random.default_rng(1)
     spread = tokens(d, n)[0]
@@ -169,7 +184,7 @@ def one_head(d: int, beta: float, score: Array) -> Weights:
     return Weights(beta, (Head(np.eye(d), score, np.eye(d)),))
 
 
-def best_time(work: Callable[[], Any], least: float = 0.3) -> float:
+def best_time(work: Callable[[], object], least: float = 0.3) -> float:
     """Seconds per call: the best of at most five calls that take about `least` seconds in all."""
     best, spent = np.inf, 0.0
     for _ in range(5):
@@ -182,7 +197,7 @@ def best_time(work: Callable[[], Any], least: float = 0.3) -> float:
     return best
 
 
-def figure_curves(growth: list[dict[str, Any]]) -> dict[str, tuple[Array, Array]]:
+def figure_curves(growth: list[Line]) -> dict[str, tuple[Array, Array]]:
     """Time against tokens on the sphere, one curve per temperature, and the dense kernel's."""
     rows = [row for row in growth if row["space"] == "sphere"]
     curves = {}
@@ -201,14 +216,14 @@ def plot(path: Path, curves: dict[str, tuple[Array, Array]]) -> None:
                      title="Attention of all tokens to all tokens on the sphere")
 
 
-def show(title: str, columns: Sequence[str], rows: list[dict[str, Any]]) -> None:
+def show(title: str, columns: Sequence[str], rows: list[Line]) -> None:
     table = TerminalTable(title, columns, keys=3)
     for row in rows:
         table.add(*(f"{row[name]:.3g}" if isinstance(row[name], float) else str(row[name]) for name in columns))
     table.print(make_console())
 
 
-def write(path: Path, columns: Sequence[str], rows: list[dict[str, Any]]) -> None:
+def write(path: Path, columns: Sequence[str], rows: list[Line]) -> None:
     with path.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, columns)
         writer.writeheader()

@@ -6,7 +6,6 @@ import csv
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import dolfinx.fem
 import dolfinx.fem.petsc
@@ -24,7 +23,8 @@ COLUMNS = ("geometry", "degree", "unknowns", "rhs M/s", "frozen M/s", "limiter M
            "UFL M/s")
 
 
-def run(out: Path, quick: bool = False, *, cells: int | None = None, comm: MPI.Comm = MPI.COMM_WORLD) -> list[dict[str, Any]]:
+def run(out: Path, quick: bool = False, *, cells: int | None = None,
+        comm: MPI.Comm = MPI.COMM_WORLD) -> list[dict[str, float | str]]:
     """Measure on the sphere, flat and curved (order 2) triangles, degrees 1 to 3; collective.
 
     Columns, all rates in millions of unknowns per second and core: `rhs`, one complete right-hand side with a new velocity, ghost
@@ -65,7 +65,7 @@ def copy_bandwidth(comm: MPI.Comm, doubles: int = 2**23, least: float = 0.2) -> 
 
 
 def measure(comm: MPI.Comm, cells: int, geometry: int, degree: int, copy: float, *, with_ufl: bool = True,
-            least: float = 0.2) -> dict[str, Any]:
+            least: float = 0.2) -> dict[str, float | str]:
     """One line of the table, timing each part for `least` seconds; collective."""
     problem = read_problem({
         "space": {"manifold": "sphere"}, "attention": {"beta": 1.0}, "initial": {"law": "uniform"}, "time": {"end": 1.0},
@@ -97,7 +97,7 @@ def measure(comm: MPI.Comm, cells: int, geometry: int, degree: int, copy: float,
             "GB/s": moved / comm.size / seconds["rhs"] / 1e9, "copy GB/s": copy, "UFL M/s": ufl_rate}
 
 
-def ufl_assembly(operator: DensityOperator, V: np.ndarray) -> Callable[[], Any]:
+def ufl_assembly(operator: DensityOperator, V: np.ndarray) -> Callable[[], None]:
     """Assembly of the same upwind form by dolfinx, for a linear velocity."""
     mesh = operator.mesh.mesh
     x, n, v = ufl.SpatialCoordinate(mesh), ufl.FacetNormal(mesh), ufl.TestFunction(operator.space)
@@ -120,7 +120,7 @@ def ufl_assembly(operator: DensityOperator, V: np.ndarray) -> Callable[[], Any]:
     return assemble
 
 
-def best_time(comm: MPI.Comm, work: Callable[[], Any], least: float = 0.2) -> float:
+def best_time(comm: MPI.Comm, work: Callable[[], object], least: float = 0.2) -> float:
     """Seconds per call, the slowest rank's, best of several batches that take about `least` seconds in all."""
     work()
     started = time.perf_counter()

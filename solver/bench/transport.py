@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from mpi4py import MPI
@@ -13,7 +12,7 @@ from mpi4py import MPI
 from meshes.manifold import sphere
 from solver.runs.console import TerminalTable, make_console
 from solver.wasserstein.distance import distance
-from solver.wasserstein.measure import Measure
+from solver.wasserstein.measure import Distance, Measure
 
 COLUMNS = ("space", "p", "atoms", "seconds", "W_p", "certified to", "method", "POT seconds")
 CASES = ((2, (10_000, 1_000_000)), (3, (1_000, 5_000, 20_000, 80_000)), (16, (1_000, 5_000)))
@@ -21,7 +20,7 @@ QUICK = ((2, (10_000, 100_000)), (3, (1_000, 3_000)), (16, (1_000,)))
 POT_ATOMS = 3_000
 
 
-def run(out: Path, quick: bool = False) -> list[dict[str, Any]]:
+def run(out: Path, quick: bool = False) -> list[dict[str, float | str]]:
     """Time W_1 and W_2 on the unit sphere of R^d, d = 2, 3 and 16, between two random measures; rank 0 works.
 
     "certified to" is half the distance between the lower and the upper bound.
@@ -48,7 +47,7 @@ def run(out: Path, quick: bool = False) -> list[dict[str, Any]]:
     return rows
 
 
-def measure(d: int, p: int, count: int) -> dict[str, Any]:
+def measure(d: int, p: int, count: int) -> dict[str, float | str]:
     """One line: `count` atoms of unequal masses of a uniform law against as many of a law that leans one way."""
     rng = np.random.default_rng(0)
     laws = []
@@ -72,7 +71,7 @@ def measure(d: int, p: int, count: int) -> dict[str, Any]:
     }
 
 
-def timed(laws: list[Measure], p: int, d: int, method: str) -> tuple[float, Any]:
+def timed(laws: list[Measure], p: int, d: int, method: str) -> tuple[float, Distance]:
     """Wall time of one distance, after a small one that compiles what has to be compiled."""
     manifold = sphere(d)
     few = [Measure(law.points[:600], np.full(600, 1 / 600)) for law in laws]

@@ -79,11 +79,11 @@ def show_comparison(console: Console, found: Comparison, folder: Path) -> None:
     facts = []
     for p in (1, 2):
         closest = found.summary.get(f"closest_w{p}_density")
-        if closest:
+        if isinstance(closest, dict):
             facts.append((f"closest W{p} to the target", f"{closest['value']:.4f} at t = {closest['time']:.4g}"))
     for side in ("density", "particles"):
         end = found.summary.get(f"terminal_w1_{side}")
-        if end:
+        if isinstance(end, dict):
             facts.append((f"{side} to E(V)", f"{end['value']:.4f} at t = {end['time']:.4g}"))
     mass = found.density.column("mass")
     facts.append(("mass", f"1 to {np.abs(mass - 1).max():.1e}; minimum {found.density.column('minimum').min():.3g}"))

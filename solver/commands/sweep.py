@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.markup import escape
@@ -20,11 +20,16 @@ from solver.runs.folder import write_text
 from solver.runs.progress import rank_console
 from solver.runs.stop import Limits
 from solver.runs.tables import diagnostics_columns
-from solver.sweeps.cells import SIDES, SweepCell, SweepJob, cells_of, parse_over, parse_ties, run_cell
+from solver.sweeps.cells import SIDES, CellResult, SweepCell, SweepJob, cells_of, parse_over, parse_ties, run_cell
 from solver.sweeps.fit import KINDS, fit
 from solver.sweeps.pool import Outcome, run_jobs
 from solver.sweeps.table import write_tidy
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# One line of sweep.csv or history.csv.
+Line = dict[str, float | str]
 SHOWN = ("closest_w1", "closest_w1_time", "closest_w2", "closest_w2_time", "w2_density_particles_max", "verdict", "status")
 
 
@@ -57,7 +62,7 @@ def run_sweep(name: str, over: list[str], ties: list[str], side: str, settings: 
     errors: dict[int, str] = {}
     for outcome in run_jobs(run_cell, [jobs[i] for i in todo], workers):
         index = todo[outcome.index]
-        if outcome.error:
+        if outcome.result is None:
             errors[index] = outcome.error
         else:
             kept[index] = outcome.result
@@ -79,28 +84,32 @@ def refuse_earlier(base: Path, force: bool, resume: bool) -> None:
         raise ProblemError("--out", str(base), "must be a new folder (or use --force to replace it, --resume to go on)")
 
 
-def finished(folder: Path) -> dict[str, Any] | None:
+def finished(folder: Path) -> CellResult | None:
     """What a cell that ended left behind."""
     try:
-        return json.loads((folder / "cell.json").read_text())
+        found: CellResult = json.loads((folder / "cell.json").read_text())
+        return found
     except (OSError, ValueError):
         return None
 
 
-def tell(console: Any, cell: SweepCell, outcome: Outcome, done: int, total: int) -> None:
+def tell(console: Console | None, cell: SweepCell, outcome: Outcome[CellResult], done: int, total: int) -> None:
     """One line for a cell that ended."""
     if console:
         console.print(f"[dim]{done:4d}/{total}[/dim]  {escape(cell.label)}: {escape(outcome.error or 'done')}",
                       highlight=False, soft_wrap=True)
 
 
-def write_tables(base: Path, cells: list[SweepCell], kept: dict[int, Any],
-                 errors: dict[int, str]) -> tuple[list[dict[str, Any]], list[Path]]:
+def write_tables(base: Path, cells: list[SweepCell], kept: dict[int, CellResult],
+                 errors: dict[int, str]) -> tuple[list[Line], list[Path]]:
     """sweep.csv, one row for each cell, and history.csv, one for each output of each cell; Parquet beside them where possible."""
-    rows, history = [], []
+    rows: list[Line] = []
+    history: list[Line] = []
     for i, cell in enumerate(cells):
-        keys = {key: toml_value(text) if len(text) < 40 else text for key, text in cell.settings.items()}
-        keys = {key: value if isinstance(value, int | float | str) else cell.settings[key] for key, value in keys.items()}
+        keys: Line = {}
+        for key, text in cell.settings.items():
+            value = toml_value(text) if len(text) < 40 else text
+            keys[key] = value if isinstance(value, int | float | str) else text
         if i in kept:
             rows.append({**keys, **kept[i]["row"], "status": "done"})
             history += [{**keys, **entry} for entry in kept[i]["history"]]
@@ -110,7 +119,7 @@ def write_tables(base: Path, cells: list[SweepCell], kept: dict[int, Any],
     return rows, files + (write_tidy(base / "history", history) if history else [])
 
 
-def draw(base: Path, cells: list[SweepCell], kept: dict[int, Any], side: str) -> None:
+def draw(base: Path, cells: list[SweepCell], kept: dict[int, CellResult], side: str) -> None:
     """figures/sweep.png: W2 to the target over depth, one curve for each cell; only where there is a target."""
     from solver.report.figures import plot_distances
 
@@ -126,7 +135,7 @@ def draw(base: Path, cells: list[SweepCell], kept: dict[int, Any], side: str) ->
         plot_distances(base / "figures" / "sweep.png", curves)
 
 
-def show(console: Any, base: Path, rows: list[dict[str, Any]], keys: list[str], files: list[Path]) -> None:
+def show(console: Console, base: Path, rows: list[Line], keys: list[str], files: list[Path]) -> None:
     """The table of the sweep and where everything is."""
     columns = [*keys, *(c for c in SHOWN if any(c in row for row in rows))]
     made = TerminalTable("Sweep", columns, sentences=["status"])
@@ -172,7 +181,7 @@ def refuse_unknown_columns(wanted: list[tuple[str, str, str]], keys: list[str], 
                 raise ProblemError("--fit", column, "must be a column of sweep.csv: " + ", ".join(known))
 
 
-def report_fit(console: Any, rows: list[dict[str, Any]], kind: str, y: str, x: str) -> None:
+def report_fit(console: Console | None, rows: list[Line], kind: str, y: str, x: str) -> None:
     """Fit one column of the sweep to another and say what came of it.
 
     Raises:

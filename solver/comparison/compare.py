@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
@@ -25,19 +25,21 @@ from solver.runs.checkpoints import on_first_rank
 from solver.runs.contents import read_facts
 from solver.runs.context import Context, final_numbers, finish, leave, open_run, recorded, tell_phases
 from solver.runs.distances import TargetDistance, bounded_distance
-from solver.runs.drawing import drawer
+from solver.runs.drawing import Film, Pictures, drawer, film_maker
 from solver.runs.frames import dataframe, table
 from solver.runs.history import History
 from solver.runs.phases import Phase
 from solver.runs.progress import rank_console
 from solver.runs.solve import record_density, record_particles
 from solver.runs.stop import Limits
-from solver.runs.tables import COMPARISON_COLUMNS, DISTANCES_COLUMNS, ERROR_COLUMNS
+from solver.runs.tables import COMPARISON_COLUMNS, DISTANCES_COLUMNS, ERROR_COLUMNS, Row
 
 if TYPE_CHECKING:
     import pandas
     from mpi4py import MPI
 
+# What is remembered of a run: numbers, or {"time", "value"} of an approach.
+Summary = dict[str, float | dict[str, float]]
 Curves = dict[str, tuple[list[float], list[float]]]  # kind -> sizes, distances
 SIDES = ("density", "particles")
 EXIT_REASONS = {"agree": "done", "disagree": "density and particles disagree", "not resolved": "not resolved"}
@@ -56,9 +58,9 @@ class Comparison:
     problem: Problem
     density: History
     particles: History
-    rows: list[dict[str, float]]
+    rows: list[Row]
     verdict: Verdict
-    summary: dict[str, Any] = field(default_factory=dict)
+    summary: Summary = field(default_factory=dict)
     phases: list[Phase] = field(default_factory=list)
     convergence: Curves | None = None
     chosen: str = ""
@@ -83,13 +85,13 @@ class Comparison:
         """
         return dataframe(self.rows)
 
-    def plot(self) -> Any:
+    def plot(self) -> Pictures:
         """The pictures a run folder would hold of it, `solver.report.notebook.Pictures`; local."""
         return drawer("comparison")(self)
 
-    def animate(self) -> Any:
+    def animate(self) -> Film:
         """Density and tokens over depth as a film, `solver.report.notebook.Film`; local."""
-        return drawer("film")(self.density, self.particles)
+        return film_maker()(self.density, self.particles)
 
     def column(self, name: str) -> np.ndarray:
         """One column of comparison.csv, (T,), NaN where there is no target."""
@@ -97,12 +99,12 @@ class Comparison:
 
 
 def comparison_rows(problem: Problem, comm: MPI.Comm, density: History,
-                    particles: History) -> tuple[list[dict[str, float]], list[dict[str, Any]]]:
+                    particles: History) -> tuple[list[Row], list[dict[str, object]]]:
     """Rows of comparison.csv and of distances.csv, which has the bounds and the method of each distance; the outputs are
     shared among the ranks (collective)."""
-    mine: dict[int, Any] = {}
+    mine: dict[int, tuple[Row, list[dict[str, object]]]] = {}
     for i in range(comm.rank, min(len(density.times), len(particles.times)), comm.size):
-        row: dict[str, float] = {"time": density.times[i]}
+        row: Row = {"time": density.times[i]}
         bounds = []
         for p in (1, 2):
             between = bounded_distance(problem, density.measures[i], particles.measures[i], p)
@@ -122,9 +124,9 @@ def comparison_rows(problem: Problem, comm: MPI.Comm, density: History,
     return [merged[i][0] for i in sorted(merged)], [bound for i in sorted(merged) for bound in merged[i][1]]
 
 
-def summarise(to_target: TargetDistance, comparison: Comparison) -> dict[str, Any]:
+def summarise(to_target: TargetDistance, comparison: Comparison) -> Summary:
     """Closest approach to the target for each side and p, and where the law ends (local)."""
-    summary: dict[str, Any] = {}
+    summary: Summary = {}
     for side, history in zip(SIDES, (comparison.density, comparison.particles), strict=True):
         for p in (1, 2):
             values = comparison.column(f"w{p}_{side}_target")
@@ -236,7 +238,7 @@ def accurate(problem: Problem, accuracy: float, comm: MPI.Comm, out: str | Path 
     return choose(problem, accuracy, comm, Extra(comm, announce(rank_console(comm, quiet))))
 
 
-def write_table(context: Context, name: str, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+def write_table(context: Context, name: str, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
     """A whole table of the run folder, if there is one (collective)."""
     folder, rows = context.folder, list(rows)
     if folder is not None:

@@ -9,14 +9,13 @@ small error of the drift from the graininess of the tokens.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from solver.runs.tables import axis_names
 
 
-def moments(row: Mapping[str, Any], dimension: int) -> tuple[np.ndarray, np.ndarray]:
+def moments(row: Mapping[str, float], dimension: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean (d,) and second moments (d, d) of a diagnostics row by column names."""
     axes = axis_names(dimension)
     second = np.empty((dimension, dimension))

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from problems import Problem, ProblemError
 from problems.loader import build, read_tables
 from solver.comparison.compare import SIDES, Comparison, Curves
-from solver.comparison.verdict import Verdict
+from solver.comparison.verdict import Judged, Verdict
 from solver.runs.contents import read_facts
 from solver.runs.history import History
 from solver.runs.journal import Journal
 from solver.runs.phases import Phase
-from solver.runs.tables import read_rows
+from solver.runs.tables import Row, read_rows
 
 
 def open_results(path: str | Path) -> Comparison | History:
@@ -37,9 +37,12 @@ def open_results(path: str | Path) -> Comparison | History:
     found = {side: history for side in SIDES if (history := read_history(folder, problem, side)).times}
     if len(found) == len(SIDES) and (folder / "verdict.csv").is_file():
         judged = facts.get("verdict", {})
-        verdict = Verdict(numbers(folder / "verdict.csv"), judged.get("reason", ""), None, judged.get("unresolved", []))
-        phases = [Phase(**phase) for phase in facts.get("phases", [])]
-        return Comparison(problem, found["density"], found["particles"], numbers(folder / "comparison.csv"), verdict,
+        rows = cast(list[Row], numbers(folder / "comparison.csv"))
+        lines = cast(list[Judged], numbers(folder / "verdict.csv"))
+        verdict = Verdict(lines, judged.get("reason", ""), None, judged.get("unresolved", []))
+        phases = [Phase(phase["name"], phase["start"], phase["end"], phase.get("why", ""))
+                  for phase in facts.get("phases", [])]
+        return Comparison(problem, found["density"], found["particles"], rows, verdict,
                           facts.get("summary", {}), phases, read_convergence(folder / "convergence.csv"))
     if not found:
         raise ProblemError("path", str(path), "must hold the outputs of a run in checkpoint/, and holds none")
@@ -55,7 +58,7 @@ def read_history(folder: Path, problem: Problem, side: str) -> History:
     return history
 
 
-def numbers(path: Path) -> list[dict[str, Any]]:
+def numbers(path: Path) -> list[dict[str, float | str]]:
     """The rows of a table, numbers as such, without what is empty."""
     return [{key: number(text) for key, text in row.items() if text} for row in read_rows(path)]
 
@@ -74,7 +77,7 @@ def read_convergence(path: Path) -> Curves | None:
         return None
     curves: Curves = {}
     for row in numbers(path):
-        sizes, values = curves.setdefault(row["kind"], ([], []))
-        sizes.append(row["size"])
-        values.append(row["w2_density_particles"])
+        sizes, values = curves.setdefault(str(row["kind"]), ([], []))
+        sizes.append(float(row["size"]))
+        values.append(float(row["w2_density_particles"]))
     return curves

@@ -11,7 +11,7 @@ from __future__ import annotations
 import html
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
@@ -34,6 +34,22 @@ VERDICT_COLUMNS = ["time", "w2_density_particles", "mesh_error", "sampling_error
 CONVERGENCE_COLUMNS = ["kind", "size", "w2_density_particles"]
 
 
+class Judged(TypedDict, total=False):
+    """One output with `VERDICT_COLUMNS`: the first two and the last are always there; `mesh_error` is None where not known."""
+
+    time: float
+    w2_density_particles: float
+    mesh_error: float | None
+    sampling_error: float
+    atoms_error: float
+    noise_floor: float
+    allowed: float
+    moments_density_particles: float
+    moments_floor: float
+    moments_allowed: float
+    verdict: str
+
+
 @dataclass
 class Verdict:
     """Agreement at every judged output.
@@ -42,7 +58,7 @@ class Verdict:
     refinement: the extra runs, None when there were none; unresolved: why agreement would mean nothing, see `not_resolved`.
     """
 
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    rows: list[Judged] = field(default_factory=list)
     reason: str = ""
     refinement: Refinement | None = None
     unresolved: list[str] = field(default_factory=list)
@@ -67,7 +83,7 @@ class Verdict:
         return "not resolved" if self.unresolved else "agree"
 
     @property
-    def first_disagreement(self) -> dict[str, Any] | None:
+    def first_disagreement(self) -> Judged | None:
         """The first output at which they do not, or None."""
         return next((row for row in self.rows if row["verdict"] == "disagree"), None)
 
@@ -81,7 +97,7 @@ class Verdict:
             name, found, allowed = "moments differ by", worst["moments_density_particles"], worst["moments_allowed"]
         return f"density and particles disagree at t = {worst['time']:.6g}: {name} {found:.3e}, allowed {allowed:.3e}"
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, object]:
         """For run.json."""
         return {"agree": self.agree, "outcome": self.outcome, "unresolved": self.unresolved,
                 "reason": self.reason, "first_disagreement": self.first_disagreement}
@@ -129,7 +145,7 @@ def judge(problem: Problem, comm: MPI.Comm, rows: list[dict[str, float]], densit
         verdict.reason = f"compare.tolerance = {tolerance:g}; {verdict.reason}"
     for i, row in enumerate(rows):
         found = row["w2_density_particles"]
-        entry: dict[str, Any] = {"time": row["time"], "w2_density_particles": found, "verdict": "not judged"}
+        entry: Judged = {"time": row["time"], "w2_density_particles": found, "verdict": "not judged"}
         if i in mesh:
             atoms = density.measures[i].spread + particles.measures[i].spread
             entry |= {"mesh_error": mesh[i], "sampling_error": sampling[i], "atoms_error": atoms}

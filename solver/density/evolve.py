@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from mpi4py import MPI
@@ -14,7 +12,7 @@ from problems import Problem
 from solver.density.implicit import ImplicitTerms, attach, linear_solver
 from solver.density.operator import DensityOperator
 from solver.density.schemes import ADAPTIVE, configure, options_of, step_bounds
-from solver.density.snapshot import DensitySnapshot
+from solver.density.snapshot import DensitySnapshot, StepInfo
 from solver.density.stationary import run_to_stationary
 from solver.errors import RunError
 
@@ -32,15 +30,8 @@ STEPS_ANEW = 100
 ROUNDING = 1e-13  # averages this far below zero, relative to the largest density, are rounding
 
 
-@dataclass(frozen=True)
-class StepInfo:
-    """One accepted step; the same on every rank. time: at its end; mass, minimum: of the density then."""
-
-    time: float
-    step: int
-    dt: float
-    mass: float
-    minimum: float
+# All a restart needs: arrays and numbers by name.
+State = dict[str, float | np.ndarray]
 
 
 class DensitySolver:
@@ -88,7 +79,7 @@ class DensitySolver:
         self.ts.setSolution(self.state)
         self._suggested = self.implicit.first_step(self.state) if self.implicit is not None and self.chooses else np.inf
         self._lowest = np.inf
-        self._kept: dict[str, Any] | None = None
+        self._kept: State | None = None
         self._since = 0
         self._begin_anew()
 
@@ -156,7 +147,7 @@ class DensitySolver:
             self.operator.limit_state(state)
         return state
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """All a restart needs, on any number of ranks: coefficients (cells, n) in canonical order, and numbers; the same on every
         rank. On the same ranks a run that goes on from it takes the very same steps. With schemes that remember earlier steps it
         is the state where they last started anew, at most `STEPS_ANEW` steps ago; what followed is done again."""
@@ -164,7 +155,7 @@ class DensitySolver:
         return {**kept, "coefficients": self.operator.gather_cells(kept["coefficients"]),
                 **{f"settling_{name}": value for name, value in self.settling.items()}}
 
-    def _present(self) -> dict[str, Any]:
+    def _present(self) -> State:
         """The present state; the coefficients are local."""
         support = self.operator.velocity.full_support
         return {"coefficients": self.state.array.copy(), "time": self.time, "step": self.step, "rejected": self.rejected,
@@ -177,7 +168,7 @@ class DensitySolver:
             self.ts.restartStep()
             self._since, self._kept = 0, self._present()
 
-    def load_state(self, saved: Mapping[str, Any]) -> None:
+    def load_state(self, saved: Mapping[str, float | np.ndarray]) -> None:
         """Go on from a `state_dict`; collective. Nothing is limited again: the state was when it was saved."""
         op = self.operator
         self.state.array[:] = op.scatter_cells(np.asarray(saved["coefficients"]))

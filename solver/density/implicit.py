@@ -11,7 +11,7 @@ residual, attention included, by finite differences. All options take the solver
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import ParamSpec
 
 import numpy as np
 from petsc4py import PETSc
@@ -51,6 +51,9 @@ def linear_solver(unknowns: int, given: dict[str, str]) -> dict[str, str]:
     return options
 
 
+P = ParamSpec("P")
+
+
 class ImplicitTerms:
     """Residual and Jacobian of a density solver's TS; collective.
 
@@ -79,11 +82,11 @@ class ImplicitTerms:
         if not self.imex:
             ts.setRHSFunction(self._kept(self._transport), operator.create_vector())
 
-    def _kept(self, callback: Callable[..., None]) -> Callable[..., None]:
+    def _kept(self, callback: Callable[P, None]) -> Callable[P, None]:
         """A callback whose error is remembered: PETSc passes on that there was one, but not which."""
-        def called(*arguments: Any) -> None:
+        def called(*arguments: P.args, **options: P.kwargs) -> None:
             try:
-                callback(*arguments)
+                callback(*arguments, **options)
             except BaseException as error:
                 self.cause = error
                 raise

@@ -15,7 +15,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import basix.ufl
 import dolfinx.fem
@@ -25,11 +25,19 @@ from meshes import dolfinx_compat
 from meshes.cells import CellList, lagrange_nodes
 from meshes.write import gather_rows
 from meshes.xdmf import HIGHEST_DEGREE, XdmfFile
+from solver.density.operator import DensityOperator
 from solver.density.reference import density_element, tabulate
 from solver.density.snapshot import DensitySnapshot
 
 NAME = "density"
-_abandoned: list[Any] = []
+_abandoned: list[dolfinx.io.VTXWriter] = []
+
+
+class Solved(Protocol):
+    """A density solver, or anything with its operator."""
+
+    @property
+    def operator(self) -> DensityOperator: ...
 
 
 class DensityWriter:
@@ -40,11 +48,11 @@ class DensityWriter:
 
     Args:
         folder: of the run, existing.
-        solver: the `DensitySolver`, or anything with an `operator`.
+        solver: whose density is written.
         append: keep the outputs of an earlier run with the same mesh.
     """
 
-    def __init__(self, folder: str | Path, solver: Any, *, append: bool = False):
+    def __init__(self, folder: str | Path, solver: Solved, *, append: bool = False):
         self.operator, self.folder = solver.operator, Path(folder)
         mesh, degree = self.operator.mesh, self.operator.geometry.degree
         self.per_cell = max(degree, mesh.geometry) == 1 and degree == 0
@@ -63,7 +71,9 @@ class DensityWriter:
         problem = mesh.comm.bcast(problem)
         if problem is not None:
             raise OSError(*problem)
-        self._vtx, self._function = self._open_vtx(append) if dolfinx_compat.has_vtx() else (None, None)
+        self._vtx: dolfinx.io.VTXWriter | None = None
+        if dolfinx_compat.has_vtx():
+            self._vtx, self._function = self._open_vtx(append)
 
     def write(self, snapshot: DensitySnapshot) -> None:
         """Add the density at `snapshot.time`."""
@@ -101,7 +111,7 @@ class DensityWriter:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._vtx))  # or its end would close them after all
             self._vtx = None
 
-    def _open_vtx(self, append: bool) -> tuple[Any, dolfinx.fem.Function]:
+    def _open_vtx(self, append: bool) -> tuple[dolfinx.io.VTXWriter, dolfinx.fem.Function]:
         mesh = self.operator.mesh
         path = self.folder / f"{NAME}.bp"
         if mesh.comm.rank == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 
 import dolfinx.fem
@@ -15,6 +16,17 @@ from solver.density.geometry import pseudo_inverse
 from solver.density.operator import DensityOperator, stage
 from solver.density.reference import density_element, quadrature, tabulate
 from solver.density.subcells import composite_quadrature, edge_pieces, subdivision
+
+
+@dataclass(frozen=True)
+class StepInfo:
+    """One accepted step; the same on every rank. time: at its end; mass, minimum: of the density then."""
+
+    time: float
+    step: int
+    dt: float
+    mass: float
+    minimum: float
 
 
 class DensitySnapshot:

@@ -11,7 +11,7 @@ The first two terms have no mass whatever rho is, so that the last one vanishes 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from petsc4py import PETSc
@@ -22,6 +22,7 @@ from solver.density.implicit import check_solver, linear_solver
 from solver.density.noise import laplacian
 from solver.density.nonlocal_jacobian import NonlocalJacobian
 from solver.density.operator import DensityOperator, stage
+from solver.density.snapshot import StepInfo
 from solver.density.transport_matrix import frozen_matrix
 from solver.errors import RunError
 
@@ -155,11 +156,12 @@ class Flow(Protocol):
     settling: dict[str, float]
     top: float
 
-    def advance(self, target: float, on_step: Callable[[Any], None] | None = None) -> None: ...
+    def advance(self, target: float, on_step: Callable[[StepInfo], None] | None = None) -> None: ...
     def accept(self, state: np.ndarray) -> None: ...
 
 
-def run_to_stationary(solver: Flow, on_step: Callable[[float], None], on_flow: Callable[[Any], None] | None = None) -> None:
+def run_to_stationary(solver: Flow, on_step: Callable[[float], None],
+                      on_flow: Callable[[StepInfo], None] | None = None) -> None:
     """Take a `DensitySolver` from its present state to the stationary state it tends to; collective.
 
     With noise, backward Euler steps in pseudo-time, the velocity frozen over each, then Newton's method; `solver.time`
@@ -210,7 +212,7 @@ def _settle_with_noise(solver: Flow, on_step: Callable[[float], None]) -> None:
                    step=solver.step, time=solver.time)
 
 
-def _settle_by_flow(solver: Flow, on_flow: Callable[[Any], None] | None) -> None:
+def _settle_by_flow(solver: Flow, on_flow: Callable[[StepInfo], None] | None) -> None:
     operator, slope = solver.operator, solver.operator.create_vector()
     kept = {"chunk": 1.0, "fastest": 0.0, "until": solver.time, "turns": 0.0, "before": 0.0, **solver.settling}
     chunk, fastest, turns = kept["chunk"], kept["fastest"], kept["turns"]

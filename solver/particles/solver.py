@@ -12,7 +12,7 @@ from __future__ import annotations
 import time as clock
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -160,7 +160,7 @@ class ParticleSolver:
         logs = np.where(everything[..., d] < CAUGHT / 2, everything[..., d], np.nan) if self.carries else None
         rows = []
         self.drift.select(self.time)
-        tokens: dict[str, Any] = {"tokens": len(self.masses)}
+        tokens: dict[str, float] = {"tokens": len(self.masses)}
         if self.cells is not None:
             tokens["largest_gap"] = float(self.cells.gaps(members[0]).max())
         for i, points in enumerate(members):
@@ -192,7 +192,7 @@ class ParticleSolver:
         """All tokens (N, d) of the first member now; collective."""
         return np.ascontiguousarray(self.layout.gather(self.points)[0, :, : self.problem.manifold.dimension])
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, float | np.ndarray]:
         """Everything needed to go on, as arrays and numbers; the same on every rank and for any number of ranks; collective."""
         return {"points": self.layout.gather(self.points).copy(), "masses": self.masses.copy(), "time": self.time,
                 "step": self.step, "next_step": self.controller.step, "previous_error": self.controller.previous,
@@ -202,7 +202,7 @@ class ParticleSolver:
                 **{f"rest_{name}": value for name, value in vars(self.rest).items()},
                 **({} if self.cells is None else {"cells": self.cells.cells, "cell_masses": self.cells.masses.copy()})}
 
-    def load_state(self, state: Mapping[str, Any]) -> None:
+    def load_state(self, state: Mapping[str, float | np.ndarray]) -> None:
         """Go on from a `state_dict`, of which only what this rank needs is kept; the trajectory is the uninterrupted one."""
         points = np.array(state["points"], float)
         self.carries = points.shape[2] > self.problem.manifold.dimension
@@ -215,7 +215,8 @@ class ParticleSolver:
         self._leg = float(state["leg_begin"]), int(state["leg_done"])
         if self.stiff is not None:
             self.stiff.active = bool(state["implicit"])
-        self.memory = {name.removeprefix("memory_"): part for name, part in state.items() if name.startswith("memory_")}
+        self.memory = {name.removeprefix("memory_"): np.asarray(part) for name, part in state.items()
+                       if name.startswith("memory_")}
         self.rest = Rest(*(float(state.get(f"rest_{name}", value)) for name, value in vars(Rest()).items()))
         self._slope, self._resumed = None, True
 

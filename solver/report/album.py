@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Concatenate, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Album:
@@ -19,7 +22,7 @@ class Album:
         self.folder, self.say = folder, say
         self.failed: list[str] = []
 
-    def draw(self, name: str, draw: Callable[..., None], *arguments: Any, **options: Any) -> None:
+    def draw(self, name: str, draw: Callable[Concatenate[Path, P], None], *arguments: P.args, **options: P.kwargs) -> None:
         """Call draw(path, ...) for the file `name`; what goes wrong in it ends here."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -27,7 +30,7 @@ class Album:
         except Exception as error:
             self.fail(name, error)
 
-    def attempt(self, what: str, work: Callable[[], Any]) -> Any:
+    def attempt(self, what: str, work: Callable[[], T]) -> T | None:
         """The result of what several pictures need, None if it fails."""
         try:
             return work()

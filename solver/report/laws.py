@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -120,7 +119,7 @@ def view_frame(direction: np.ndarray) -> np.ndarray:
 
 
 def surface_panel(axes: Axes, frame: np.ndarray, points: np.ndarray, triangles: np.ndarray, values: np.ndarray, norm: LogNorm, *,
-                  convex: bool) -> Any:
+                  convex: bool) -> ScalarMappable:
     """The side of a surface that is seen along a frame (3, 3); returns what a colour bar needs.
 
     Of a convex surface the near half is drawn, its colours running linearly over each triangle; of others all triangles,

@@ -10,12 +10,13 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import jinja2
 import numpy as np
 
 from problems import ProblemError
+from solver.runs.contents import Facts, Phase
 from solver.runs.disk import write_text
 
 CAPTIONS = {
@@ -36,6 +37,23 @@ SHOWN = 25
 BLOCK = 5  # columns side by side, beside the first: what a phone and a printed page are wide enough for
 
 
+class Block(TypedDict):
+    """Columns side by side: their names, in parts that may stand on lines of their own, and the cells row by row."""
+
+    columns: list[list[str]]
+    rows: list[list[str]]
+
+
+class Table(TypedDict):
+    """A CSV file as the page shows it: how many of its rows are shown, and the names of columns without any content."""
+
+    name: str
+    blocks: list[Block]
+    shown: int
+    count: int
+    empty: list[str]
+
+
 @dataclass
 class Section:
     """What the page says of one folder; `kind` is run, sweep or claims."""
@@ -44,9 +62,9 @@ class Section:
     title: str
     folder: str
     figures: list[dict[str, str]] = field(default_factory=list)
-    tables: list[dict[str, Any]] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
     summary: list[tuple[str, str]] = field(default_factory=list)
-    phases: list[dict[str, Any]] = field(default_factory=list)
+    phases: list[Phase] = field(default_factory=list)
     film: list[dict[str, str]] = field(default_factory=list)
     problem: str = ""
     provenance: list[tuple[str, str]] = field(default_factory=list)
@@ -93,7 +111,7 @@ def section_of(folder: Path) -> Section:
 
 def run_section(folder: Path) -> Section:
     """A run: findings, phases, figures, film, tables, problem, provenance."""
-    facts = json.loads((folder / "run.json").read_text())
+    facts: Facts = json.loads((folder / "run.json").read_text())
     problem = (folder / "problem.toml").read_text() if (folder / "problem.toml").exists() else ""
     phases = facts.get("phases") or []
     whole = max((phase["end"] for phase in phases), default=1.0) - min((phase["start"] for phase in phases), default=0.0)
@@ -112,7 +130,8 @@ def run_section(folder: Path) -> Section:
 
 def collection_section(folder: Path, kind: str) -> Section:
     """A sweep or the claims: their table, their figures, and what became of each run."""
-    runs = [(path.parent.relative_to(folder).as_posix(), json.loads(path.read_text()))
+    runs: list[tuple[str, Facts]] = [
+        (path.parent.relative_to(folder).as_posix(), json.loads(path.read_text()))
             for path in sorted(folder.glob("*/run.json"))]
     title = runs[0][1].get("title", folder.name) if kind == "sweep" and runs else f"{kind.capitalize()} in {folder.name}"
     summary = [(name, str(facts.get("exit_reason", "unknown"))) for name, facts in runs]
@@ -148,7 +167,7 @@ def encoded(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def summary_lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
+def summary_lines(facts: Facts) -> list[tuple[str, str]]:
     """The findings in words."""
     lines = []
     for key, value in facts.get("summary", {}).items():
@@ -165,7 +184,7 @@ def summary_lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     return lines
 
 
-def tables_of(folder: Path, names: Sequence[str], *, every: bool = False) -> list[dict[str, Any]]:
+def tables_of(folder: Path, names: Sequence[str], *, every: bool = False) -> list[Table]:
     """The tables that are there."""
     found = []
     for name in names:
@@ -191,7 +210,7 @@ def sound(path: Path) -> Iterator[None]:
         raise ProblemError("RUN_DIR", str(path), f"is damaged: {words[:200]}") from None
 
 
-def table_of(path: Path, every: bool = False) -> dict[str, Any]:
+def table_of(path: Path, every: bool = False) -> Table:
     """Rows of a CSV file, at most `SHOWN` at equal distances and the last unless `every`, numbers shortened, in blocks of columns
     that each begin with the first ones; empty columns are left out."""
     with path.open(newline="") as file:
@@ -202,7 +221,7 @@ def table_of(path: Path, every: bool = False) -> dict[str, Any]:
     full = [i for i in range(len(head)) if any(row[i] for row in body)] or list(range(len(head)))
     keys = KEYS.get(path.name, 1)
     first, others = full[:keys], full[keys:]
-    blocks = []
+    blocks: list[Block] = []
     for start in range(0, max(len(others), 1), BLOCK):
         columns = [*first, *others[start:start + BLOCK]]
         blocks.append({"columns": [head[i].split("_") for i in columns],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -24,10 +23,10 @@ STYLES = {"density": "-", "particles": "--", "zero temperature": ":"}
 MARKS = ("#7fd3ff", "#9be89b", "w")  # of directions, on dark densities
 PHASES = {"alignment": "#cfe3f5", "heat": "#fbe3cf", "metastable": "#e3f1df", "pairing": "#f0dff2", "terminal": "#eeeeee"}
 EVENTS = {"merge": "v", "departure": "^", "arrival": "o"}
-SETTINGS: dict[str, Any] = {
+SETTINGS: dict[str, object] = {
     "figure.dpi": 150, "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
     "grid.alpha": 0.25, "legend.frameon": False, "figure.constrained_layout.use": True, "axes.titlesize": 9}
-BARE: dict[str, Any] = {**SETTINGS, "axes.grid": False}  # pictures rather than curves
+BARE: dict[str, object] = {**SETTINGS, "axes.grid": False}  # pictures rather than curves
 TITLE_WIDTH = 92  # letters per line at a width of 6.4 inches
 LONG_RANGE = 300.0  # from here on, the ratio of the last depth to the first makes the depth axis logarithmic
 DECADES = 4.0  # of a density below its maximum that are shown
@@ -101,7 +100,7 @@ def triad(axes: Axes, frame: np.ndarray, names: Sequence[str] = ("x", "y", "z"))
                   ha="center", va="center")
 
 
-def legend_of_marks(figure: Figure, marks: Mapping[str, Any]) -> None:
+def legend_of_marks(figure: Figure, marks: Mapping[str, object]) -> None:
     """The names of marked directions, below all panels."""
     if marks:
         figure.legend(loc="outside lower center", ncol=len(marks), facecolor="#444444", labelcolor="w", frameon=True)

@@ -14,7 +14,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -171,7 +171,7 @@ class Store:
         """Add one output to the journal; collective, `record` counts on rank 0."""
         self.on_disk(lambda: self.journal.append(record))
 
-    def save(self, state: Mapping[str, Any], *, finished: bool = False) -> None:
+    def save(self, state: Mapping[str, float | np.ndarray], *, finished: bool = False) -> None:
         """Write a checkpoint of the state, which is the same on every rank; collective."""
         self.finished = finished
 

@@ -9,7 +9,7 @@ import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from problems.errors import ProblemError
 
@@ -21,13 +21,55 @@ NAMES = ("problem.toml", "run.json", "diagnostics.csv", "particles.csv", "compar
 MARK = ".coldflow-replaced"
 
 
-def read_facts(folder: Path) -> dict[str, Any] | None:
+class Phase(TypedDict, total=False):
+    """A stretch of depth in run.json, see `solver.runs.phases`."""
+
+    name: str
+    start: float
+    end: float
+    why: str
+    share: float
+
+
+class Verdict(TypedDict, total=False):
+    """The verdict in run.json."""
+
+    agree: bool
+    outcome: str
+    reason: str
+    unresolved: list[str]
+
+
+class Facts(TypedDict, total=False):
+    """What run.json may hold; docs/run-folder.md says what each is."""
+
+    title: str
+    command: str
+    exit_reason: str
+    begun: bool
+    problem_sha256: str
+    files: list[str]
+    earlier: list[dict[str, object]]
+    started: str
+    wall_seconds: float
+    ranks: int
+    seed: int
+    versions: dict[str, str]
+    host: dict[str, str]
+    git: dict[str, str]
+    petsc_options: dict[str, str]
+    phases: list[Phase]
+    summary: dict[str, float | dict[str, float]]
+    verdict: Verdict
+
+
+def read_facts(folder: Path) -> Facts | None:
     """What run.json says; None where there is none of ours."""
     path = folder / "run.json"
     if path.is_symlink() or not path.is_file():
         return None
     try:
-        facts = json.loads(path.read_text())
+        facts: Facts = json.loads(path.read_text())
     except (OSError, ValueError):
         return None
     return facts if isinstance(facts, dict) and "exit_reason" in facts else None
@@ -54,7 +96,7 @@ def files_of(folder: Path) -> list[str]:
     return sorted(found)
 
 
-def own_files(folder: Path, facts: dict[str, Any]) -> list[str]:
+def own_files(folder: Path, facts: Facts) -> list[str]:
     """The files of the run whose run.json says `facts`: those it lists; of a run that was cut off, all with its names."""
     listed = facts.get("files")
     if not isinstance(listed, list):
@@ -63,7 +105,7 @@ def own_files(folder: Path, facts: dict[str, Any]) -> list[str]:
     return sorted(name for name in {*map(str, listed), "run.json", "problem.toml"} if name in here)
 
 
-def foreign_names(folder: Path, facts: dict[str, Any] | None) -> list[str]:
+def foreign_names(folder: Path, facts: Facts | None) -> list[str]:
     """Names a run would write that stand for something no run wrote: links, and files run.json does not list."""
     ours = {Path(name).parts[0] for name in own_files(folder, facts)} if facts is not None else set()
     found = [name for name in present(folder) if (folder / name).is_symlink() or not of_its_kind(folder / name)

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 
 from problems import Problem
 from solver.particles.events import Event as Found
 from solver.particles.events import EventWatch, Place
-from solver.particles.snapshot import ParticleSnapshot, ParticleStep
+from solver.particles.snapshot import ParticleSnapshot
 from solver.particles.solver import ParticleSolver
 from solver.projection.target import target
 from solver.projection.terminal import dominant_directions
 from solver.runs.checkpoints import on_first_rank
 from solver.runs.folder import RunFolder
 from solver.runs.history import decode, encode
-from solver.runs.observers import Observer
+from solver.runs.observers import Observer, Solver, Step
 from solver.runs.tables import CsvTable, read_rows
 
 COLUMNS = ["time", "event", "where", "masses", "place"]
@@ -42,7 +43,24 @@ def read_events(folder: Path) -> list[Event]:
     return sorted(found, key=lambda event: event.time)
 
 
-class EventRecorder(Observer):
+class Told(TypedDict):
+    """What the state of the solver has of the events so far."""
+
+    peaks: list[float]
+    events: list[ToldEvent]
+
+
+class ToldEvent(TypedDict):
+    """An `Event` of `solver.particles.events` among them."""
+
+    time: float
+    kind: str
+    where: list[float]
+    masses: list[float]
+    place: str
+
+
+class EventRecorder(Observer[ParticleSnapshot]):
     """Dates merges, arrivals and departures of the tokens, and writes events.csv at every output.
 
     What was found is kept with the state of the solver, so that a run that goes on loses and repeats nothing.
@@ -58,14 +76,16 @@ class EventRecorder(Observer):
         self.table: CsvTable | None = None
         self.written = 0
 
-    def begin(self, solver: ParticleSolver) -> None:
+    def begin(self, solver: Solver) -> None:
+        if not isinstance(solver, ParticleSolver):
+            raise TypeError("events are those of tokens")
         self.solver = solver
         if solver.noisy:  # noise moves tokens in and out of clusters all the time
             return
         watch = EventWatch(solver.problem, solver.masses, places_of(solver.problem))
         watch.start(solver.everything(), solver.time)
         if "events" in solver.memory:
-            told = decode(solver.memory["events"])
+            told = decode(solver.memory["events"], Told)
             watch.peaks = told["peaks"]
             watch.events = [Found(e["time"], e["kind"], tuple(e["where"]), tuple(e["masses"]), e["place"])
                             for e in told["events"]]
@@ -90,7 +110,7 @@ class EventRecorder(Observer):
         return [{"time": e.time, "event": e.kind, "where": join(e.where), "masses": join(e.masses), "place": e.place}
                 for e in found]
 
-    def step(self, info: ParticleStep) -> None:
+    def step(self, info: Step) -> None:
         """Look at the tokens after a step (collective)."""
         watch, solver = self.watch, self.solver
         if watch is None or solver is None:

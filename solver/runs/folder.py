@@ -14,13 +14,13 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from problems.errors import ProblemError
 from solver.runs.checkpoints import Store
-from solver.runs.contents import Replaced, files_of, foreign_names, own_files, read_facts, remove
+from solver.runs.contents import Facts, Replaced, files_of, foreign_names, own_files, read_facts, remove
 from solver.runs.disk import probe_room, replace_file, write_text
 from solver.runs.lock import HeldError, Lock
 from solver.runs.tables import CsvTable
@@ -61,7 +61,7 @@ class RunFolder:
         self.writes = comm.rank == 0
         self.tell: Callable[[str], None] = tell or (lambda words: None)
         self.resumed = False
-        self.facts: dict[str, Any] = {}
+        self.facts: dict[str, object] = {}
         self.started = time.time()
         self._lock: Lock | None = None
         self._made: list[Path] = []
@@ -106,7 +106,7 @@ class RunFolder:
                     return refusal
                 self.resumed = True
                 self._before = (self.path / "run.json").read_text()
-                ended = {key: facts[key] for key in ("started", "exit_reason", "wall_seconds", "ranks") if key in facts}
+                ended = {key: value for key, value in facts.items() if key in ("started", "exit_reason", "wall_seconds", "ranks")}
                 self.facts["earlier"] = [*facts.get("earlier", []), ended]
             elif not force and facts.get("command") not in CHEAP:
                 return "--out", str(self.path), "a new folder (or use --force to replace it, --resume to go on)"
@@ -122,7 +122,7 @@ class RunFolder:
             write_text(self.path / "run.json", json.dumps(self.facts) + "\n")
         return None
 
-    def _same_problem(self, facts: Mapping[str, Any], problem_text: str) -> Refusal | None:
+    def _same_problem(self, facts: Facts, problem_text: str) -> Refusal | None:
         """None if the folder was made from this resolved problem; its problem.toml may be damaged."""
         file = self.path / "problem.toml"
         with contextlib.suppress(OSError, UnicodeError):
@@ -143,11 +143,11 @@ class RunFolder:
             self.record(begun=True)
             self._replaced.forget()
 
-    def table(self, name: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]] = ()) -> CsvTable:
+    def table(self, name: str, columns: Sequence[str], rows: Sequence[Mapping[str, object]] = ()) -> CsvTable:
         """A CSV table of this folder, begun anew with these rows; see CsvTable."""
         return CsvTable(self.path / name if self.writes else None, columns, rows)
 
-    def record(self, *, complete: bool = False, **facts: Any) -> None:
+    def record(self, *, complete: bool = False, **facts: object) -> None:
         """Merge facts into run.json and write it (rank 0); `complete`: nothing comes after, and all files are listed.
 
         Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,7 +18,7 @@ SHOWN = 8  # rows of a table in a notebook
 NAMES = 8  # columns
 
 
-def dataframe(rows: Sequence[Mapping[str, Any]]) -> pandas.DataFrame:
+def dataframe(rows: Sequence[Mapping[str, object]]) -> pandas.DataFrame:
     """Rows as a pandas table, NaN where a quantity does not exist.
 
     Raises:
@@ -32,7 +32,7 @@ def dataframe(rows: Sequence[Mapping[str, Any]]) -> pandas.DataFrame:
     return pandas.DataFrame(list(rows))
 
 
-def table(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
+def table(rows: Sequence[Mapping[str, object]], names: Sequence[str]) -> str:
     """Evenly chosen rows as an HTML table, the first and the last among them; columns without any number are left out."""
     names = [name for name in names if any(text(row.get(name)) for row in rows)][:NAMES]
     chosen = sorted({round(i) for i in np.linspace(0, len(rows) - 1, min(SHOWN, len(rows)))}) if rows else []

@@ -7,24 +7,44 @@ import html
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict, TypeVar
 
 import numpy as np
 
 from problems import Problem
 from problems.errors import ProblemError
-from solver.runs.drawing import drawer
+from solver.runs.drawing import Film, Pictures, drawer, film_maker
 from solver.runs.frames import dataframe, table
 from solver.runs.journal import Record
+from solver.runs.tables import Row
 from solver.wasserstein.measure import Distance, Measure
 
 if TYPE_CHECKING:
     import pandas
 
+T = TypeVar("T")
+
 # The density to plot: points (n, d), values (n,), triangles (m, 3) or None.
 Picture = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 SAME = 1e-9  # relative difference of depths that are the same
 PICTURE = ("picture_points", "picture_values", "triangles")
+
+
+class Bound(TypedDict):
+    """A `Distance` as the journal has it."""
+
+    value: float
+    error: float
+    method: str
+    lower: float
+    upper: float
+
+
+class Words(TypedDict):
+    """What the journal has of an output beside its arrays: its row, and the distances to the target by exponent."""
+
+    row: Row
+    to_target: dict[str, Bound]
 
 
 @dataclass
@@ -38,7 +58,7 @@ class History:
     """
 
     times: list[float] = field(default_factory=list)
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
     measures: list[Measure] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
     carried: list[dict[str, np.ndarray]] = field(default_factory=list)
@@ -88,19 +108,19 @@ class History:
         """
         return dataframe(self.rows)
 
-    def plot(self) -> Any:
+    def plot(self) -> Pictures:
         """The pictures a run folder would hold of it, `solver.report.notebook.Pictures`; local."""
         return drawer("history")(self)
 
-    def animate(self) -> Any:
+    def animate(self) -> Film:
         """The law over depth as a film, `solver.report.notebook.Film`; local."""
-        return drawer("film")(self)
+        return film_maker()(self)
 
     def column(self, name: str) -> np.ndarray:
         """One diagnostic over time, (T,), NaN where it does not exist."""
         return np.array([np.nan if row.get(name) is None else row[name] for row in self.rows], float)
 
-    def keep(self, row: dict[str, Any], measure: Measure, picture: Picture | None, to_target: dict[int, Distance],
+    def keep(self, row: Row, measure: Measure, picture: Picture | None, to_target: dict[int, Distance],
              carried: Mapping[str, np.ndarray] | None = None) -> None:
         """Add one output."""
         self.times.append(row["time"])
@@ -125,7 +145,7 @@ class History:
 
     def restore(self, record: Record) -> None:
         """Add one output of the journal."""
-        words = decode(record["words"])
+        words = decode(record["words"], Words)
         picture = None
         if "picture_values" in record:
             picture = record["picture_points"], record["picture_values"], record.get("triangles")
@@ -134,11 +154,12 @@ class History:
                   {name.removeprefix("carried_"): part for name, part in record.items() if name.startswith("carried_")})
 
 
-def encode(words: Mapping[str, Any]) -> np.ndarray:
+def encode(words: Mapping[str, object]) -> np.ndarray:
     """Numbers and texts by name as an array of bytes; floats come back to the last bit."""
     return np.frombuffer(json.dumps(words, default=lambda value: value.item()).encode(), dtype=np.uint8)
 
 
-def decode(array: np.ndarray) -> dict[str, Any]:
-    """What `encode` was given."""
-    return json.loads(array.tobytes())
+def decode(array: np.ndarray, kind: type[T]) -> T:
+    """What `encode` was given, of the type that the caller wrote."""
+    words: T = json.loads(array.tobytes())
+    return words

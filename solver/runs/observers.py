@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
+import numpy as np
 from rich.console import Console
 
 from solver.runs.checkpoints import Store
@@ -24,7 +25,7 @@ class Snapshot(Protocol):
     @property
     def step(self) -> int: ...
     @property
-    def row(self) -> Mapping[str, Any]: ...
+    def row(self) -> Mapping[str, float | np.ndarray]: ...
 
 
 class Step(Protocol):
@@ -41,16 +42,19 @@ class Solver(Protocol):
 
     time: float
 
-    def state_dict(self) -> dict[str, Any]: ...
+    def state_dict(self) -> dict[str, float | np.ndarray]: ...
 
 
-class Observer:
+S_contra = TypeVar("S_contra", bound=Snapshot, contravariant=True)
+
+
+class Observer(Generic[S_contra]):
     """Is told of the begin, every output, every step and the end of a run, on every rank alike; does nothing with it."""
 
-    def begin(self, solver: Any) -> None:
+    def begin(self, solver: Solver) -> None:
         """The solver is ready, at its initial law or where it goes on from."""
 
-    def output(self, snapshot: Any) -> None:
+    def output(self, snapshot: S_contra) -> None:
         """The law at an output depth."""
 
     def step(self, info: Step) -> None:
@@ -66,7 +70,7 @@ class Observer:
         """The run has ended early, perhaps on this rank alone: let go of what is held, without a collective call."""
 
 
-class Checkpoints(Observer):
+class Checkpoints(Observer[Snapshot]):
     """Saves what a restart needs at every output, and whenever it is asked to.
 
     Args:
@@ -92,7 +96,7 @@ class Checkpoints(Observer):
             self.store.save(self.solver.state_dict(), finished=True)
 
 
-class FieldFiles(Observer):
+class FieldFiles(Observer["DensitySnapshot"]):
     """The density for ParaView, at every output; a resumed run writes its earlier outputs again from the journal.
 
     Args:
@@ -104,11 +108,14 @@ class FieldFiles(Observer):
         self.writer: DensityWriter | None = None
 
     def begin(self, solver: Solver) -> None:
+        from solver.density.evolve import DensitySolver
         from solver.density.output import DensityWriter
         from solver.density.snapshot import DensitySnapshot
 
+        if not isinstance(solver, DensitySolver):
+            raise TypeError("fields are those of a density")
+        operator = solver.operator
         self.writer = DensityWriter(self.folder, solver)
-        operator = solver.operator  # type: ignore[attr-defined]
         for record in self.store.earlier():
             state = operator.scatter_cells(record["coefficients"])
             self.writer.write(DensitySnapshot(operator, state, float(record["time"]), int(record["step"])))
@@ -126,7 +133,7 @@ class FieldFiles(Observer):
             self.writer.abandon()
 
 
-class ProgressLine(Observer):
+class ProgressLine(Observer[Snapshot]):
     """Depth, step, mass and distance to the target on the terminal.
 
     Args:

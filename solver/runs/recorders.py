@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from solver.runs.folder import RunFolder
 from solver.runs.history import History, Picture
 from solver.runs.journal import Record
 from solver.runs.observers import Observer, Snapshot, Solver
-from solver.runs.tables import CsvTable, axis_names, diagnostics_columns, flatten_row
+from solver.runs.tables import CsvTable, Row, axis_names, diagnostics_columns, flatten_row
 from solver.runs.token_file import append_tokens
 from solver.wasserstein.measure import Measure
 
@@ -43,7 +43,10 @@ def atom_radius(manifold: Manifold, count: int) -> float:
     return RADIUS[manifold.intrinsic] * (manifold.volume / count) ** (1 / manifold.intrinsic)
 
 
-class Recorder(Observer):
+S_contra = TypeVar("S_contra", bound=Snapshot, contravariant=True)
+
+
+class Recorder(Observer[S_contra]):
     """Keeps the history of one solver, its journal and its table; the two solvers differ in columns and extra files.
 
     A run that goes on takes its earlier outputs from the journal and writes its files anew from them.
@@ -112,7 +115,7 @@ class Recorder(Observer):
             self.folder.begun()
 
 
-class DensityRecorder(Recorder):
+class DensityRecorder(Recorder["DensitySnapshot"]):
     """Rows of diagnostics.csv, atoms and pictures of the density."""
 
     file_name = "diagnostics.csv"
@@ -127,7 +130,7 @@ class DensityRecorder(Recorder):
         self.keep(snapshot, measure, snapshot.plot_data(), more)
 
 
-class ParticleRecorder(Recorder):
+class ParticleRecorder(Recorder[ParticleSnapshot]):
     """Rows of particles.csv and clusters.csv, and the tokens themselves in particles.h5."""
 
     file_name = "particles.csv"
@@ -136,7 +139,7 @@ class ParticleRecorder(Recorder):
                  to_target: TargetDistance | None = None, store: Store | None = None):
         super().__init__(problem, comm, folder, to_target, store)
         self.merges = MergeTimes()
-        self.clusters: list[dict[str, Any]] = []
+        self.clusters: list[Row] = []
 
     def again(self, record: Record) -> None:
         if self.folder is not None and self.folder.writes:
@@ -168,11 +171,12 @@ class ParticleRecorder(Recorder):
         self.cluster_table.write_all(self.watch(snapshot))
         self.append(snapshot.time, snapshot.points, snapshot.masses, snapshot.carried)
 
-    def watch(self, snapshot: ParticleSnapshot) -> list[dict[str, Any]]:
+    def watch(self, snapshot: ParticleSnapshot) -> list[Row]:
         """The heaviest clusters of this output, as rows of clusters.csv."""
         found = self.merges(snapshot)
         axes = axis_names(self.dimension)
-        rows = [{"time": snapshot.time, "count": found.count, "cluster": k + 1, "mass": found.masses[k], "radius": found.radii[k],
+        rows: list[Row] = [
+                {"time": snapshot.time, "count": found.count, "cluster": k + 1, "mass": found.masses[k], "radius": found.radii[k],
                  **{f"centre_{a}": found.centres[k][i] for i, a in enumerate(axes)}}
                 for k in range(min(found.count, MOST_CLUSTERS))]
         self.clusters += rows

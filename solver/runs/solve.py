@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
@@ -17,18 +17,33 @@ from solver.runs.checkpoints import Restart, on_first_rank
 from solver.runs.context import Context, final_numbers, finish, leave, open_run, recorded, tell_phases
 from solver.runs.events import EventRecorder
 from solver.runs.history import History
-from solver.runs.observers import Checkpoints, FieldFiles, Observer, ProgressLine
-from solver.runs.recorders import DensityRecorder, ParticleRecorder, Recorder
+from solver.runs.observers import Checkpoints, FieldFiles, Observer, ProgressLine, Snapshot, Solver, Step
+from solver.runs.recorders import DensityRecorder, ParticleRecorder
 from solver.runs.stop import Limits, Supervisor
 
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-    from solver.density.evolve import DensitySolver
-    from solver.particles.solver import ParticleSolver
+    from solver.density.snapshot import DensitySnapshot
+    from solver.particles.snapshot import ParticleSnapshot
+
+S_co = TypeVar("S_co", bound=Snapshot, covariant=True)
+S = TypeVar("S", bound=Snapshot)
 
 
-def run_density(problem: Problem, comm: MPI.Comm, observers: Sequence[Observer], restart: Restart | None = None,
+class Watched(Solver, Protocol[S_co]):
+    """What `drive` asks of a solver: to go on from a state, and to run under observation."""
+
+    comm: MPI.Comm
+    problem: Problem
+    step: int
+
+    def load_state(self, state: Mapping[str, float | np.ndarray], /) -> None: ...
+    def snapshot(self) -> S_co: ...
+    def run(self, on_output: Callable[[S_co], None], on_step: Callable[[Step], None], /) -> object: ...
+
+
+def run_density(problem: Problem, comm: MPI.Comm, observers: Sequence[Observer[DensitySnapshot]], restart: Restart | None = None,
                 supervisor: Supervisor | None = None) -> None:
     """Solve for the density to the end of the problem (collective).
 
@@ -48,15 +63,15 @@ def run_density(problem: Problem, comm: MPI.Comm, observers: Sequence[Observer],
     drive(DensitySolver(problem, comm), observers, restart, supervisor)
 
 
-def run_particles(problem: Problem, comm: MPI.Comm, observers: Sequence[Observer], restart: Restart | None = None,
-                  supervisor: Supervisor | None = None) -> None:
+def run_particles(problem: Problem, comm: MPI.Comm, observers: Sequence[Observer[ParticleSnapshot]],
+                  restart: Restart | None = None, supervisor: Supervisor | None = None) -> None:
     """Follow the tokens to the end of the problem (collective); as `run_density`."""
     from solver.particles.solver import ParticleSolver
 
     drive(ParticleSolver(problem, comm), observers, restart, supervisor)
 
 
-def drive(solver: DensitySolver | ParticleSolver, observers: Sequence[Observer], restart: Restart | None,
+def drive(solver: Watched[S], observers: Sequence[Observer[S]], restart: Restart | None,
           supervisor: Supervisor | None) -> None:
     """Run a solver under observation, from a checkpoint if there is one (collective)."""
     watch = supervisor if supervisor is not None else Supervisor(solver.comm)
@@ -66,12 +81,12 @@ def drive(solver: DensitySolver | ParticleSolver, observers: Sequence[Observer],
         # Stopped after the step that reached an output, before that was recorded.
         pending = solver.time in solver.problem.time.outputs and restart.recorded < solver.time
 
-    def output(snapshot: Any) -> None:
+    def output(snapshot: S) -> None:
         for observer in observers:
             observer.output(snapshot)
         watch.check(solver.step, solver.time)
 
-    def step(info: Any) -> None:
+    def step(info: Step) -> None:
         for observer in observers:
             observer.step(info)
         watch.beat(solver.step, solver.time)
@@ -82,7 +97,7 @@ def drive(solver: DensitySolver | ParticleSolver, observers: Sequence[Observer],
         if code:
             raise Stopped(code)
 
-    begun: list[Observer] = []
+    begun: list[Observer[S]] = []
     try:
         # Numbers beyond the range end the run in a message of the solver's own; numpy's warnings would only come before it.
         with Termination.held(), np.errstate(all="ignore"):
@@ -117,25 +132,25 @@ def record_particles(context: Context) -> History:
 def record(context: Context, side: str) -> History:
     """Run one solver, "density" or "particles", with its table, checkpoints, files and progress (collective)."""
     folder = context.folder
-    kind, run = (DensityRecorder, run_density) if side == "density" else (ParticleRecorder, run_particles)
     store = folder.store(side) if folder is not None else None
-    recorder: Recorder = kind(context.problem, context.comm, folder, context.to_target, store)
-    observers: list[Observer] = [recorder]
-    if folder is not None and store is not None:
-        if side == "density":
-            observers.append(FieldFiles(folder.path, store))
-        else:
-            observers.append(EventRecorder(folder))
-        observers.append(Checkpoints(store))
+    restart = store.restart if store is not None else None
+    arguments = context.problem, context.comm, folder, context.to_target, store
 
-    def newest() -> float | None:
-        rows = recorder.history.rows
-        return rows[-1].get("w2_target") if rows else None
+    def others(history: History) -> list[Observer[Snapshot]]:
+        line = ProgressLine(context.console, side, context.end,
+                            lambda: history.rows[-1].get("w2_target") if history.rows else None)
+        return [line] if store is None else [Checkpoints(store), line]
 
-    observers.append(ProgressLine(context.console, side, context.end, newest))
     with context.stage(side):
-        run(context.problem, context.comm, observers, store.restart if store is not None else None, context.supervisor)
-    return recorder.history
+        if side == "density":
+            density = DensityRecorder(*arguments)
+            files = [] if folder is None or store is None else [FieldFiles(folder.path, store)]
+            run_density(context.problem, context.comm, [density, *files, *others(density.history)], restart, context.supervisor)
+            return density.history
+        tokens = ParticleRecorder(*arguments)
+        events = [] if folder is None else [EventRecorder(folder)]
+        run_particles(context.problem, context.comm, [tokens, *events, *others(tokens.history)], restart, context.supervisor)
+        return tokens.history
 
 
 def solve(problem: ProblemLike, *, comm: MPI.Comm | None = None, out: str | Path | None = None, force: bool = False,

@@ -11,8 +11,9 @@ import os
 import re
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TextIO
 
 from problems.errors import ProblemError
 from solver.ranks import INTERRUPTED, TERMINATED, TIME_IS_UP, Stopped, Termination
@@ -71,12 +72,13 @@ class Supervisor:
         note: told of step and depth a few times a second, for whoever has to say where a run was when it ended.
     """
 
-    def __init__(self, comm: MPI.Comm, limits: Limits | None = None, note: Any = None):
+    def __init__(self, comm: MPI.Comm, limits: Limits | None = None,
+                 note: Callable[[int | None, float | None], None] | None = None):
         self.comm, self.limits = comm, limits or Limits()
         self.note = note
         self.saved = time.monotonic()
         self._beat = 0.0
-        self._traces: Any = None
+        self._traces: TextIO | None = None
 
     def agree(self) -> tuple[int, bool]:
         """What all ranks together know: (exit code to stop with, or 0; whether a checkpoint is due). Collective."""

@@ -7,11 +7,13 @@ import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from solver.runs.disk import append, replace_file
+
+# One line of a table of numbers, by column.
+Row = dict[str, float]
 
 
 def axis_names(dimension: int) -> list[str]:
@@ -38,10 +40,10 @@ ERROR_COLUMNS = ["error_density", "error_particles"]  # of comparison.csv, where
 DISTANCES_COLUMNS = ["time", "between", "p", "value", "error", "lower", "upper", "method"]
 
 
-def flatten_row(row: Mapping[str, object], dimension: int) -> dict[str, Any]:
+def flatten_row(row: Mapping[str, float | np.ndarray], dimension: int) -> Row:
     """A diagnostics row with `mean` (d,) and `second` (d, d) spread over their columns; local."""
     axes = axis_names(dimension)
-    flat = {key: value for key, value in row.items() if key not in ("mean", "second")}
+    flat: Row = {key: value for key, value in row.items() if not isinstance(value, np.ndarray)}
     mean, second = np.asarray(row["mean"], float), np.asarray(row["second"], float)
     flat.update({f"mean_{a}": mean[i] for i, a in enumerate(axes)})
     flat.update({f"second_{a}{b}": second[i, i + j] for i, a in enumerate(axes) for j, b in enumerate(axes[i:])})

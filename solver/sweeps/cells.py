@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
@@ -15,8 +15,13 @@ from problems import ProblemError
 from problems.loader import Tables, build
 from problems.overrides import toml_value
 from solver.ranks import alone
+from solver.runs.history import History
 from solver.runs.stop import Limits
+from solver.runs.tables import Row
 from solver.sweeps.formula import evaluate
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
 
 SIDES = ("compare", "density", "particles")
 
@@ -114,40 +119,60 @@ def cells_of(over: Mapping[str, list[str]], ties: Mapping[str, str]) -> list[Swe
     return made
 
 
-def run_cell(job: SweepJob) -> dict[str, Any]:
-    """Run one cell on this process alone.
+class CellResult(TypedDict):
+    """What a cell leaves behind: numbers of the whole run, one row for each output, whether density and tokens agree (true where
+    that was not asked), and where its run is."""
 
-    Returns:
-        {"row": numbers of the whole run, "history": one dictionary for each output, "agree": bool}.
+    row: dict[str, float | str]
+    history: list[Row]
+    agree: bool
+    folder: str
+
+
+class RunOptions(TypedDict):
+    """Options of `compare`, `solve` and `simulate`."""
+
+    comm: MPI.Comm
+    out: str
+    force: bool
+    resume: bool
+    quiet: bool
+    limits: Limits | None
+
+
+def run_cell(job: SweepJob) -> CellResult:
+    """Run one cell on this process alone.
 
     Raises:
         ProblemError, RunError: as the run itself.
     """
     problem = build(job.tables)
-    settings: dict[str, Any] = {"comm": alone(), "out": job.folder, "force": job.force, "resume": job.resume, "quiet": True,
-                                "limits": job.limits}
+    settings: RunOptions = {"comm": alone(), "out": job.folder, "force": job.force, "resume": job.resume, "quiet": True,
+                            "limits": job.limits}
+    row: dict[str, float | str] = {}
+    sides: dict[str, History] = {}
     if job.side == "compare":
         from solver.comparison.compare import compare
 
         found = compare(problem, verdict=job.verdict, **settings)
-        history = [dict(row) for row in found.rows]
-        row: dict[str, Any] = {"verdict": found.verdict.outcome if job.verdict else "",
-                               "w2_density_particles_max": float(np.nanmax(found.column("w2_density_particles")))}
-        sides: dict[str, Any] = {"density": found.density, "particles": found.particles}
+        history = found.rows
+        row = {"verdict": found.verdict.outcome if job.verdict else "",
+               "w2_density_particles_max": float(np.nanmax(found.column("w2_density_particles")))}
+        sides = {"density": found.density, "particles": found.particles}
     else:
         from solver.runs.solve import simulate, solve
 
         one = solve(problem, **settings) if job.side == "density" else simulate(problem, **settings)
-        history, row, sides = [dict(entry) for entry in one.rows], {}, {job.side: one}
+        history, sides = one.rows, {job.side: one}
     for name, side in sides.items():
-        row |= closest(side, "" if len(sides) == 1 else f"_{name}")
-        row |= {f"final_{key}" + ("" if len(sides) == 1 else f"_{name}"): value for key, value in side.rows[-1].items()
-                if key not in ("step",)}
-    return {"row": plain(row), "history": [plain(entry) for entry in history],
+        row.update(closest(side, "" if len(sides) == 1 else f"_{name}"))
+        row.update({f"final_{key}" + ("" if len(sides) == 1 else f"_{name}"): plain_number(value)
+                    for key, value in side.rows[-1].items() if key not in ("step",)})
+    return {"row": row, "history": [plain(entry) for entry in history],
             "agree": job.side != "compare" or not job.verdict or row["verdict"] == "agree", "folder": str(Path(job.folder))}
 
 
-def closest(history: Any, suffix: str) -> dict[str, float]:
+def closest(history: History, suffix: str) -> dict[str, float]:
     """Least distance to the target and its depth, for p = 1 and 2; nothing where there is no target."""
     found = {}
     for p in (1, 2):
@@ -159,6 +184,11 @@ def closest(history: Any, suffix: str) -> dict[str, float]:
     return found
 
 
-def plain(row: Mapping[str, Any]) -> dict[str, Any]:
+def plain(row: Mapping[str, float]) -> Row:
     """A row with numpy's numbers as Python's."""
-    return {key: value.item() if isinstance(value, np.generic) else value for key, value in row.items()}
+    return {key: plain_number(value) for key, value in row.items()}
+
+
+def plain_number(value: float) -> float:
+    """NumPy's numbers as Python's."""
+    return value.item() if isinstance(value, np.generic) else value

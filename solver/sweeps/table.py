@@ -5,12 +5,11 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from solver.runs.tables import CsvTable
 
 
-def write_tidy(path: Path, rows: Sequence[Mapping[str, Any]]) -> list[Path]:
+def write_tidy(path: Path, rows: Sequence[Mapping[str, object]]) -> list[Path]:
     """Write rows, whose keys may differ, to path.csv and path.parquet.
 
     Returns:
@@ -31,8 +30,9 @@ def write_tidy(path: Path, rows: Sequence[Mapping[str, Any]]) -> list[Path]:
     return written
 
 
-def _column(values: list[Any]) -> list[Any]:
+def _column(values: list[object]) -> list[float | None] | list[str | None]:
     """A column of one type: numbers, or else text."""
-    if all(value is None or isinstance(value, int | float) for value in values):
-        return [None if value is None else float(value) for value in values]
+    numbers = [value for value in values if value is None or isinstance(value, int | float)]
+    if len(numbers) == len(values):
+        return [None if value is None else float(value) for value in numbers]
     return [None if value is None else str(value) for value in values]

@@ -5,11 +5,11 @@ are real.
 """
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from solver.compiled import load_library, threads
+from solver.compiled import Foreign, Library, load_library, threads
 from solver.wasserstein.metric import Metric
 
 UNIT = 2**60
@@ -33,7 +33,7 @@ class Arcs(NamedTuple):
     flow: np.ndarray
 
 
-def _kernels() -> tuple[Any, Any]:
+def _kernels() -> tuple[Foreign, Library]:
     return load_library("wasserstein_network", _DECLARATIONS, _SOURCE, openmp=True)
 
 

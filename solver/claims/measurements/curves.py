@@ -9,6 +9,12 @@ from scipy.interpolate import CubicSpline
 from solver.claims.case import Array, Run
 
 
+def fourier(x: Array, m: Array, k: int) -> float:
+    """Modulus of int e^{ik theta} dmu on the circle, of points x (n, 2) and masses m (n,)."""
+    phase: Array = k * np.arctan2(x[:, 1], x[:, 0])
+    return float(np.hypot(m @ np.cos(phase), m @ np.sin(phase)))
+
+
 def cosine(run: Run, first: int = 0, second: int = 1) -> Array:
     """<x_i, x_j> of two tokens."""
     return np.array([float(x[first] @ x[second]) for x in run.points])
@@ -104,9 +110,7 @@ def saturation_time(run: Run, level: float = 0.3, most: int = 24) -> float:
 
 
 def _first_mode(run: Run, level: float, most: int) -> tuple[float, float]:
-    k = np.arange(1, most + 1)
-    sizes = np.array([np.abs(m @ np.exp(1j * np.outer(np.arctan2(x[:, 1], x[:, 0]), k))) for x, m in
-                      zip(run.points, run.masses, strict=True)])
+    sizes = np.array([[fourier(x, m, k) for k in range(1, most + 1)] for x, m in zip(run.points, run.masses, strict=True)])
     above = np.flatnonzero((sizes >= level).any(axis=1))
     if len(above) == 0 or above[0] == 0:
         return float("nan"), float("nan")
