@@ -6,7 +6,7 @@
     [space] ..      the sections of a problem file
     [run]           side = "tokens" | "density"; coarser = { KEY = VALUE }: the run that gives the discretisation error
     [sweep]         KEY = [values], a product over all lists; KEY = "= formula" ties a key to the others; a name without
-                    a dot is a variable for formulas only
+                    a dot is a variable for formulas only; the value "absent" leaves the key out
     [[quantities]]  see `Quantity`
     [quick]         KEY = VALUE: the changes of the quick setting
 
@@ -36,7 +36,9 @@ from solver.sweeps.formula import evaluate
 
 ACROSS = {
     "power": "exponent of a power law fitted across the runs", "exponential": "rate of an exponential fitted across the runs",
-    "line": "slope of a line fitted across the runs", "limit": "limit as `against` tends to 0",
+    "line": "slope of a line fitted across the runs",
+    "power misfit": "largest relative deviation from the fitted power law", "line misfit": "the same from the fitted line",
+    "limit": "limit as `against` tends to 0",
     "crossing": "value of `against` where the quantity passes `level`", "spread": "largest minus smallest over the runs",
     "mean": "mean over the runs, with the standard error", "maximum": "largest over the runs",
 }
@@ -240,16 +242,26 @@ def _cell(values: dict[str, object], chosen: dict[str, object], lists: Mapping[s
         if key == "run.side":
             side = str(found)
         elif "." in key:
-            override(base, key, found if isinstance(found, str) else _text(found))
+            _put(base, key, found)
     variables = {**_numbers(resolve_table(base, variables, "claim")), **variables}
     base = resolve_table(base, variables, "claim")
     for key, value in (coarser or {}).items():
-        found = resolve(value, variables, f"run.coarser.{key}")
-        override(base, key, found if isinstance(found, str) else _text(found))
+        _put(base, key, resolve(value, variables, f"run.coarser.{key}"))
     label = ", ".join(names[integer(1, len(names))("claim.cases", variables["case"]) - 1] if names and key == "case" else
                       f"{short(key)} = {_shown(variables[short(key)])}" for key in lists if len(lists[key]) > 1)
     start = base.pop("start", None)
     return Cell(base, None if start is None else table("start", start), variables, label, side)
+
+
+def _put(base: dict[str, object], key: str, found: object) -> None:
+    """Set the entry at a dotted key; "absent" takes it out, for keys that only some runs of a sweep may have."""
+    if found == "absent":
+        section, name = key.rsplit(".", 1)
+        place = base.get(section)
+        if isinstance(place, dict):
+            place.pop(name, None)
+    else:
+        override(base, key, found if isinstance(found, str) else _text(found))
 
 
 def _shown(value: object) -> str:

@@ -172,8 +172,8 @@ def _each(claim: Claim, quantity: Quantity, pairs: list[tuple[Cell, Cell | None]
             rows.append(_row(claim, quantity, words, point.predicted, point.measured, point.error))
             if time is None:
                 x = NUMBER(numeric[0], cell.variables[short(numeric[0])]) if numeric else float(len(rows))
-                others = ", ".join(f"{short(k)} = {cell.variables[short(k)]}" for k in claim.swept
-                                   if k not in numeric[:1] and len({str(c.variables[short(k)]) for c in claim.cells}) > 1)
+                axis = f"{short(numeric[0])} = " if numeric else " = "
+                others = ", ".join(part for part in cell.label.split(", ") if not part.startswith(axis))
                 entry = scalar.setdefault(others, {"label": others, "x": [], "measured": [], "error": [], "predicted": []})
                 entry["x"].append(x)
                 entry["measured"].append(point.measured)
@@ -260,6 +260,8 @@ def _reduced(claim: Claim, quantity: Quantity, words: str, points: list[Point],
         # The refinements of two runs with errors of their own do not cancel in their difference.
         change = float(np.sort(np.abs(fine - coarse))[-2:].sum()) if quantity.across == "spread" else abs(value - other)
         error = statistical + change + own
+        if quantity.across.endswith(" misfit"):  # what the bars of the runs would leave of a law that holds
+            error = float(np.max(bars / np.abs(fine)))
         if not quantity.gap and not quantity.expected and quantity.across not in ("spread", "limit"):
             error += points[0].model
         if quantity.across == "limit":
@@ -270,7 +272,7 @@ def _reduced(claim: Claim, quantity: Quantity, words: str, points: list[Point],
     series: Series = {"label": words, "x": listed(x), "measured": listed(fine), "error": listed(bars),
                       "predicted": [] if quantity.gap or quantity.expected else [p.predicted for p in points],
                       "fit": [] if curve is None else listed(curve), "note": note}
-    if quantity.across in ("power", "exponential", "line", "crossing"):
+    if quantity.across in ("power", "exponential", "line", "crossing", "power misfit", "line misfit"):
         series["predicted"] = []
     return row, series
 
@@ -287,6 +289,9 @@ def reduce_points(quantity: Quantity, x: np.ndarray, y: np.ndarray,
         if found.refusal:
             return math.nan, math.nan, found.words, found(x)
         return found.slope, found.interval, found.words, found(x)
+    if quantity.across.endswith(" misfit"):
+        found = fit(x, y, quantity.across.removesuffix(" misfit"))
+        return float(np.max(np.abs(y / found(x) - 1))), 0.0, found.words, found(x)
     if quantity.across == "limit":
         return (*limit(x, y), "extrapolated to 0", None)
     if quantity.across == "crossing":

@@ -7,7 +7,7 @@ error of its own. Discretisation errors are not theirs to know: they come from a
 from collections.abc import Callable
 
 from solver.claims.case import Measured
-from solver.claims.measurements import curves, fields, rates, stages, transport
+from solver.claims.measurements import approach, curves, fields, rates, stages, transport
 
 MEASUREMENTS: dict[str, Callable[..., Measured]] = {
-    function.__name__: function for module in (curves, fields, rates, stages, transport) for function in module.TABLE}
+    function.__name__: function for module in (approach, curves, fields, rates, stages, transport) for function in module.TABLE}

@@ -1,0 +1,92 @@
+"""The predictions about the closest approach at low temperature, against closed forms and against the flow itself."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from solver.claims.claim import read_claim
+from solver.claims.predictions.approach import arrival, closest_delay_limit, closest_limit, cold_arcs, cold_bound_constant
+from solver.claims.predictions.defective import jordan_distance, jordan_exponent
+from solver.projection.cold_flow import flow
+from solver.wasserstein.distance import distance
+from solver.wasserstein.measure import Measure
+
+
+def flagship(**settings):
+    return read_claim("LT4", settings={"attention.beta": "[100.0]", **settings}).cells[0].case()
+
+
+@pytest.mark.parametrize(("depth", "w1", "w2"), [(0.0, 0.785398, 0.906900), (1.0, 0.483621, 0.636382), (4.0, 0.058306, 0.158304)])
+def test_arcs_at_zero_temperature_are_those_of_the_table(depth, w1, w2):
+    case = flagship(**{"attention.key": "[[1.0, 0.0], [0.0, 1.0]]", "attention.value": "[[1.0, 0.0], [0.0, 0.0]]"})
+    arcs, masses = cold_arcs(case, depth)
+    assert abs(masses @ arcs - w1) < 1e-6 and abs(math.sqrt(masses @ arcs**2) - w2) < 1e-6
+
+
+def test_arcs_follow_the_flow_for_weights_without_symmetry():
+    case = flagship(**{"attention.value": "[[2.0, 0.3], [-0.2, 1.0]]"})
+    found = arrival(case)
+    e = np.linalg.eig(case.V @ case.B.T)
+    direction = np.real(e.eigenvectors[:, np.argmax(e.eigenvalues.real)])
+    start = np.arctan2(direction[1], direction[0]) + found.angles[::97]
+    moved = flow(np.column_stack([np.cos(start), np.sin(start)]), case.weights, np.array([0.0, 3.0]))[1]
+    arcs = np.arccos(np.clip(moved @ direction, -1, 1))
+    assert np.abs(cold_arcs(case, 3.0)[0][::97] - arcs).max() < 2e-5
+
+
+def test_the_displacement_is_that_of_the_wake_of_the_flow():
+    """(log f)' at the attended point, from the flow itself, moves the stationary point of the drift."""
+    case = flagship()
+    at, width, h = math.atan2(1.5, 0.75), 1e-3, 1e-4
+    # Law of what the zero-temperature flow carries past the attended point at depth 8, by differences of its starting angles.
+    angles = np.array([at - width, at - width + h, at + width, at + width + h])
+    points = np.column_stack([np.cos(angles), np.sin(angles)])
+
+    x = points.copy()
+    steps, dt = 16000, 8.0 / 16000
+
+    def drift(y):
+        z = y @ case.B
+        z = (z / np.linalg.norm(z, axis=1, keepdims=True)) @ case.V.T
+        return z - y * np.sum(z * y, axis=1, keepdims=True)
+
+    for _ in range(steps):
+        half = x - 0.5 * dt * drift(x)
+        x = x - dt * drift(half)
+        x /= np.linalg.norm(x, axis=1, keepdims=True)
+
+    back = np.arctan2(x[:, 1], x[:, 0])
+    log_density = np.log([(back[1] - back[0]) / h, (back[3] - back[2]) / h])
+    steep = (log_density[1] - log_density[0]) / (2 * width)
+    e, y = np.array([1.0, 1.0]) / math.sqrt(2), np.array([0.75, 1.5]) / math.sqrt(2)
+    length = np.linalg.norm(y)
+    across = np.array([-e[1], e[0]]) @ case.V @ np.array([-y[1], y[0]]) / length
+    assert math.isclose(arrival(case).shift, steep * across / (length * (1 / length)), rel_tol=2e-3)
+
+
+def test_the_least_distance_is_least():
+    case = flagship()
+    found = arrival(case)
+    for p in (1, 2):
+        size, least = found.closest(p)
+        assert all(found.distance(size * factor, p) > least for factor in (0.8, 1.2))
+        assert math.isclose(closest_limit(case, p), abs(found.shift) * least)
+        assert math.isclose(math.exp(-found.rate * closest_delay_limit(case, p)), size * abs(found.shift), rel_tol=1e-12)
+    mean, square = found.masses @ found.places, found.masses @ found.places**2
+    assert math.isclose(found.closest(2)[1], math.sqrt(1 - mean**2 / square), rel_tol=1e-6)
+    assert cold_bound_constant(case) >= found.masses @ np.abs(found.places)
+
+
+def test_the_distance_of_a_jordan_block_is_that_of_its_quadrature():
+    case = read_claim("LT9", quick=True, settings={"time.end": "30", "time.outputs": "5"}).cells[1].case()
+    points, masses = case.problem.initial.quadrature(20000)
+    up = masses[points[:, 1] > 0].sum()
+    goal = Measure(np.array([[1.0, 0.0], [-1.0, 0.0]]), np.array([up, 1 - up]))
+    for t, value in zip(case.times, jordan_distance(case), strict=True):
+        moved = points + t * np.outer(points[:, 1], case.V[0, 1] * np.array([1.0, 0.0]))
+        moved /= np.linalg.norm(moved, axis=1, keepdims=True)
+        assert abs(distance(Measure(moved, masses), goal, p=1, manifold=case.problem.manifold).value - value) < 3e-4
+    assert -1.0 < jordan_exponent(case, 12.0) < -0.9
