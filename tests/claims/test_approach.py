@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from solver.claims.claim import read_claim
+from solver.claims.claim import Quantity, read_claim
+from solver.claims.evaluate import reduce_points
 from solver.claims.predictions.approach import arrival, closest_delay_limit, closest_limit, cold_arcs, cold_bound_constant
 from solver.claims.predictions.defective import jordan_distance, jordan_exponent
 from solver.projection.cold_flow import flow
@@ -90,3 +91,21 @@ def test_the_distance_of_a_jordan_block_is_that_of_its_quadrature():
         moved /= np.linalg.norm(moved, axis=1, keepdims=True)
         assert abs(distance(Measure(moved, masses), goal, p=1, manifold=case.problem.manifold).value - value) < 3e-4
     assert -1.0 < jordan_exponent(case, 12.0) < -0.9
+
+
+def test_a_key_may_be_absent_from_some_runs_of_a_sweep():
+    claim = read_claim("LT2", quick=True)
+    for cell in (*claim.cells, *filter(None, claim.coarse)):
+        adaptive = cell.values["particles"]["sampling"] == "adaptive"
+        assert ("gap" in cell.values["particles"]) == adaptive
+        cell.case()
+
+
+@pytest.mark.parametrize(("law", "excluded"), [("line", False), ("power", True)])
+def test_the_misfit_of_a_law_exceeds_the_bars_only_where_the_law_is_wrong(law, excluded):
+    quantity = Quantity("depth", "closest_time", across=f"{law} misfit", against="log(beta)")
+    beta = np.geomspace(10, 1000, 9)
+    depth = 1 + 0.6 * np.log(beta) + 1e-4 * (-1.0) ** np.arange(9)
+    x = np.log(beta) if law == "line" else beta
+    value = reduce_points(quantity, x, depth)[0]
+    assert (value > 1e-3) == excluded
