@@ -61,6 +61,7 @@ class Quantity:
             formula.
         average: variable over whose values the results of `across` are averaged, such as a seed; empty: none.
         gap: what goes across is |measured - predicted|, and `expected` (a formula) is its prediction.
+        judged: false where the prediction is an asymptote without a bar, drawn beside what is then a finding.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Quantity:
     gap: bool = False
     expected: str = ""
     scale: str = "linear"
+    judged: bool = True
 
 
 @dataclass(frozen=True)

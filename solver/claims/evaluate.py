@@ -306,7 +306,7 @@ def reduce_points(quantity: Quantity, x: np.ndarray, y: np.ndarray,
 
 def _row(claim: Claim, quantity: Quantity, words: str, predicted: float, measured: float, error: float,
          note: str = "") -> Row:
-    finding = not quantity.predicted and not quantity.expected and quantity.across != "spread"
+    finding = not quantity.judged or (not quantity.predicted and not quantity.expected and quantity.across != "spread")
     if finding:
         predicted, factor = math.nan, math.nan
         verdict = "finding" if math.isfinite(measured) else "not resolved"

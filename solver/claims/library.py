@@ -6,6 +6,7 @@ import csv
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NotRequired, TypedDict, TypeVar
 
@@ -61,8 +62,13 @@ def answer_jobs(claims: list[Claim], cells: Path | None, *, resume: bool = False
     if resume and cells is not None:
         for key, job in jobs.items():
             kept = read_json(cells / f"{key}.json", Answered)
-            if kept is not None and set(job.requests) <= set(kept["answers"]):
-                answers[key] = kept
+            if kept is None:
+                continue
+            missing = {name: what for name, what in job.requests.items() if name not in kept["answers"]}
+            if not any(kind == "measured" for kind, _, _ in missing.values()):
+                # Predictions that are new or have changed need no run.
+                fresh = carry_out(replace(job, requests=missing))["answers"] if missing else {}
+                answers[key] = {**kept, "answers": {**kept["answers"], **fresh}}
     todo = sorted((job for key, job in jobs.items() if key not in answers), key=lambda job: -job.cost)
     errors: dict[str, str] = {}
     for outcome in run_jobs(carry_out, todo, workers):

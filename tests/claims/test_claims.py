@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -102,6 +103,18 @@ def test_results_are_kept_and_taken_up_again(tmp_path: Path):
     page = claims_page([Kept({**kept, "git": {"commit": "0123456789abcdef"}})], "2026-01-01")
     line = next(line for line in page.splitlines() if line.startswith("| [LT10]"))
     assert "shown" in line and "`coldflow claims LT10 --quick`" in line and "0123456789ab |" in line and line.endswith(" s |")
+
+
+def test_a_prediction_that_has_changed_needs_no_run(tmp_path: Path):
+    claim = read_claim("LT10", quick=True)
+    answers, _ = answer_jobs([claim], tmp_path, workers=1)
+    for path in tmp_path.glob("*.json"):
+        kept = json.loads(path.read_text())
+        kept["answers"] = {key: value for key, value in kept["answers"].items() if json.loads(key)[0] == "measured"}
+        path.write_text(json.dumps(kept))
+    done = []
+    again, _ = answer_jobs([claim], tmp_path, resume=True, workers=1, on_job=lambda *found: done.append(found))
+    assert not done and again == answers
 
 
 def made_up(claim: Claim, measured: Callable[[Cell, str], float]) -> dict[str, Any]:
