@@ -90,7 +90,7 @@ def test_dead_sections_are_found(text, found):
 
 
 @pytest.mark.parametrize(("path", "text", "found"), [
-    ("solver/x.py", "docs/theory.md and README.md", []), ("solver/x.py", "design.md §2", ["design.md"]),
+    ("solver/x.py", "docs/theory.md and README.md", []), ("solver/x.py", "contract.md §2", ["contract.md"]),
     ("solver/x.py", "theory.md", ["theory.md"]), ("docs/x.md", "[theory.md](theory.md), docs/none.md", ["docs/none.md"]),
 ])
 def test_dead_pages_are_found(path, text, found):
