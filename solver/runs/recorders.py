@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -19,6 +19,7 @@ from solver.runs.journal import Record
 from solver.runs.observers import Observer, Snapshot, Solver
 from solver.runs.tables import CsvTable, Row, axis_names, diagnostics_columns, flatten_row
 from solver.runs.token_file import append_tokens
+from solver.runs.token_xdmf import write_token_xdmf
 from solver.wasserstein.measure import Measure
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 ATOMS_ON_CURVES = 16
 ATOMS_ON_SURFACES = 1
 MOST_CLUSTERS = 12
+# particles.xdmf is written anew at every output up to this many, later at every so many.
+SHOWN_AT_ONCE = 64
 
 
 # Root-mean-square distance from the centre of an interval, an equilateral triangle or a regular tetrahedron to its points,
@@ -159,6 +162,7 @@ class ParticleRecorder(Recorder[ParticleSnapshot]):
         self.path.unlink(missing_ok=True)
         for time, measure, carried in zip(self.history.times, self.history.measures, self.history.carried, strict=True):
             self.append(time, measure.points, measure.masses, carried)
+        self.show(self.history.times)
 
     def output(self, snapshot: ParticleSnapshot) -> None:
         """Record one output (collective)."""
@@ -170,6 +174,23 @@ class ParticleRecorder(Recorder[ParticleSnapshot]):
         """Add one output to clusters.csv and particles.h5 (rank 0)."""
         self.cluster_table.write_all(self.watch(snapshot))
         self.append(snapshot.time, snapshot.points, snapshot.masses, snapshot.carried)
+        count = len(self.history.times)
+        if count < SHOWN_AT_ONCE or count % SHOWN_AT_ONCE == 0:
+            self.show(self.history.times)
+
+    def close(self) -> None:
+        """List the outputs that particles.xdmf does not yet show (collective)."""
+        if self.folder is not None:
+            on_first_rank(self.comm, lambda: self.show(self.history.times))
+
+    def show(self, times: Sequence[float]) -> None:
+        """Write particles.xdmf anew where there are outputs (rank 0).
+
+        Raises:
+            OSError.
+        """
+        if times:
+            write_token_xdmf(self.path)
 
     def watch(self, snapshot: ParticleSnapshot) -> list[Row]:
         """The heaviest clusters of this output, as rows of clusters.csv."""

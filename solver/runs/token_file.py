@@ -10,7 +10,8 @@ cells cell_offsets[i] to cell_offsets[i + 1], whose corners are counted from the
     time (T,)   offsets (T + 1,)        points (R, d)   masses (R,)   log_density (R,)
                 cell_offsets (T + 1,)   cells (C, k + 1)   cell_masses (C,)
 
-`read_tokens` reads both. `log_density`, the natural logarithm of the density with respect to length, area or volume, is there
+`read_tokens` reads both. particles.xdmf shows both to ParaView, by views of each output in the group
+`outputs`. `log_density`, the natural logarithm of the density with respect to length, area or volume, is there
 only where tokens carry it, and NaN at tokens that a wall has caught.
 """
 
@@ -24,6 +25,7 @@ import h5py
 import numpy as np
 
 from meshes.room import new_file, take_room
+from solver.runs.token_xdmf import view_output
 
 # Rows per chunk of the strung tables.
 CHUNK = 4096
@@ -56,7 +58,7 @@ def append_tokens(path: Path, time: float, points: np.ndarray, masses: np.ndarra
         file.attrs["title"] = title
         file.create_dataset("time", (0,), maxshape=(None,), dtype="f8")
 
-    arrays = [points, masses, *carried.values()]
+    arrays = [points, masses, masses, *carried.values()]  # masses twice: the numbers of the points need as much
     if not path.exists():
         new_file(path, begin)
     strung = sum(CHUNK * rows.nbytes // max(len(rows), 1) for rows in arrays) if "cells" in carried else 0
@@ -78,6 +80,7 @@ def append_tokens(path: Path, time: float, points: np.ndarray, masses: np.ndarra
                 _stack(file, "log_density", carried["log_density"])
         file["time"].resize(len(file["time"]) + 1, axis=0)
         file["time"][-1] = time
+        view_output(file, len(file["time"]) - 1)
 
 
 def read_tokens(path: Path) -> list[Tokens]:
