@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 C = TypeVar("C", bound=Component)
+# Local errors that add up over a run, in tolerances of its time integrator.
+STEPS = 10.0
 
 
 class Value(NamedTuple):

@@ -12,6 +12,7 @@ import numpy as np
 
 from problems import ProblemError
 from problems.checks import number, vector
+from solver.claims.case import STEPS
 from solver.claims.claim import Cell, Claim, Quantity, resolve, short
 from solver.claims.judge import judge
 from solver.claims.work import Answered, Job, applies, request
@@ -21,8 +22,6 @@ from solver.sweeps.formula import evaluate_number, names
 
 # What the integrators behind predictions leave over: their relative tolerances are 1e-12 to 1e-10.
 PREDICTION = 1e-9
-# Local errors that add up over a run, in tolerances of its time integrator.
-STEPS = 10.0
 NUMBER = number()
 
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NotRequired, TypedDict, TypeVar
+from typing import TYPE_CHECKING, NotRequired, TypedDict, TypeVar
 
 from solver.claims.claim import Claim
 from solver.claims.evaluate import Result, Row, evaluate_claim
@@ -17,6 +17,9 @@ from solver.claims.work import Answered, Job, carry_out, jobs_of
 from solver.runs.folder import clean_json, write_text
 from solver.runs.tables import CsvTable
 from solver.sweeps.pool import Outcome, run_jobs
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
 
 COLUMNS = ["claim", "quantity", "predicted", "measured", "error", "verdict", "command"]
 
@@ -44,22 +47,23 @@ class Kept(TypedDict):
 
 
 def answer_jobs(claims: list[Claim], cells: Path | None, *, resume: bool = False, workers: int | None = None,
-                on_job: Callable[[Job, Outcome[Answered], int, int], None] | None = None,
+                on_job: Callable[[Job, Outcome[Answered], int, int], None] | None = None, comm: MPI.Comm | None = None,
                 ) -> tuple[dict[str, Answered], dict[str, str]]:
-    """Run every job of these claims, on the free cores.
+    """Run every job of these claims, on the free cores or on the ranks of `comm`; collective.
 
     Args:
         cells: folder where answers are kept, one file for each run; None: nowhere.
         resume: take what is there already and answers all requests.
         workers: processes; None: the free cores.
         on_job: called with every job that ended, its outcome, how many are done, and of how many.
+        comm: all ranks; None: this process alone.
 
     Returns:
-        Answers and errors by job key. A job that fails is left out of the first and told in the second.
+        Answers and errors by job key, the same on every rank. A job that fails is left out of the first and told in the second.
     """
-    jobs = jobs_of(claims)
+    jobs, first = jobs_of(claims), comm is None or comm.rank == 0
     answers: dict[str, Answered] = {}
-    if resume and cells is not None:
+    if resume and cells is not None and first:
         for key, job in jobs.items():
             kept = read_json(cells / f"{key}.json", Answered)
             if kept is None:
@@ -69,15 +73,16 @@ def answer_jobs(claims: list[Claim], cells: Path | None, *, resume: bool = False
                 # Predictions that are new or have changed need no run.
                 fresh = carry_out(replace(job, requests=missing))["answers"] if missing else {}
                 answers[key] = {**kept, "answers": {**kept["answers"], **fresh}}
+    answers = answers if comm is None else comm.bcast(answers)
     todo = sorted((job for key, job in jobs.items() if key not in answers), key=lambda job: -job.cost)
     errors: dict[str, str] = {}
-    for outcome in run_jobs(carry_out, todo, workers):
+    for outcome in run_jobs(carry_out, todo, workers, comm):
         job = todo[outcome.index]
         if outcome.result is None:
             errors[job.key] = outcome.error
         else:
             answers[job.key] = outcome.result
-            if cells is not None:
+            if cells is not None and first:
                 cells.mkdir(parents=True, exist_ok=True)
                 write_text(cells / f"{job.key}.json", json.dumps(outcome.result) + "\n")
         if on_job:

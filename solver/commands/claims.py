@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import io
 import math
 import sys
 import time
@@ -36,17 +37,16 @@ def run_claims(names: list[str], settings: list[str] | None, out: Path | None, q
     """List the claims, or run some or all; exit code 0 unless a run failed or something is contradicted that the claim's
     own file does not already account for."""
     folder = out if out is not None else Path("results") / "claims"
-    if world().size > 1:
-        raise ProblemError("mpirun", world().size, "must be one rank: claims go to the free cores by themselves (--jobs)")
-    console = rank_console(world(), quiet)
+    comm = world()
+    console = rank_console(comm, quiet)
     if page is not None and not names and not every:
-        return write_page(folder, page, console)
+        return write_page(folder, page, console) if comm.rank == 0 else 0
     if not names and not every:
         return list_claims(folder, console)
     options = parse_set(settings)
     usable_folder(folder)
-    claims = [read_claim(name, quick=quick, settings=options) for name in (list(claim_files()) if every else
-    dict.fromkeys(names))]
+    chosen = list(claim_files()) if every else list(dict.fromkeys(names))
+    claims = [read_claim(name, quick=quick, settings=options) for name in chosen]
     began = time.monotonic()
 
     def tell(job: Job, outcome: Outcome[Answered], done: int, total: int) -> None:
@@ -59,9 +59,12 @@ def run_claims(names: list[str], settings: list[str] | None, out: Path | None, q
     if console:
         seconds = sum(claim.cost[1 if quick else 0] for claim in claims)
         console.print(f"{len(claims)} claim{'s' if len(claims) > 1 else ''}, about {seconds:.0f} s of one core", highlight=False)
-    answers, errors = answer_jobs(claims, folder / "cells", resume=resume, workers=workers, on_job=tell)
-    results = conclude(claims, answers, errors, folder, quick=quick, settings=settings or (),
-                       facts={"when": now(), **provenance(world())})
+    answers, errors = answer_jobs(claims, folder / "cells", resume=resume, workers=workers, on_job=tell, comm=comm)
+    facts = {"when": now(), **provenance(comm)}
+    results = conclude(claims, answers, errors, folder if comm.rank == 0 else None, quick=quick, settings=settings or (),
+                       facts=facts)
+    if comm.rank > 0:
+        return report(claims, results, tell=False)
     for claim in claims:
         draw(folder, claim, results[claim.id])
         if console:
@@ -73,16 +76,16 @@ def run_claims(names: list[str], settings: list[str] | None, out: Path | None, q
     return report(claims, results)
 
 
-def report(claims: list[Claim], results: dict[str, Result]) -> int:
+def report(claims: list[Claim], results: dict[str, Result], *, tell: bool = True) -> int:
     """Exit code: 1 where runs failed, or where a claim is contradicted without its file saying what is known about it."""
-    code = 0
+    code, stream = 0, sys.stderr if tell else io.StringIO()
     for claim in claims:
         result = results[claim.id]
         if result.failures:
-            print(f"coldflow: {claim.id}: {len(result.failures)} runs failed, the first: {result.failures[0]}", file=sys.stderr)
+            print(f"coldflow: {claim.id}: {len(result.failures)} runs failed, the first: {result.failures[0]}", file=stream)
             code = 1
         elif verdict_of(result) == "contradicted" and not claim.known:
-            print(f"coldflow: {claim.id} is contradicted", file=sys.stderr)
+            print(f"coldflow: {claim.id} is contradicted", file=stream)
             code = 1
     return code
 

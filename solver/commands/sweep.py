@@ -41,12 +41,11 @@ def run_sweep(name: str, over: list[str], ties: list[str], side: str, settings: 
         raise ProblemError("--side", side, "must be one of " + ", ".join(SIDES))
     one_of_both(force, resume)
     wanted = [parse_fit(text) for text in fits]
-    if world().size > 1:
-        raise ProblemError("mpirun", world().size, "must be one rank: the cells of a sweep go to the free cores (--jobs)")
+    comm = world()
     values = parse_over(over)
     cells = cells_of(values, parse_ties(ties))
     fixed = parse_set(settings)
-    console = rank_console(world(), quiet)
+    console = rank_console(comm, quiet)
     jobs, base = [], out if out is not None else Path()
     for cell in cells:  # every cell is checked before the first one runs
         own = {key: text for key, text in cell.settings.items() if "." in key}
@@ -55,22 +54,28 @@ def run_sweep(name: str, over: list[str], ties: list[str], side: str, settings: 
         base = out if out is not None else Path("results") / f"{tables.name}-sweep"
         jobs.append(SweepJob(tables, str(base / cell.label), side, force, resume, verdict, limits))
     refuse_unknown_columns(wanted, [*values, *parse_ties(ties)], side, name, settings)
-    refuse_earlier(usable_folder(base), force, resume)
+    usable_folder(base)
+    earlier = comm.bcast((base / "sweep.csv").exists() if comm.rank == 0 else False)
+    refuse_earlier(base, earlier and not (force or resume))
     refuse_links(base, ["sweep.parquet", "history.parquet", "figures"])
-    kept = {i: found for i, cell in enumerate(cells) if resume and (found := finished(base / cell.label))}
+    kept = {i: found for i, cell in enumerate(cells) if resume and comm.rank == 0 and (found := finished(base / cell.label))}
+    kept = comm.bcast(kept)
     todo = [i for i in range(len(cells)) if i not in kept]
     errors: dict[int, str] = {}
-    for outcome in run_jobs(run_cell, [jobs[i] for i in todo], workers):
+    for outcome in run_jobs(run_cell, [jobs[i] for i in todo], workers, comm):
         index = todo[outcome.index]
         if outcome.result is None:
             errors[index] = outcome.error
         else:
             kept[index] = outcome.result
-            write_text(base / cells[index].label / "cell.json", json.dumps(outcome.result) + "\n")
+            if comm.rank == 0:
+                write_text(base / cells[index].label / "cell.json", json.dumps(outcome.result) + "\n")
         tell(console, cells[index], outcome, len(kept) + len(errors), len(cells))
-        write_tables(base, cells, kept, errors)
-    rows, files = write_tables(base, cells, kept, errors)
-    draw(base, cells, kept, side)
+        if comm.rank == 0:
+            write_tables(base, cells, kept, errors)
+    rows, files = write_tables(base, cells, kept, errors) if comm.rank == 0 else (rows_of_cells(cells, kept, errors), [])
+    if comm.rank == 0:
+        draw(base, cells, kept, side)
     if console:
         show(console, base, rows, list(values), files)
     for kind, y, x in wanted:
@@ -78,9 +83,9 @@ def run_sweep(name: str, over: list[str], ties: list[str], side: str, settings: 
     return 1 if errors or not all(found["agree"] for found in kept.values()) else 0
 
 
-def refuse_earlier(base: Path, force: bool, resume: bool) -> None:
+def refuse_earlier(base: Path, refused: bool) -> None:
     """An earlier sweep is not overwritten unless asked."""
-    if (base / "sweep.csv").exists() and not (force or resume):
+    if refused:
         raise ProblemError("--out", str(base), "must be a new folder (or use --force to replace it, --resume to go on)")
 
 
@@ -100,21 +105,31 @@ def tell(console: Console | None, cell: SweepCell, outcome: Outcome[CellResult],
                       highlight=False, soft_wrap=True)
 
 
+def rows_of_cells(cells: list[SweepCell], kept: dict[int, CellResult], errors: dict[int, str]) -> list[Line]:
+    """One row for each cell: its keys, the numbers of its run and how it ended."""
+    rows: list[Line] = []
+    for i, cell in enumerate(cells):
+        if i in kept:
+            rows.append({**keys_of(cell), **kept[i]["row"], "status": "done"})
+        else:
+            rows.append({**keys_of(cell), "status": f"failed: {errors[i]}" if i in errors else "not run"})
+    return rows
+
+
+def keys_of(cell: SweepCell) -> Line:
+    """The keys of a cell: numbers as such, all else as it was written."""
+    keys: Line = {}
+    for key, text in cell.settings.items():
+        value = toml_value(text) if len(text) < 40 else text
+        keys[key] = value if isinstance(value, int | float | str) else text
+    return keys
+
+
 def write_tables(base: Path, cells: list[SweepCell], kept: dict[int, CellResult],
                  errors: dict[int, str]) -> tuple[list[Line], list[Path]]:
     """sweep.csv, one row for each cell, and history.csv, one for each output of each cell; Parquet beside them where possible."""
-    rows: list[Line] = []
-    history: list[Line] = []
-    for i, cell in enumerate(cells):
-        keys: Line = {}
-        for key, text in cell.settings.items():
-            value = toml_value(text) if len(text) < 40 else text
-            keys[key] = value if isinstance(value, int | float | str) else text
-        if i in kept:
-            rows.append({**keys, **kept[i]["row"], "status": "done"})
-            history += [{**keys, **entry} for entry in kept[i]["history"]]
-        else:
-            rows.append({**keys, "status": f"failed: {errors[i]}" if i in errors else "not run"})
+    rows = rows_of_cells(cells, kept, errors)
+    history: list[Line] = [{**keys_of(cells[i]), **entry} for i in sorted(kept) for entry in kept[i]["history"]]
     files = write_tidy(base / "sweep", rows)
     return rows, files + (write_tidy(base / "history", history) if history else [])
 

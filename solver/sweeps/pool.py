@@ -9,10 +9,13 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from problems.errors import ProblemError
 from solver.errors import RunError
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -55,14 +58,22 @@ def _prepare() -> None:
     os.environ["COLDFLOW_THREADS"] = "1"
 
 
-def run_jobs(work: Callable[[J], R], jobs: Sequence[J], workers: int | None = None) -> Iterator[Outcome[R]]:
-    """Outcomes in the order in which jobs end.
+def run_jobs(work: Callable[[J], R], jobs: Sequence[J], workers: int | None = None,
+             comm: MPI.Comm | None = None) -> Iterator[Outcome[R]]:
+    """Outcomes in the order in which jobs end; collective on `comm`.
 
     Args:
-        work: a function of a module (workers import it); what it takes and returns can be pickled.
+        work: a function of a module (workers import it); what it takes and returns can be pickled. It must not be collective.
         jobs: one argument each; dear ones first keeps the cores busy to the end.
         workers: processes; None: the free cores. With one, jobs run in this process.
+        comm: of more ranks than one: these share the jobs, and every rank is told every outcome; `workers` is not used then.
     """
+    if comm is not None and comm.size > 1:
+        for first in range(0, len(jobs), comm.size):
+            index = first + comm.rank
+            mine = attempt(work, index, jobs[index]) if index < len(jobs) else None
+            yield from (outcome for outcome in comm.allgather(mine) if outcome is not None)
+        return
     count = min(workers or cores(), len(jobs))
     if count <= 1:
         for index, job in enumerate(jobs):

@@ -194,6 +194,14 @@ def test_the_bar_of_a_rate_covers_a_faster_part_that_dies_out(second):
     assert abs(found.value + 1) < found.error < 0.5
 
 
+def test_the_bar_of_a_rate_covers_the_integration_of_small_differences():
+    """|y| from 1e-4 to 4e-6, off by 1e-9 at its end: the slope is off by up to 2.5e-4 over its length."""
+    t = np.linspace(0.0, 3.3, 34)
+    y = 1e-4 * np.exp(-t) + 1e-9 * (t / 3.3)
+    found = slope(t, y, uncertain=1e-9)
+    assert 1e-6 < abs(found.value + 1) < found.error < 1e-3
+
+
 def test_a_law_about_an_axis_concentrates_as_its_latitudes_say():
     claim = read_claim("MS6", settings={"attention.beta": "30.0", "case": "2", "particles.count": "800"})
     rows = conclude([claim], *answer_jobs([claim], None, workers=1), None, quick=False)["MS6"].rows

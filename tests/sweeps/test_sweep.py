@@ -9,6 +9,7 @@ from problems import ProblemError
 from solver.commands.distance import read_run
 from solver.commands.sweep import parse_fit, run_sweep
 from solver.sweeps.cells import cells_of, parse_over, parse_ties
+from solver.sweeps.table import write_tidy
 
 TOKENS = ["particles.count=16", "time.end=0.5", "time.outputs=3", "density.cells=16"]
 
@@ -51,6 +52,30 @@ def test_tokens_alone_with_a_failure_and_going_on(tmp_path):
     assert (tmp_path / "s" / "value=[[-1.0]]" / "run.json").stat().st_mtime_ns == before
     with pytest.raises(ProblemError, match="--resume"):
         run_sweep("gaussian_line", over, [], "particles", force=False, resume=False, **options)
+
+
+def test_two_ranks_share_the_cells_and_a_failed_one_stays_alone(tmp_path, mpirun):
+    """The first folder of three cannot be made; the tables are those of one rank."""
+    over = "attention.value=[[2.0]],[[-1.0]],[[-0.5]]"
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "value=[[2.0]]").touch()
+    assert run_sweep("gaussian_line", [over], [], "particles", TOKENS, tmp_path / "a", False, False, True, False, 1, []) == 1
+    settings = [word for item in TOKENS for word in ("--set", item)]
+    words = ["sweep", "gaussian_line", "--over", over, "--side", "particles", *settings, "--quiet", "--out", tmp_path / "b"]
+    assert mpirun(2, "-m", "solver", *words, check=False).returncode == 1
+    found, wanted = (rows(tmp_path / name / "sweep.csv") for name in "ba")
+    assert [row["status"][:6] for row in found] == ["failed", "done", "done"]
+    assert [{**row, "status": ""} for row in found] == [{**row, "status": ""} for row in wanted]
+
+
+def test_tables_are_written_as_parquet_too(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    files = write_tidy(tmp_path / "t", [{"beta": 10, "note": "a"}, {"beta": 20, "note": None, "w1": 0.5}])
+    assert [file.suffix for file in files] == [".csv", ".parquet"]
+    table = parquet.read_table(files[1]).to_pydict()
+    assert table == {"beta": [10.0, 20.0], "note": ["a", None], "w1": [None, 0.5]}
+    assert [row["w1"] for row in rows(files[0])] == ["", "0.5"]
 
 
 def test_a_run_can_be_read_back_for_distances(tmp_path):

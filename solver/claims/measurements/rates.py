@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from solver.claims.case import Array, Run, Value
+from solver.claims.case import STEPS, Array, Run, Value
 from solver.claims.measurements.curves import moment
 from solver.sweeps.fit import FOLDS, fit
 
 WINDOW = 3.2  # e-folds
 
 
-def slope(times: Array, values: Array, start: float = 0.0, end: float = np.inf) -> Value:
+def slope(times: Array, values: Array, start: float = 0.0, end: float = np.inf, uncertain: float = 0.0) -> Value:
     """Rate b of |y| = a e^{bt} over the outputs in [start, end], with its change from the first half of them to the second.
 
     Without an `end` the window is the first one over which |y| changes by a little more than three e-folds. NaN where it never
     does: no rate is claimed from less. The error is the larger of the interval of the fit and the difference of the slopes of the
     two halves: where a second, faster part dies out, the slope of the whole is off by half of that if the second half is free of
-    it, and by less than the whole if it shrinks there to a third.
+    it, and by less than the whole if it shrinks there to a third. To it comes what an error `uncertain` of |y| at both ends makes
+    of the slope.
     """
     kept = (times >= start - 1e-12) & (times <= end + 1e-12) & np.isfinite(values) & (values != 0)
     t, y = times[kept], np.abs(values[kept])
@@ -33,12 +34,18 @@ def slope(times: Array, values: Array, start: float = 0.0, end: float = np.inf) 
     middle = len(t) // 2
     halves = [np.polyfit(part, np.log(value), 1)[0] for part, value in
               ((t[:middle + 1], y[:middle + 1]), (t[middle:], y[middle:]))]
-    return Value(found.slope, max(found.interval, abs(halves[1] - halves[0])))
+    ends = uncertain * (1 / y[0] + 1 / y[-1]) / (t[-1] - t[0])
+    return Value(found.slope, max(found.interval, abs(halves[1] - halves[0])) + ends)
+
+
+def integrated(run: Run) -> float:
+    """Error of a token's place that the integration in depth leaves: small differences of places inherit it whole."""
+    return STEPS * run.case.problem.particles.rtol if run.side == "tokens" else 0.0
 
 
 def mode_rate(run: Run, k: int, start: float = 0.0, end: float = np.inf) -> Value:
     """Growth rate of the k-th moment (`moment`)."""
-    return slope(run.times, moment(run, k), start, end)
+    return slope(run.times, moment(run, k), start, end, integrated(run))
 
 
 def heat_rate(run: Run, k: int) -> float:
@@ -50,7 +57,7 @@ def heat_rate(run: Run, k: int) -> float:
 def separation_rate(run: Run, first: int = 0, second: int = 1, start: float = 0.0, end: float = np.inf) -> Value:
     """Rate at which the distance of two tokens changes, negative where they approach."""
     gap = np.array([np.linalg.norm(x[first] - x[second]) for x in run.points])
-    return slope(run.times, gap, start, end)
+    return slope(run.times, gap, start, end, integrated(run))
 
 
 def lattice_rate(run: Run, clusters: int, mode: int, start: float = 0.0, end: float = np.inf) -> Value:
@@ -58,7 +65,8 @@ def lattice_rate(run: Run, clusters: int, mode: int, start: float = 0.0, end: fl
     centres = (run.angles[:, 0::2] + run.angles[:, 1::2]) / 2
     j = np.arange(clusters)
     shift = np.angle(np.exp(1j * (centres - 2 * np.pi * j / clusters)))
-    return slope(run.times, np.abs(shift @ np.exp(-2j * np.pi * mode * j / clusters)) / clusters, start, end)
+    size = np.abs(shift @ np.exp(-2j * np.pi * mode * j / clusters)) / clusters
+    return slope(run.times, size, start, end, integrated(run))
 
 
 def distance_rate(run: Run, p: int = 2, start: float = 0.0, end: float = np.inf) -> Value:
