@@ -239,6 +239,8 @@ class DensitySolver:
             # equal steps up to the target, rather than a sliver at its end
             last = dt >= remaining * (1 - 1e-12)
             size = remaining if last else remaining / np.ceil(remaining / dt * (1 - 1e-12)) if not self.chooses else dt
+            if self.ts.getType() == "rk":
+                self.ts.restartStep()  # it would take the slope of its last stage, where the state had not been limited yet
             self.ts.setTime(start)
             self.ts.setTimeStep(size)
             self._lowest = np.inf

@@ -22,7 +22,8 @@ def whole(problem):
     {"density.integrator": "ssprk104", "density.degree": 2},
     {"noise.diffusivity": 0.05, "density.integrator": "arkimex"},
     {"attention.beta": "inf"},
-], ids=["ssprk33", "ssprk104", "arkimex", "inf"])
+    {"density.integrator": "rk45", "density.degree": 2, "density.rtol": 1e-4},
+], ids=["ssprk33", "ssprk104", "arkimex", "inf", "rk45"])
 def test_it_goes_on_bit_by_bit(change):
     problem = load("misaligned_circle", {key: str(value) if not isinstance(value, str) else f'"{value}"'
                                          for key, value in {**SMALL, **change, "particles.sampling": "quadrature"}.items()})
