@@ -17,6 +17,7 @@ from solver.compiled import threads
 from solver.errors import RunError
 
 Array = np.ndarray
+NOTHING = 1e-13  # relative to |B| max|y|: a B^T x of this size is rounding
 
 
 class Attention:
@@ -116,6 +117,8 @@ class BoundAttention:
             # z = beta B^T x, one row per target: beta <Qx,Ky> = <z,y>.
             scaled = factor * score
             z = np.ascontiguousarray(targets @ scaled)
+            if settings.hard:  # where B^T x is rounding its direction is too: such a target has no favourite
+                z[np.linalg.norm(z, axis=1) <= NOTHING * np.linalg.norm(score, 2) * self.sources.radius] = 0.0
             if not np.isfinite(z.sum()) and not np.isfinite(z).all():
                 place = f"target {int(np.argmin(np.isfinite(z).all(axis=1)))}"
                 raise RunError("a target of attention is not finite", place=place)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import dolfinx.fem
+import dolfinx.la
 import numpy as np
 from mpi4py import MPI
 
@@ -52,6 +53,8 @@ class Velocity:
         number = np.full(int(nodes.max(initial=-1)) + 1, -1)
         number[used] = np.arange(len(used))
         facets = g.facets
+        self._shared = dolfinx.la.vector(space.dofmap.index_map, g.mesh.gdim) if g.mesh.comm.size > 1 else None
+        self._places = used
         rows = facets.cells[:, 0, None], r.facet_nodes[facets.local[:, 0]]
         self.facet_nodes = number[nodes[rows]]
         self.nodes = self.manifold.retract(np.asarray(space.tabulate_dof_coordinates())[used, :g.mesh.gdim])
@@ -123,8 +126,18 @@ class Velocity:
         return self.tangent(values * math.exp(exponent))
 
     def tangent(self, values: np.ndarray) -> np.ndarray:
-        """The tangent part of values (k, d) at the nodes, with the external drift."""
+        """The tangent part of values (k, d) at the nodes, with the external drift; collective."""
         if self.external is not None:
             values = values + self.external
         self.strength = float(np.sqrt(np.max(np.einsum("ki,ki->k", values, values), initial=0.0)))
-        return np.ascontiguousarray(self._tangents(values))
+        return self._owners(np.ascontiguousarray(self._tangents(values)))
+
+    def _owners(self, values: np.ndarray) -> np.ndarray:
+        """The values (k, d) that the owners of the nodes have: one velocity for both cells of a facet, to the last bit, also where
+        attention at zero temperature jumps by a rounding of the node; collective."""
+        if self._shared is None:
+            return values
+        everyone = self._shared.array.reshape(-1, values.shape[1])
+        everyone[self._places] = values
+        self._shared.scatter_forward()
+        return np.ascontiguousarray(everyone[self._places])
