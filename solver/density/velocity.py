@@ -133,8 +133,11 @@ class Velocity:
         return self._owners(np.ascontiguousarray(self._tangents(values)))
 
     def _owners(self, values: np.ndarray) -> np.ndarray:
-        """The values (k, d) that the owners of the nodes have: one velocity for both cells of a facet, to the last bit, also where
-        attention at zero temperature jumps by a rounding of the node; collective."""
+        """The values (k, d) that the owners of the nodes have; collective.
+
+        Both cells of a facet so have one velocity to the last bit, also where a rounding of the node makes attention at zero
+        temperature jump.
+        """
         if self._shared is None:
             return values
         everyone = self._shared.array.reshape(-1, values.shape[1])
