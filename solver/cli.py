@@ -95,18 +95,18 @@ def options(version: Annotated[bool, typer.Option("--version", callback=show_ver
 
 
 ProblemName = Annotated[str, typer.Argument(metavar="PROBLEM", help="A problem file, or the name of a bundled problem.")]
-Out = Annotated[Path | None, typer.Option("--out", help="Run folder; default results/<problem>.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Write to this run folder; default results/<problem>.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an earlier run in that folder.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in that folder.")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE",
                                                help="Change one key of the problem, such as attention.beta=200.")]
 TimeLimit = Annotated[str | None, typer.Option("--time-limit", metavar="TIME", help="Stop after this wall-clock time, such as "
                                                "90s, 45m, 12h or 1:30:00, with a checkpoint to go on from (exit code 3).")]
-CheckpointEvery = Annotated[str | None, typer.Option("--checkpoint-every", metavar="TIME", help="Wall-clock time between "
-                                                     "checkpoints, besides those at outputs; default 10m.")]
+CheckpointEvery = Annotated[str | None, typer.Option("--checkpoint-every", metavar="TIME", help="Write a checkpoint each time "
+                                                     "so much wall-clock time has passed, besides outputs; default 10m.")]
 Watchdog = Annotated[str | None, typer.Option("--watchdog", metavar="TIME", help="End the run if no step or output is finished "
                                               "for this long, because a rank has stopped answering; default: never.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Nothing on the terminal but errors.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 
 
 def limits(time_limit: str | None, checkpoint_every: str | None, watchdog: str | None) -> Limits:
@@ -165,13 +165,14 @@ def target(problem: ProblemName, out: Out = None, force: Force = False, set_: Se
 def sweep(problem: ProblemName,
           over: Annotated[list[str], typer.Option(
               "--over", metavar="KEY=V1,V2,..",
-              help="Values of one key; repeat for a product of several. A name without a dot is a variable for --tie.")],
+              help="Take these values of a key; repeat for a product of several. A name without a dot is a variable for --tie.")],
           tie: Annotated[list[str] | None, typer.Option(
-              "--tie", metavar="KEY=FORMULA", help="A key computed from the others, such as attention.beta=count^0.5.")] = None,
-          side: Annotated[str, typer.Option("--side", metavar="compare|density|particles", help="What a cell runs.")] = "compare",
+              "--tie", metavar="KEY=FORMULA", help="Compute a key from the others, such as attention.beta=count^0.5.")] = None,
+          side: Annotated[str, typer.Option("--side", metavar="compare|density|particles",
+                                            help="Run this in each cell.")] = "compare",
           fit: Annotated[list[str] | None, typer.Option(
               "--fit", metavar="LAW:Y:X", help="Fit power, exponential or line to two columns of the table.")] = None,
-          jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Processes; default the free cores.")] = None,
+          jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Use so many processes; else the free cores.")] = None,
           verdict: Annotated[bool, typer.Option(help="Judge agreement with extra, coarser runs.")] = True,
           out: Out = None, force: Force = False, resume: Resume = False, set_: Set = None, quiet: Quiet = False,
           time_limit: TimeLimit = None, checkpoint_every: CheckpointEvery = None, watchdog: Watchdog = None) -> int:
@@ -185,9 +186,9 @@ def sweep(problem: ProblemName,
 @app.command()
 def distance(first: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
              second: Annotated[Path, typer.Argument(metavar="RUN", help="Another one in the same space.")],
-             side: Annotated[str | None, typer.Option("--side", metavar="density|particles", help="Which law of both.")] = None,
+             side: Annotated[str | None, typer.Option("--side", metavar="density|particles", help="Compare this law.")] = None,
              quiet: Quiet = False) -> int:
-    """Wasserstein distances between two runs, at every depth both have."""
+    """Measure the Wasserstein distances between two runs, at every depth that both have."""
     from solver.commands.distance import run_distance
 
     return run_distance(first, second, side, quiet)
@@ -195,7 +196,7 @@ def distance(first: Annotated[Path, typer.Argument(metavar="RUN", help="A run fo
 
 @app.command()
 def report(folders: Annotated[list[Path], typer.Argument(metavar="RUN_DIR..", help="Folders of runs, sweeps or claims.")],
-           out: Annotated[Path | None, typer.Option("--out", help="File; default RUN_DIR/report.html.")] = None,
+           out: Annotated[Path | None, typer.Option("--out", help="Write to this file; default RUN_DIR/report.html.")] = None,
            ) -> int:
     """Write report.html, runs, sweeps and claims as one page to send, to print or to keep."""
     from solver.commands.inspect import write_run_report
@@ -205,8 +206,9 @@ def report(folders: Annotated[list[Path], typer.Argument(metavar="RUN_DIR..", he
 
 @app.command()
 def animate(run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run folder.")],
-            kind: Annotated[str, typer.Option("--as", metavar="[mp4|gif]", help="Default: mp4 with ffmpeg, else gif.")] = "",
-            seconds: Annotated[float, typer.Option("--seconds", min=0.1, max=600.0, help="Length of the film.")] = 10.0) -> int:
+            kind: Annotated[str, typer.Option("--as", metavar="[mp4|gif]",
+                                               help="Write this kind of file; default: mp4 with ffmpeg, else gif.")] = "",
+            seconds: Annotated[float, typer.Option("--seconds", min=0.1, max=600.0, help="Make it so long.")] = 10.0) -> int:
     """Make a film of a run, density and tokens from output to output."""
     from solver.commands.inspect import make_film
 
@@ -260,15 +262,15 @@ def problems() -> int:
 @app.command()
 def claims(names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]..", help="Claims such as LT1 or MS5.")] = None,
            all_: Annotated[bool, typer.Option("--all", help="Run every claim.")] = False,
-           quick: Annotated[bool, typer.Option("--quick", help="The small settings.")] = False,
+           quick: Annotated[bool, typer.Option("--quick", help="Take the small settings.")] = False,
            set_: Set = None,
-           out: Annotated[Path | None, typer.Option("--out", help="Folder; default results/claims.")] = None,
+           out: Annotated[Path | None, typer.Option("--out", help="Write to this folder; default results/claims.")] = None,
            resume: Annotated[bool, typer.Option("--resume", help="Keep the runs that are in the folder already.")] = False,
-           jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Processes; default the free cores.")] = None,
+           jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Use so many processes; else the free cores.")] = None,
            write_docs: Annotated[bool, typer.Option("--write-docs", help="Write docs/claims.md from the latest results.")] =
            False,
            quiet: Quiet = False) -> int:
-    """The papers' claims: list them, or run some: prediction beside measurement, with error bars and a verdict."""
+    """List the papers' claims, or run some: prediction beside measurement, with error bars and a verdict."""
     from solver.commands.claims import run_claims
 
     return run_claims(names or [], set_, out, quick, all_, resume, quiet, jobs, Path("docs/claims.md") if write_docs else None)
@@ -284,8 +286,8 @@ def doctor() -> int:
 
 @app.command()
 def bench(what: Annotated[str, typer.Argument(metavar="[attention|density|transport|all]")] = "all",
-          out: Annotated[Path | None, typer.Option("--out", help="Folder; default results/bench.")] = None,
-          quick: Annotated[bool, typer.Option("--quick", help="Small sizes only.")] = False) -> int:
+          out: Annotated[Path | None, typer.Option("--out", help="Write to this folder; default results/bench.")] = None,
+          quick: Annotated[bool, typer.Option("--quick", help="Measure small sizes only.")] = False) -> int:
     """Measure the throughput of kernels and solvers on this machine, beside the alternatives that are installed."""
     from solver.commands.bench import run_bench
 

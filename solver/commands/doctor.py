@@ -17,6 +17,11 @@ from solver.runs.progress import rank_console
 from solver.runs.provenance import package_versions
 
 
+def ranks(count: int) -> str:
+    """A number of ranks in words."""
+    return f"{count} rank{'s' * (count != 1)}"
+
+
 def check_dolfinx() -> str:
     """A mesh on all ranks, with ghosts."""
     import dolfinx
@@ -24,7 +29,7 @@ def check_dolfinx() -> str:
     if tuple(map(int, dolfinx.__version__.split(".")[:2])) < (0, 9):
         raise RuntimeError(f"dolfinx {dolfinx.__version__} is too old, 0.9 or later is needed")
     mesh = dolfinx.mesh.create_unit_square(world(), 4, 4)
-    return f"{dolfinx.__version__}, {mesh.topology.index_map(2).size_global} cells over {world().size} ranks"
+    return f"{dolfinx.__version__}, {mesh.topology.index_map(2).size_global} cells over {ranks(world().size)}"
 
 
 def check_petsc() -> str:
@@ -48,7 +53,7 @@ def check_mpi() -> str:
     comm = world()
     if comm.allreduce(comm.rank) != comm.size * (comm.size - 1) // 2:
         raise RuntimeError("a reduction over the ranks is wrong")
-    return f"{MPI.Get_library_version().split(',')[0].splitlines()[0]}, {comm.size} ranks"
+    return f"{MPI.Get_library_version().split(',')[0].splitlines()[0]}, {ranks(comm.size)}"
 
 
 def check_kernels() -> str:
@@ -88,7 +93,7 @@ def check_threads() -> str:
     cores = usable_cores()
     if world().size > 1 and threads != "1":
         raise RuntimeError(f"OMP_NUM_THREADS is {threads}; set it to 1 when running under mpirun")
-    return f"{cores} cores, {world().size} ranks, OMP_NUM_THREADS {threads}"
+    return f"{cores} core{'s' * (cores != 1)}, {ranks(world().size)}, OMP_NUM_THREADS {threads}"
 
 
 def check_adios2() -> str:
@@ -109,7 +114,7 @@ def examine() -> int:
     """Run every check on all ranks; exit code 1 when one fails. What is not installed is said, and is no failure: tokens and
     the target need no MPI, PETSc or dolfinx."""
     comm = world()
-    made = TerminalTable("coldflow doctor", ["", "state", " "], sentences=[" "], keys=2)
+    made = TerminalTable("coldflow doctor", ["part", "state", "found"], sentences=["found"], keys=2)
     states = []
     for name, test in CHECKS.items():
         try:

@@ -22,6 +22,7 @@ from solver.report.style import BARE, COLOURS, density_norm, entitle, plt, triad
 from solver.runs.contents import refuse_links
 from solver.runs.history import Picture
 from solver.runs.journal import Journal
+from solver.runs.tables import evenly
 
 VIEW = (1.0, 0.6, 0.5)
 Draw = Callable[[int], None]  # draws output i
@@ -252,7 +253,7 @@ def frames(folder: Path, most: int = 24) -> list[tuple[float, bytes]]:
     """(t, PNG) at up to `most` evenly chosen outputs, for a slider; empty where the run has no film. Serial."""
     try:
         reel = Reel(folder)
-        chosen = sorted({round(i) for i in np.linspace(0, len(reel.times) - 1, min(most, len(reel.times)))})
+        chosen = evenly(len(reel.times), most)
         found = []
         with staged(reel) as (figure, draw):
             for i in chosen:

@@ -21,7 +21,7 @@ from solver.runs.distances import TargetDistance
 from solver.runs.events import Event
 from solver.runs.history import History
 from solver.runs.phases import Phase
-from solver.runs.tables import axis_names
+from solver.runs.tables import axis_names, evenly
 from solver.wasserstein.measure import Measure
 
 # Name -> sizes and W2 between density and tokens.
@@ -177,7 +177,8 @@ def draw_density(album: Album, problem: Problem, density: History, particles: Hi
     points, _, triangles = density.pictures[0]
     if triangles is None:
         panels = [(times[i], density.measures[i].points, density.measures[i].masses) for i in chosen]
-        album.draw("density.png", laws.plot_marginals, panels, axis_names(manifold.dimension), title=problem.title)
+        album.draw("density.png", laws.plot_marginals, panels, axis_names(manifold.dimension), title=problem.title,
+                   box=(points.min(axis=0), points.max(axis=0)))
         return
     shown = [(times[i], density.pictures[i][1]) for i in chosen]
     if manifold.dimension == 3:
@@ -217,7 +218,8 @@ def draw_tokens(album: Album, problem: Problem, particles: History) -> None:
     chosen = pick(len(times))
     if dimension >= 3:
         panels = [(times[i], particles.measures[i].points[:, :3], particles.measures[i].masses) for i in chosen]
-        album.draw("tokens.png", laws.plot_marginals, panels, axis_names(dimension)[:3], title=problem.title, of="tokens")
+        album.draw("tokens.png", laws.plot_marginals, panels, axis_names(dimension)[:3], title=problem.title, of="tokens",
+                   box=(np.full(3, -1.0), np.full(3, 1.0)) if problem.manifold.normalised else None)
 
 
 def angle_of(points: np.ndarray) -> np.ndarray:
@@ -227,4 +229,4 @@ def angle_of(points: np.ndarray) -> np.ndarray:
 
 def pick(count: int) -> list[int]:
     """Indices of up to `PANELS` outputs, first and last among them."""
-    return sorted({round(i) for i in np.linspace(0, count - 1, min(PANELS, count))})
+    return evenly(count, PANELS)

@@ -17,7 +17,7 @@ from solver.runs.phases import Phase
 
 MAP = "magma"
 MOST_DOTS = 600
-BINS = 40
+FEWEST_BINS, BINS = 4, 40
 FRONT_AND_BACK = (("front", 1.0), ("back", -1.0))
 
 
@@ -58,7 +58,7 @@ def plot_space_time(path: Path, times: np.ndarray, positions: np.ndarray, values
                  ylim=(np.nanmin(positions) * scale, np.nanmax(positions) * scale))
         if degrees:
             axes.set_yticks(np.arange(0, 316, 45))
-        if marks:
+        if marks or events:
             axes.legend(loc="upper right", facecolor="#222222", labelcolor="w", frameon=True, framealpha=0.7)
         entitle(figure, "The density over depth", title)
         save(figure, path)
@@ -94,9 +94,10 @@ def plot_tokens_circle(path: Path, panels: Sequence[tuple[float, np.ndarray | No
         top = max(float(values.max()) for *_, values in panels)
         for column, (axes, (t, tokens, angles, values)) in enumerate(zip(grid[0], panels, strict=True)):
             circle_panel(axes, t, tokens, angles, values, top)
-            for (name, places), colour in zip((marks or {}).items(), ("#1795c4", "#2e7d32", "k"), strict=False):
+            for k, ((name, places), colour) in enumerate(zip((marks or {}).items(), ("#1795c4", "#2e7d32", "k"), strict=False)):
+                ends = np.array([0.65 + 0.1 * k, 0.9])  # those that coincide stay visible below each other
                 for i, a in enumerate(places):
-                    axes.plot(np.cos(a) * np.array([0.75, 0.9]), np.sin(a) * np.array([0.75, 0.9]), color=colour, lw=1.6,
+                    axes.plot(np.cos(a) * ends, np.sin(a) * ends, color=colour, lw=1.6,
                               label=name if i == 0 and column == 0 else None)
         handles = grid[0][0].get_legend_handles_labels()
         handles[0].append(plt.Rectangle((0, 0), 1, 1, color=COLOURS["density"], alpha=0.3))
@@ -150,7 +151,7 @@ def plot_surface(path: Path, panels: Sequence[tuple[float, np.ndarray]], points:
         tokens: (N, 3) tokens per panel, drawn as dots, or None.
         direction: towards the viewer.
         title: of the problem.
-        sphere: the unit sphere; other surfaces get axes, and tokens behind them are not told from tokens before them.
+        sphere: the unit sphere; other surfaces get axes.
     """
     marks = marks or {}
     with plt.rc_context(BARE):
@@ -165,7 +166,7 @@ def plot_surface(path: Path, panels: Sequence[tuple[float, np.ndarray]], points:
                 draw_marks(axes, frame, marks, label=column == 0 and row == 0)
                 if tokens is not None:
                     dots = (thinned(tokens[column]) - centre) @ frame.T
-                    dots = dots[dots[:, 2] > 0]
+                    dots = dots[dots[:, 2] > 0] if sphere else dots[visible(dots, ((points - centre) @ frame.T)[triangles])]
                     axes.plot(dots[:, 0], dots[:, 1], ".", ms=1.5, color="w", alpha=0.6)
                 axes.set(aspect="equal", xlim=(-reach, reach), ylim=(-reach, reach), title=f"t = {t:.4g}" if row == 0 else "")
                 axes.axis("off")
@@ -180,13 +181,34 @@ def plot_surface(path: Path, panels: Sequence[tuple[float, np.ndarray]], points:
         save(figure, path)
 
 
+def visible(dots: np.ndarray, corners: np.ndarray) -> np.ndarray:
+    """Whether dots (N, 3) on a surface are hidden by none of its triangles (M, 3, 3) from a viewer far up the third axis, (N,).
+
+    A dot within the thickness of its own triangles, a fiftieth of the surface's size, is not hidden by them.
+    """
+    a, b, c = (corners[:, k, None] for k in range(3))
+    size = float(np.ptp(corners[..., :2], axis=(0, 1)).max())
+    area = (b[..., 0] - a[..., 0]) * (c[..., 1] - a[..., 1]) - (c[..., 0] - a[..., 0]) * (b[..., 1] - a[..., 1])
+    faces = np.abs(area[:, 0]) > 1e-9 * size**2  # those seen edge on hide nothing
+    a, b, c, area = a[faces], b[faces], c[faces], area[faces]
+    seen = np.ones(len(dots), bool)
+    for k, dot in enumerate(dots):
+        x, y = dot[0] - a[..., 0], dot[1] - a[..., 1]
+        second = (x * (c[..., 1] - a[..., 1]) - y * (c[..., 0] - a[..., 0])) / area
+        third = (y * (b[..., 0] - a[..., 0]) - x * (b[..., 1] - a[..., 1])) / area
+        depth = a[..., 2] + second * (b[..., 2] - a[..., 2]) + third * (c[..., 2] - a[..., 2])
+        seen[k] = not np.any((second >= 0) & (third >= 0) & (second + third <= 1) & (depth > dot[2] + 0.02 * size))
+    return seen
+
+
 def draw_marks(axes: Axes, frame: np.ndarray, marks: Mapping[str, np.ndarray], *, label: bool) -> None:
     """Directions on the sphere that are on the near side."""
-    for (name, places), colour in zip(marks.items(), MARKS, strict=False):
+    for k, ((name, places), colour) in enumerate(zip(marks.items(), MARKS, strict=False)):
         shown = places @ frame.T
         shown = np.where(shown[:, 2:] < 0, np.nan, shown)
-        axes.plot(shown[:, 0], shown[:, 1], "o" if len(places) <= 2 else "-", color=colour, lw=1.2, ms=5,
-                  label=name if label else None)
+        wider = len(marks) - 1 - k  # those that coincide stay visible around each other
+        axes.plot(shown[:, 0], shown[:, 1], "o" if len(places) <= 2 else "-", color=colour, lw=1.2 + 1.6 * wider,
+                  ms=5 + 3 * wider, label=name if label else None)
 
 
 def plot_plane(path: Path, panels: Sequence[tuple[float, np.ndarray]], points: np.ndarray, triangles: np.ndarray, *,
@@ -195,7 +217,7 @@ def plot_plane(path: Path, panels: Sequence[tuple[float, np.ndarray]], points: n
     with plt.rc_context(BARE):
         low, high = points.min(axis=0), points.max(axis=0)
         shape = float(np.clip((high[1] - low[1]) / max(high[0] - low[0], 1e-300), 0.3, 2.0))
-        figure, grid = plt.subplots(1, len(panels), figsize=(2.4 * len(panels) + 1.0, 2.4 * shape + 0.9), squeeze=False,
+        figure, grid = plt.subplots(1, len(panels), figsize=(2.4 * len(panels) + 1.0, max(2.4 * shape + 0.9, 2.2)), squeeze=False,
                                     sharex=True, sharey=True)
         norm = density_norm([values for _, values in panels])
         for i, ((t, values), axes) in enumerate(zip(panels, grid[0], strict=True)):
@@ -203,7 +225,8 @@ def plot_plane(path: Path, panels: Sequence[tuple[float, np.ndarray]], points: n
                            norm=norm, rasterized=True)
             if tokens is not None:
                 dots = thinned(tokens[i])
-                axes.plot(dots[:, 0], dots[:, 1], ".", ms=1.5, color="w", alpha=0.6)
+                axes.plot(dots[:, 0], dots[:, 1], ".", ms=2, color="w", alpha=0.7, markeredgewidth=0.3, markeredgecolor="#666666",
+                          clip_on=False)  # nor are those at the walls cut off
             axes.set(aspect="equal", title=f"t = {t:.4g}", xlabel="x", xlim=(low[0], high[0]), ylim=(low[1], high[1]))
         grid[0][0].set_ylabel("y")
         figure.colorbar(ScalarMappable(norm, MAP), ax=grid, label="density (log scale)", extend="min")
@@ -212,19 +235,21 @@ def plot_plane(path: Path, panels: Sequence[tuple[float, np.ndarray]], points: n
 
 
 def plot_marginals(path: Path, panels: Sequence[tuple[float, np.ndarray, np.ndarray]], names: Sequence[str], *,
-                   title: str = "", of: str = "density") -> None:
-    """Laws in three and more coordinates, by their marginals in pairs of the first three.
+                   title: str = "", of: str = "density", box: tuple[np.ndarray, np.ndarray] | None = None) -> None:
+    """Laws in three and more coordinates, by their marginals in pairs of the first three, in as many bins as their atoms fill.
 
     Args:
         path: file to write.
         panels: (t, points (n, d), masses (n,)) per column.
         names: of the d coordinates. title: of the problem. of: whose law it is, for the heading.
+        box: least and largest coordinates (d,) of the space; None: those of the points.
     """
     pairs = [(0, 1), (0, 2), (1, 2)]
     every = np.concatenate([points for _, points, _ in panels])
-    low, high = every.min(axis=0), every.max(axis=0)
+    low, high = (every.min(axis=0), every.max(axis=0)) if box is None else box
     high = np.where(high > low, high, low + 1.0)
-    grids = [[np.histogram2d(points[:, a], points[:, b], bins=BINS, weights=masses,
+    bins = int(np.clip(round(max(len(points) for _, points, _ in panels) ** (1 / 3)), FEWEST_BINS, BINS))
+    grids = [[np.histogram2d(points[:, a], points[:, b], bins=bins, weights=masses,
                              range=[(low[a], high[a]), (low[b], high[b])])[0].T for _, points, masses in panels]
              for a, b in pairs]
     with plt.rc_context(BARE):

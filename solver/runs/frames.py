@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from problems.errors import ProblemError
+from solver.runs.tables import evenly
 
 if TYPE_CHECKING:
     import pandas
@@ -35,7 +36,7 @@ def dataframe(rows: Sequence[Mapping[str, object]]) -> pandas.DataFrame:
 def table(rows: Sequence[Mapping[str, object]], names: Sequence[str]) -> str:
     """Evenly chosen rows as an HTML table, the first and the last among them; columns without any number are left out."""
     names = [name for name in names if any(text(row.get(name)) for row in rows)][:NAMES]
-    chosen = sorted({round(i) for i in np.linspace(0, len(rows) - 1, min(SHOWN, len(rows)))}) if rows else []
+    chosen = evenly(len(rows), SHOWN)
     head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
     body = "".join("<tr>" + "".join(f"<td>{html.escape(text(rows[i].get(name)))}</td>" for name in names) + "</tr>"
                    for i in chosen)

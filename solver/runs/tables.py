@@ -50,6 +50,12 @@ def flatten_row(row: Mapping[str, float | np.ndarray], dimension: int) -> Row:
     return flat
 
 
+def evenly(count: int, most: int) -> list[int]:
+    """At most `most` of the numbers 0 .. count - 1, as evenly apart as they can be, the first and the last among them."""
+    shown = min(count, most)
+    return [round(k * (count - 1) / max(shown - 1, 1)) for k in range(shown)]
+
+
 def format_cell(value: object) -> str:
     """Full double precision; nothing where a quantity does not exist (None or NaN)."""
     if value is None or (isinstance(value, float | np.floating) and math.isnan(value)):

@@ -14,6 +14,7 @@ from solver.runs.events import Event, read_events
 from solver.runs.phases import Phase
 from solver.runs.progress import describe
 from solver.sweeps.cells import split_values
+from tests.meshes.shapes import torus
 
 
 def size_of(path):
@@ -45,6 +46,16 @@ def test_every_figure_is_a_picture(tmp_path):
     for name in "abcdefghij":
         width, height = size_of(tmp_path / f"{name}.png")
         assert width > 300 and height > 300
+
+
+def test_what_a_torus_hides():
+    """Of radii 1 and .4, seen along each of two axes: by its shape, the points on the far side and on the inner wall."""
+    mesh = torus(24, 16)
+    points = np.array([[1.0, 0, 0.4], [1.0, 0, -0.4], [1.4, 0, 0], [0.6, 0, 0], [-0.6, 0, 0], [-1.4, 0, 0]])
+    for direction, seen in (([0, 0, 1.0], {0, 2, 3, 4, 5}), ([1.0, 0, 0], {0, 1, 2})):
+        frame = laws.view_frame(np.array(direction))
+        found = laws.visible(points @ frame.T, (mesh.points @ frame.T)[mesh.cells])
+        assert set(np.flatnonzero(found)) == seen
 
 
 def test_a_view_is_a_rotation():
