@@ -10,7 +10,8 @@ E_h the softmax weights at x; without normalisation the sums are neither divided
     y^T M_h y = beta y^T B_h^T V_h y - <z, y> <a, y>,   z = beta B_h^T x,   a = V_h^T x (zero in flat space),
 
 one number per source and one further dot product per pair give the second moment that is needed, in any dimension. Expansions
-and pruning give all second moments instead: of the law weighted by a coordinate, and of products of coordinates.
+and pruning give all second moments instead: of the law weighted by a coordinate, and of products of coordinates; expansions
+about cells, on circle, sphere, line and plane, from the second derivatives of their polynomials.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 from solver.attention.dense import BOUNDED_RANGE, pack
 from solver.attention.expansion import Expansion, expand
 from solver.attention.field import Attention, combine
+from solver.attention.gathered import Plan
 from solver.attention.head import NEGLIGIBLE, HeadField
 from solver.attention.kernels import LN2, LOG2E, library, pointer
 from solver.attention.moments import Moments
@@ -139,6 +141,9 @@ def _second_moments(head: HeadField, law: Law, form: Quadratic) -> tuple[Moments
         return _numpy(head.z, law, form)
     if method == "dense" or (method == "auto" and head._dense_time(law) < NEGLIGIBLE):
         return _dense(head, head.z, form.turned, law, form)
+    if method in ("auto", "gathered"):
+        if (plan := head._plan(law, _usual_time(head, law) if method == "auto" else np.inf, order=2)) is not None:
+            return _gathered(head, form, law, plan)
     if method != "pruned" and (expansion := head._expansion(law, method != "auto")) is not None:
         return _expanded(head, expansion, law, form)
     return _summed(head, head.z, form, law)
@@ -188,6 +193,19 @@ class _Weighed:
 
     def __len__(self) -> int:
         return len(self.masses)
+
+
+def _usual_time(head: HeadField, law: Law) -> float:
+    """What the fastest of the other methods would take if the law covered the space evenly."""
+    d = head.z.shape[1]
+    return min(QUADRATIC_COST * head._dense_time(law), PRUNED_COST * head._pruned_time(law) if d <= LARGEST_PRUNED else np.inf,
+               d * head._usual_expansion_time(law))
+
+
+def _gathered(head: HeadField, form: Quadratic, law: Law, plan: Plan) -> tuple[Moments, Array]:
+    """By expansions about cells; `plan`: of the crowd."""
+    moments, second, _ = head._own_plan(law, plan, order=2).second_moments(head.settings.workers)
+    return moments, form.contract(head.z, second)
 
 
 def _summed(head: HeadField, z: Array, form: Quadratic, law: Law) -> tuple[Moments, Array]:

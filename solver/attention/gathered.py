@@ -63,13 +63,18 @@ MOST_MONOMIALS, HIGHEST_DEGREE = 25_000, 25
 
 
 class Cells:
-    """A tree over points (n, d), n > 0, halved where it is asked for; `axis`: they lie on the unit sphere. Local."""
+    """A tree over points (n, d), n > 0, halved where it is asked for; `axis`: they lie on the unit sphere. Local.
+
+    Attributes:
+        count, d: n and d. across: directions in which a cell extends.
+    """
 
     def __init__(self, points: Array, axis: bool = False):
         ffi, lib = library()  # type: ignore[misc]
         points = np.ascontiguousarray(points, dtype=float)
         self.count, self.d = points.shape
         self.axis = axis and self.d > 1
+        self.across = self.d - self.axis
         self.handle = ffi.gc(lib.coldflow_cells(self.d, self.axis, self.count, pointer(points)), lib.coldflow_cells_free)
 
     def weigh(self, log_masses: Array) -> None:
@@ -85,34 +90,46 @@ class Plan:
         cost: nanoseconds expected on one core; infinite if the plan was given up.
     """
 
-    def __init__(self, targets: Cells, sources: Cells, accuracy: float, dense_pair: float, limit: float = math.inf):
+    def __init__(self, targets: Cells, sources: Cells, accuracy: float, dense_pair: float, limit: float = math.inf,
+                 order: int = 1):
         ffi, lib = library()  # type: ignore[misc]
         self.targets, self.sources = targets, sources
-        self.tables = monomials(sources.d - sources.axis)
+        self.tables = monomials(sources.across)
         degree, arrays = self.tables
         tolerance = max(accuracy / 4.0 / MARGIN, FINEST)
         drop = math.log2(max(accuracy / 8.0 / MARGIN, FINEST))
         cost = ffi.new("double *")
-        handle = lib.coldflow_plan(targets.handle, sources.handle, degree, *map(pointer, arrays), tolerance, drop,
+        handle = lib.coldflow_plan(targets.handle, sources.handle, order, degree, *map(pointer, arrays), tolerance, drop,
                                    min(limit, 1e300), dense_pair, cost)
         self.handle = None if handle == ffi.NULL else ffi.gc(handle, lib.coldflow_plan_free)
         self.cost = math.inf if self.handle is None else float(cost[0])
 
     def moments(self, threads: int = 1) -> tuple[Moments, float]:
         """int e^{<z_i,y>} (1, y) dmu(y) at all targets, and the number of terms summed. Once only."""
+        ffi, lib = library()  # type: ignore[misc]
+        n, d = self.targets.count, self.targets.d
+        num, den, shift = np.empty((n, d)), np.empty(n), np.empty(n)
+        terms = lib.coldflow_gathered(self.handle, pointer(num), pointer(den), pointer(shift), ffi.NULL, threads)
+        return Moments(num, den, shift * LN2), terms
+
+    def second_moments(self, threads: int = 1) -> tuple[Moments, Array, float]:
+        """As `moments`, with int e^{<z_i,y>} y y^T dmu(y) (n, d, d) on the same scale; for plans of order 2. Once only."""
         _, lib = library()  # type: ignore[misc]
         n, d = self.targets.count, self.targets.d
         num, den, shift = np.empty((n, d)), np.empty(n), np.empty(n)
-        terms = lib.coldflow_gathered(self.handle, pointer(num), pointer(den), pointer(shift), threads)
-        return Moments(num, den, shift * LN2), terms
+        packed, second = np.empty((n, d * (d + 1) // 2)), np.empty((n, d, d))
+        terms = lib.coldflow_gathered(self.handle, pointer(num), pointer(den), pointer(shift), pointer(packed), threads)
+        rows, columns = np.triu_indices(d)
+        second[:, rows, columns] = second[:, columns, rows] = packed
+        return Moments(num, den, shift * LN2), second, terms
 
 
 @functools.cache
 def monomials(q: int) -> tuple[int, tuple[Array, ...]]:
     """The monomials of q variables in order of their degree: the largest degree, and
 
-    start (degree + 2,): first of each degree; parent, variable: each is its parent times one variable; up (n, q): the product
-    with each variable (0 beyond the largest degree); many: |alpha|!/alpha!, the multinomial coefficients.
+    start (degree + 2,): first of each degree; parent, variable: each is its parent times one variable; many: |alpha|!/alpha!, the
+    multinomial coefficients.
     """
     degree = HIGHEST_DEGREE
     while degree > 1 and math.comb(q + degree, q) > MOST_MONOMIALS:
@@ -126,9 +143,5 @@ def monomials(q: int) -> tuple[int, tuple[Array, ...]]:
     parent = [number[alpha[:-1]] for alpha in chosen]
     variable = [alpha[-1] if alpha else 0 for alpha in chosen]
     many = [math.factorial(len(alpha)) / math.prod(math.factorial(alpha.count(i)) for i in set(alpha)) for alpha in chosen]
-    up = np.zeros((len(chosen), q), dtype=np.int64)
-    for i, alpha in enumerate(chosen[:start[degree]]):
-        for k in range(q):
-            up[i, k] = number[tuple(sorted((*alpha, k)))]
-    return degree, (np.array(start), np.array(parent), np.array(variable), up, np.array(many))
+    return degree, (np.array(start), np.array(parent), np.array(variable), np.array(many))
 

@@ -187,18 +187,25 @@ class HeadField:
                                    hard=self.settings.hard)[1] for i in range(len(z)))
         return len(self.crowd) * (500.0 + 1.4 * self._pair_time * pairs / len(z))
 
-    def _plan(self, law: Law, limit: float) -> Plan | None:
-        """The plan for all targets of the crowd, if expansions about cells take less than `limit` nanoseconds."""
+    def _plan(self, law: Law, limit: float, order: int = 1) -> Plan | None:
+        """The plan for all targets of the crowd, if expansions about cells take less than `limit` nanoseconds and give moments up
+        to this order."""
+        if order > 1 and self.source_cells.across > 2:
+            return None
         self.source_cells.weigh(law.full_log_masses)
-        plan = Plan(self.crowd_cells, self.source_cells, self.settings.accuracy, self._pair_time, limit)
+        plan = Plan(self.crowd_cells, self.source_cells, self.settings.accuracy, self._pair_time, limit, order)
         return plan if np.isfinite(plan.cost) else None
+
+    def _own_plan(self, law: Law, plan: Plan | None, order: int = 1) -> Plan:
+        """The plan of this rank's targets; `plan`: of the crowd, or none has been made."""
+        if plan is not None and self.crowd is self.z:
+            return plan
+        self.source_cells.weigh(law.full_log_masses)
+        return Plan(self.target_cells, self.source_cells, self.settings.accuracy, self._pair_time, order=order)
 
     def _gathered(self, law: Law, report: Report, plan: Plan | None = None) -> Moments:
         """By expansions about cells; `plan`: of the crowd."""
-        if plan is None or self.crowd is not self.z:
-            self.source_cells.weigh(law.full_log_masses)
-            plan = Plan(self.target_cells, self.source_cells, self.settings.accuracy, self._pair_time)
-        moments, terms = plan.moments(self.settings.workers)
+        moments, terms = self._own_plan(law, plan).moments(self.settings.workers)
         report.method, report.pairs = report.method or "gathered", report.pairs + int(terms)
         return moments
 
@@ -264,10 +271,13 @@ class HeadField:
 
     def _usual_time(self, law: Law) -> float:
         """What the fastest of the other methods would take if the law covered the space evenly."""
-        best = min(self._dense_time(law), self._pruned_time(law))
+        return min(self._dense_time(law), self._pruned_time(law), self._usual_expansion_time(law))
+
+    def _usual_expansion_time(self, law: Law) -> float:
+        """The same of the expansion on circle and sphere, infinite elsewhere."""
         if self.z.shape[1] not in (2, 3) or self.sources.sphere_error > SPHERE_TOLERANCE:
-            return best
-        return min(best, self._expansion_time(needed_order(self.kappa[1], self._usual_depth()), law))
+            return np.inf
+        return self._expansion_time(needed_order(self.kappa[1], self._usual_depth()), law)
 
     def _usual_depth(self) -> float:
         """The depth of an expansion of the uniform law, whose denominators are known."""

@@ -37,9 +37,9 @@ void coldflow_cells_weigh(void *cells, const double *level);
 
 void coldflow_cells_free(void *cells);
 
-void *coldflow_plan(void *targets, void *sources, int degree, const long *start, const long *parent, const long *variable,
-                    const long *up, const double *many, double tolerance, double drop, double limit, double dense, double *cost);
+void *coldflow_plan(void *targets, void *sources, int order, int degree, const long *start, const long *parent, const long *variable,
+                    const double *many, double tolerance, double drop, double limit, double dense, double *cost);
 
-double coldflow_gathered(void *plan, double *num, double *den, double *shift, int threads);
+double coldflow_gathered(void *plan, double *num, double *den, double *shift, double *second, int threads);
 
 void coldflow_plan_free(void *plan);
