@@ -18,10 +18,11 @@ from solver.attention.gathered import Cells, Plan
 from solver.attention.moments import Moments
 from solver.attention.pruned import GROUP, Tree, neighbours, pruned_moments, weighed_tree
 from solver.attention.reference import reference_hardmax, reference_moments
+from solver.attention.relay import grid_size, relayed_moments
 from solver.attention.sources import Law, Sources
 
 Array = np.ndarray
-METHODS = ("auto", "dense", "numpy", "pruned", "gathered", "fourier", "harmonics")
+METHODS = ("auto", "dense", "numpy", "pruned", "relayed", "gathered", "fourier", "harmonics")
 # Nanoseconds per pair of the dense kernel by dimension; beyond the table 0.25 per dimension.
 DENSE_PAIR = {1: 0.45, 2: 0.57, 3: 0.7, 4: 0.85}
 # Nanoseconds below which no choice is worth its time.
@@ -36,6 +37,8 @@ NEARLY_SPHERE = 0.1
 SHARED = 3e6
 # No expansion if more of the probes than this would have to be summed after all.
 LARGEST_REFINED = 0.3
+# The largest |z| for which a sphere between sources and targets is worth its while, and may be: it has 3 |z| log(1/accuracy) directions.
+LEAST_RELAYED, MOST_RELAYED = 20.0, 3e4
 # Expansions see the points moved onto the unit sphere, which must not matter.
 SPHERE_TOLERANCE = 1e-12
 
@@ -59,7 +62,7 @@ class Report:
     """How the latest evaluation was done, summed over heads; local to the rank.
 
     Attributes:
-        method: what was used: "dense", "numpy", "pruned", "gathered", "fourier", "harmonics", or "mean" (beta B = 0).
+        method: what was used: "dense", "numpy", "pruned", "relayed", "gathered", "fourier", "harmonics", or "mean" (beta B = 0).
         pairs: exponentials, or terms of the expansions about cells, evaluated.
         refined: targets whose expansion was not certain enough, and which another method evaluated.
         order: of the expansion.
@@ -144,6 +147,8 @@ class HeadField:
             return self._dense(self.z, law, report)
         if settings.method == "pruned":
             return self._pruned(law, report)
+        if settings.method == "relayed":
+            return self._relayed(law, report)
         if settings.method == "gathered":
             return self._pruned(law, report) if settings.hard else self._gathered(law, report)
         forced = settings.method != "auto"
@@ -180,6 +185,32 @@ class HeadField:
         report.method, report.pairs = report.method or "pruned", report.pairs + pairs
         return moments
 
+    def _relayed(self, law: Law, report: Report) -> Moments:
+        """By way of a larger sphere, where that is possible; else pruned."""
+        if not self._can_relay:
+            return self._pruned(law, report)
+        moments, pairs = relayed_moments(self.z, self.place, self._weighed(law), self.kappa[1], self.settings.accuracy,
+                                         self.settings.workers)
+        report.method, report.pairs = report.method or "relayed", report.pairs + pairs
+        return moments
+
+    @property
+    def _can_relay(self) -> bool:
+        kappa = self.kappa[1]
+        return (self.z.shape[1] == 3 and not self.settings.hard and LEAST_RELAYED <= kappa < MOST_RELAYED
+                and kappa * self.sources.sphere_error <= SPHERE_TOLERANCE * (1 + kappa))
+
+    def _relayed_time(self, law: Law) -> float:
+        """As `_pruned_time`."""
+        if not self._can_relay:
+            return np.inf
+        n, m = len(self.crowd), len(law)
+        directions = grid_size(self.kappa[1], self.settings.accuracy)
+        first, second = (min(1.0, 0.5 * (7.5 - np.log(self.settings.accuracy)) / kappa)
+                         for kappa in (2.0 * self.kappa[1], 2.0 * self.kappa[0]))
+        return (2e4 + 500.0 * (directions + n) + directions * (1.6 * 0.9 * m * first + 1.6 * 1.5 * n * second)
+                + (n + m) * (300.0 if self.calls < 2 else 0.0))
+
     def _tried_time(self, law: Law) -> float:
         """What pruning takes, from the pairs that some targets of the crowd need."""
         z, tree = np.ascontiguousarray(self.crowd[::max(1, len(self.crowd) // TRIALS)][:TRIALS]), self._weighed(law)
@@ -211,12 +242,17 @@ class HeadField:
 
     def _summed(self, law: Law, report: Report) -> Moments:
         """By the fastest of the methods for every law. The choice depends on the crowd and the law alone."""
-        dense, pruned = self._dense_time(law), self._pruned_time(law)
+        dense, pruned, relayed = self._dense_time(law), self._pruned_time(law), self._relayed_time(law)
         if pruned < dense:
-            pruned = self._tried_time(law)
-        plan = self._plan(law, min(dense, pruned)) if not self.settings.hard and self.settings.method == "auto" else None
+            usual, pruned = pruned, self._tried_time(law)
+            relayed *= max(1.0, pruned / usual)   # uneven laws are as much dearer
+        plan = None
+        if not self.settings.hard and self.settings.method == "auto":
+            plan = self._plan(law, min(dense, pruned, relayed))
         if plan is not None:
             return self._gathered(law, report, plan)
+        if self.settings.method == "auto" and relayed < min(dense, pruned):
+            return self._relayed(law, report)
         return self._pruned(law, report) if pruned < dense else self._dense(self.z, law, report)
 
     def _expanded(self, expansion: Expansion, law: Law, report: Report) -> Moments:
@@ -235,7 +271,7 @@ class HeadField:
         d, settings = self.z.shape[1], self.settings
         if d not in (2, 3) or (kappa := self.kappa[1]) * self.sources.sphere_error > SPHERE_TOLERANCE * (1 + kappa):
             return None
-        alternative = min(self._dense_time(law), self._pruned_time(law))
+        alternative = min(self._dense_time(law), self._pruned_time(law), self._relayed_time(law))
         # First with the tolerance of a denominator like the uniform law's: no probing where that is already too slow.
         if not forced and self._expansion_time(needed_order(kappa, self._usual_depth()), law) > alternative:
             return None
@@ -271,7 +307,7 @@ class HeadField:
 
     def _usual_time(self, law: Law) -> float:
         """What the fastest of the other methods would take if the law covered the space evenly."""
-        return min(self._dense_time(law), self._pruned_time(law), self._usual_expansion_time(law))
+        return min(self._dense_time(law), self._pruned_time(law), self._relayed_time(law), self._usual_expansion_time(law))
 
     def _usual_expansion_time(self, law: Law) -> float:
         """The same of the expansion on circle and sphere, infinite elsewhere."""

@@ -1,0 +1,202 @@
+/* Attention on the sphere from its values on a larger sphere |Z| = s around all targets; the formula is derived in relay.py.
+
+   Exponents are base 2. A node of the tree over directions g is a cap; its mass is the log2 of the sum of D(Z) times the quadrature
+   weights. With R = |z - Z| one direction adds G (a + h) to the denominator, G = D e^-R/R, h = (1 + 1/R) (s - <z,g>)/R. */
+
+#define FIELDS 5   /* of a pack: the components of Z, a, and the log2 mass */
+
+/* 1/sqrt(a) */
+INLINE vd inverse_root(vd a)
+{
+#ifdef __AVX512F__
+    vd y = (vd)_mm512_rsqrt14_pd((__m512d)a), half = splat(0.5) * a;
+    y *= splat(1.5) - half * y * y;
+    return y * (splat(1.5) - half * y * y);
+#else
+    return splat(1.0) / root(a);
+#endif
+}
+
+typedef struct { const vd *pack; const double *node; long leaves; double s, budget; } Shell;
+
+/* The least |z - Z| over the cap of a node; square = |z|^2. */
+INLINE double least_distance(const Shell *shell, const double *node, const double *z, double square)
+{
+    double along = dot(3, z, node + 5), cosine = node[8], sine = node[9], norm = sqrt(square), most = norm;
+    if (along < norm * cosine) {
+        double across = square - along * along;
+        most = along * cosine + (across > 0.0 ? sqrt(across) : 0.0) * sine;
+    }
+    double distance = square + shell->s * shell->s - 2.0 * shell->s * most;
+    return distance > 0.0 ? sqrt(distance) * (1.0 - 1e-14) : 0.0;
+}
+
+/* Sums over a leaf: den, the factor of z, and the sum of factors times Z. */
+INLINE void add_leaf(const Shell *shell, long leaf, const double *z, double square, double shift, vd *sum)
+{
+    const vd *pack = shell->pack + leaf * (LEAF / LANES) * FIELDS;
+    const double gap = shell->s - sqrt(square);
+    const vd one = splat(1.0), least = splat(0.9 * gap * gap), part = splat((shell->s * shell->s - square) * 0.5 / shell->s), scale = splat(0.5 / shell->s);
+    for (int p = 0; p < LEAF / LANES; ++p, pack += FIELDS) {
+        vd r2 = splat(0.0);
+        for (int k = 0; k < 3; ++k) r2 += (splat(z[k]) - pack[k]) * (splat(z[k]) - pack[k]);
+        r2 = larger(r2, least);   /* empty places lie at the origin */
+        vd inverse = inverse_root(r2), away = part + r2 * scale, r = r2 * inverse;   /* s - <z,g>, and |z - Z| */
+        r += splat(0.5) * inverse * (r2 - r * r);
+        vd g = exp2_vector(pack[4] - splat(shift) - splat(LOG2_E) * r) * inverse;
+        vd first = (one + inverse) * inverse, ah = pack[3] + first * away;
+        vd alpha = g * (first * ah + inverse * inverse * inverse * (one + inverse + inverse) * away);
+        vd beta = alpha - g * first * splat(1.0 / shell->s);
+        sum[0] += g * ah, sum[1] += alpha;
+        for (int k = 0; k < 3; ++k) sum[2 + k] += beta * pack[k];
+    }
+}
+
+INLINE double leaf_bound(const Shell *shell, const double *node, const double *z, double square)
+{
+    return node[1] - LOG2_E * least_distance(shell, node, z, square);
+}
+
+/* The leaf with the largest upper bound for z. */
+static long best_leaf(const Shell *shell, const double *z, double square)
+{
+    struct { const double *node; long first, last; double bound; } stack[DEPTH];
+    double best = -INFINITY;
+    long found = 0;
+    int top = 0;
+    stack[top].node = shell->node, stack[top].first = 0, stack[top].last = shell->leaves, stack[top++].bound = INFINITY;
+    while (top) {
+        const double *node = stack[--top].node;
+        long first = stack[top].first, last = stack[top].last, middle = (first + last) / 2;
+        if (stack[top].bound <= best) continue;
+        if (last - first == 1) {
+            best = stack[top].bound, found = first;
+            continue;
+        }
+        const double *left = node + NODE(3), *right = node + 2 * (middle - first) * NODE(3);
+        double a = leaf_bound(shell, left, z, square), b = leaf_bound(shell, right, z, square);
+        for (int turn = 0; turn < 2; ++turn) {   /* the better one comes last and is taken first */
+            int take_left = (a < b) == !turn;
+            stack[top].node = take_left ? left : right, stack[top].bound = take_left ? a : b;
+            stack[top].first = take_left ? first : middle, stack[top++].last = take_left ? middle : last;
+        }
+    }
+    return found;
+}
+
+/* log2 of what a leaf adds to the denominator, a lower bound of the whole. */
+static double leaf_sum_log(const Shell *shell, long leaf, const double *z, double square)
+{
+    vd sum[5] = {splat(0.0), splat(0.0), splat(0.0), splat(0.0), splat(0.0)}, origin = splat(EMPTY);
+    const vd *pack = shell->pack + leaf * (LEAF / LANES) * FIELDS;
+    for (int p = 0; p < LEAF / LANES; ++p, pack += FIELDS) {
+        vd r2 = splat(0.0);
+        for (int k = 0; k < 3; ++k) r2 += (splat(z[k]) - pack[k]) * (splat(z[k]) - pack[k]);
+        origin = larger(origin, pack[4] - splat(LOG2_E) * root(r2));
+    }
+    add_leaf(shell, leaf, z, square, largest(origin), sum);
+    double found = total(sum[0]);
+    return found > 0.0 ? largest(origin) + log2(found) - 2e-5 : EMPTY;
+}
+
+static long relay_group(const Shell *shell, const double *z, const long *place, long count, long *leaf, double *mass, double *num,
+                        double *den, double *shift)
+{
+    long best = 0;
+    double centre[3] = {0.0, 0.0, 0.0}, spread = 0.0, low[GROUP], square[GROUP], level = INFINITY, nearest = INFINITY;
+    const double few = log2((double)shell->leaves);
+    struct { const double *node; long first, last; } stack[DEPTH];
+    for (long i = 0; i < count; ++i)
+        for (int k = 0; k < 3; ++k) centre[k] += z[place[i] * 3 + k] / count;
+    for (long i = 0; i < count; ++i) {
+        const double *own = z + place[i] * 3;
+        double away = 0.0;
+        for (int k = 0; k < 3; ++k) away += (own[k] - centre[k]) * (own[k] - centre[k]);
+        spread = away > spread ? away : spread;
+        square[i] = dot(3, own, own);
+        double reach = shell->s - sqrt(square[i]);
+        nearest = reach < nearest ? reach : nearest;
+        /* a lower bound: the leaf that may add most to the first target */
+        if (!i) best = best_leaf(shell, own, square[0]);
+        low[i] = leaf_sum_log(shell, best, own, square[i]);
+        level = low[i] < level ? low[i] : level;
+    }
+    spread = sqrt(spread) * (1.0 + 1e-12);
+    /* (a + h)/R <= (2 + 1/R)/R */
+    double factor = log2((2.0 + 1.0 / nearest) / nearest), norm = dot(3, centre, centre);
+    long size = 0, summed = 0;
+    int top = 0;
+    level += shell->budget - few - factor;
+    stack[top].node = shell->node, stack[top].first = 0, stack[top++].last = shell->leaves;
+    while (top) {
+        const double *node = stack[--top].node;
+        long first = stack[top].first, last = stack[top].last, middle = (first + last) / 2;
+        double away = least_distance(shell, node, centre, norm) - spread;
+        if (node[1] - LOG2_E * (away > 0.0 ? away : 0.0) <= level) continue;
+        if (last - first > 1) {
+            stack[top].node = node + 2 * (middle - first) * NODE(3), stack[top].first = middle, stack[top++].last = last;
+            stack[top].node = node + NODE(3), stack[top].first = first, stack[top++].last = middle;
+            continue;
+        }
+        /* caps side by side */
+        double *row = mass + size / LANES * LANES * 6 + size % LANES;
+        for (int k = 0; k < 5; ++k) row[k * LANES] = node[5 + k];
+        row[5 * LANES] = node[1];
+        leaf[size++] = first;
+    }
+    for (long i = size; i % LANES; ++i)
+        for (int k = 0; k < 6; ++k) mass[i / LANES * LANES * 6 + k * LANES + i % LANES] = k == 5 ? EMPTY : 0.0;
+    for (long i = 0; i < count; ++i) {
+        const double *own = z + place[i] * 3;
+        const vd *row = (const vd *)mass, length = splat(sqrt(square[i])), both = splat(square[i] + shell->s * shell->s);
+        vd sum[5] = {splat(0.0), splat(0.0), splat(0.0), splat(0.0), splat(0.0)}, highest = splat(EMPTY);
+        double *value = mass + (size + LANES - 1) / LANES * LANES * 6;
+        for (long j = 0; j < size; j += LANES, row += 6) {
+            vd along = splat(own[0]) * row[0] + splat(own[1]) * row[1] + splat(own[2]) * row[2];
+            vd across = root(larger(splat(square[i]) - along * along, splat(0.0)));
+            vd most = choose((vl)(along >= length * row[3]), length, along * row[3] + across * row[4]);
+            vd bound = row[5] - splat(LOG2_E * (1.0 - 1e-13)) * root(larger(both - splat(2.0 * shell->s) * most, splat(0.0)));
+            memcpy(value + j, &bound, sizeof bound);
+            highest = larger(highest, bound);
+        }
+        for (int again = 0; again < 4 && largest(highest) + factor > low[i] + 30.0; ++again) {   /* the first target's leaf is not ours */
+            long at = 0;
+            for (long j = 1; j < size; ++j) at = value[j] > value[at] ? j : at;
+            double found = leaf_sum_log(shell, leaf[at], own, square[i]);
+            low[i] = found > low[i] ? found : low[i];
+            value[at] = low[i] - factor;   /* known now, and kept */
+            highest = splat(EMPTY);
+            for (long j = 0; j < size; ++j) highest[0] = value[j] > highest[0] ? value[j] : highest[0];
+        }
+        double least = low[i] + shell->budget - factor;
+        long possible = 1;
+        for (long j = 0; j < size; ++j) possible += value[j] > least - few;
+        least -= log2((double)possible);
+        for (long j = 0; j < size; ++j)
+            if (value[j] > least) add_leaf(shell, leaf[j], own, square[i], low[i], sum), ++summed;
+        double all = total(sum[1]);
+        den[place[i]] = total(sum[0]), shift[place[i]] = low[i];
+        for (int k = 0; k < 3; ++k) num[place[i] * 3 + k] = total(sum[2 + k]) - all * own[k];
+    }
+    return summed;
+}
+
+/* z (., 3), |z| < s; place (n,): rows of z, neighbours in a row; tree over the directions, of caps, weighed, and its packs of FIELDS.
+   Results as from `coldflow_pruned`. */
+long coldflow_relay(long n, const double *z, const long *place, long leaves, const double *packed, const double *node, double s,
+                    double budget, double *num, double *den, double *shift, int threads)
+{
+    Shell shell = {(const vd *)packed, node, leaves, s, budget};
+    long summed = 0, room = (leaves / LANES + 1) * LANES;
+    threads = pick_threads(threads, 1000.0 * n);
+#pragma omp parallel num_threads(threads) if (threads > 1) reduction(+ : summed)
+    {
+        long *leaf = malloc(sizeof(long) * (size_t)room);
+        double *mass = aligned_alloc(64, sizeof(double) * (size_t)(room * 7));
+#pragma omp for schedule(dynamic, 4)
+        for (long i = 0; i < n; i += GROUP)
+            summed += relay_group(&shell, z, place + i, n - i < GROUP ? n - i : GROUP, leaf, mass, num, den, shift);
+        free(leaf), free(mass);
+    }
+    return summed * LEAF;
+}
