@@ -141,10 +141,10 @@ def _second_moments(head: HeadField, law: Law, form: Quadratic) -> tuple[Moments
         return _numpy(head.z, law, form)
     if method == "dense" or (method == "auto" and head._dense_time(law) < NEGLIGIBLE):
         return _dense(head, head.z, form.turned, law, form)
-    if method in ("auto", "gathered"):
-        if (plan := head._plan(law, _usual_time(head, law) if method == "auto" else np.inf, order=2)) is not None:
-            return _gathered(head, form, law, plan)
-    if method != "pruned" and (expansion := head._expansion(law, method != "auto")) is not None:
+    limit = _usual_time(head, law) if method == "auto" else np.inf
+    if method in ("auto", "gathered") and (plan := head._plan(law, limit, order=2)) is not None:
+        return _gathered(head, form, law, plan)
+    if method not in ("pruned", "relayed") and (expansion := head._expansion(law, method != "auto")) is not None:
         return _expanded(head, expansion, law, form)
     return _summed(head, head.z, form, law)
 
@@ -211,7 +211,7 @@ def _gathered(head: HeadField, form: Quadratic, law: Law, plan: Plan) -> tuple[M
 def _summed(head: HeadField, z: Array, form: Quadratic, law: Law) -> tuple[Moments, Array]:
     """The sum over pairs, with or without pruning; chosen for the targets of all ranks."""
     d = z.shape[1]
-    forced = head.settings.method == "pruned"
+    forced = head.settings.method in ("pruned", "relayed")
     if d <= LARGEST_PRUNED and (forced or PRUNED_COST * head._pruned_time(law) < QUADRATIC_COST * head._dense_time(law)):
         return _pruned(head, z, form, law)
     return _dense(head, z, form.turned, law, form)

@@ -29,7 +29,8 @@ class Attention:
             evaluated by it in NumPy, whatever the method.
         accuracy: largest absolute error of m on the unit sphere (relative to the size of the support elsewhere).
         method: "auto" chooses the fastest that reaches `accuracy`; "dense" sums every pair in compiled code, to
-            round-off; "numpy" does so in NumPy; "pruned", "gathered", "fourier" (circle), "harmonics" (sphere) force a fast one.
+            round-off; "numpy" does so in NumPy; "pruned", "relayed" (sphere), "gathered", "fourier" (circle),
+            "harmonics" (sphere) force a fast one.
             `$COLDFLOW_ATTENTION` replaces "auto", to compare whole runs.
         workers: threads of a kernel; None: see `solver.compiled.threads`.
 

@@ -1,4 +1,5 @@
-"""Attention of laws that have gathered: expansions about cells of sources, for cells of targets, whose sizes are small together.
+"""Attention of laws that have gathered: expansions about cells of sources, for cells of targets, whose sizes are small
+together.
 
 Both sources y and targets z = beta B^T x lie in trees of cells (`cells.c`). For the cells S and G with centres c, z_0 write
 eta = y - c, zeta = z - z_0. Then
@@ -6,28 +7,29 @@ eta = y - c, zeta = z - z_0. Then
     e^{<z,y>} = e^{<z,c>} e^{<z_0,eta>} e^{<zeta,eta>},
 
 and where |zeta||eta| is small the last factor is a polynomial of low degree in zeta and eta: the sum over S needs each source
-once for each G, for the moments sum_j w_j e^{<z_0,eta_j>} eta_j^alpha, and each target once for each S. Nothing is asked of B or
-of the dimension; targets that coincide because B is singular, and sources that are duplicates, are cells of size zero,
+once for each G, for the moments sum_j w_j e^{<z_0,eta_j>} eta_j^alpha, and each target once for each S. Nothing is asked of B
+or of the dimension; targets that coincide because B is singular, and sources that are duplicates, are cells of size zero,
 expanded to degree zero.
 
-**Polynomial.** On spheres eta is split along the axis c/|c| and across it, eta = (eta_n, eta_t), |eta_n| being of second order
-in the size of S; in flat space there is no axis and eta_t = eta. Let |<zeta_t,eta_t>| <= rho, |zeta_n eta_n| <= tau <= 1/2,
-and let q_p be the Chebyshev series of e^t on [-rho, rho], cut after degree p: its coefficients are I_0 and 2 I_l(rho), hence
+**Polynomial.** On spheres eta is split along the axis c/|c| and across it, eta = (eta_n, eta_t), |eta_n| being of second
+order in the size of S; in flat space there is no axis and eta_t = eta. Let |<zeta_t,eta_t>| <= rho, |zeta_n eta_n| <= tau <=
+1/2, and let q_p be the Chebyshev series of e^t on [-rho, rho], cut after degree p: its coefficients are I_0 and 2 I_l(rho),
+and on that interval |T_l(t/rho)| <= 1, |T_l'| <= l^2, |T_l''| <= l^2 (l^2 - 1)/3, hence
 
-    |e^t - q_p(t)| <= 2 sum_{l>p} I_l(rho) <= 2 (rho/2)^{p+1}/(p+1)! e^{rho^2/(4(p+2))}/(1 - rho/(2(p+2))),
+    |e^t - q_p(t)| <= 2 sum_{l>p} I_l(rho),   |e^t - q_p'(t)| <= 2/rho sum_{l>p} l^2 I_l(rho),
 
-since I_l(rho) <= (rho/2)^l/l! e^{rho^2/(4(l+1))}. The factor used is f(zeta, eta) = sum_{k<=K} (zeta_n eta_n)^k/k!
-q_{p_k}(<zeta_t,eta_t>). With t = <zeta,eta>, |e^{-t} f - 1| is at most
+and the second derivative likewise. The factor used is f(zeta, eta) = sum_{k<=K} (zeta_n eta_n)^k/k! q_{p_k}(<zeta_t,eta_t>),
+a polynomial in zeta. The sum over S is the denominator's part; its gradient in zeta, found along with it by Horner's scheme,
+gives that of sum_j w_j e^{t_j} (y_j - c), since the gradient of e^{<zeta,eta>} is eta times it; second derivatives give
+second moments. K and the p_k are the smallest for which the factor and its gradient, in units of the size of all sources, are
+within an error E of e^{<zeta,eta>}.
 
-    e^tau sum_{k<=K} tau^k/k! e^rho (2 sum_{l>p_k} I_l(rho)) + e^{2 tau} tau^{K+1}/(K+1)!,
-
-and K and the p_k are the smallest for which this is below the `tolerance` epsilon: every term of the sum keeps its sign and
-its size up to a relative error of epsilon, whatever the masses.
-
-**What that costs.** Denominator and numerator are computed with the same factors, D' = sum_j w_j e^{t_j} (1 + e_j), N' =
-sum_j w_j e^{t_j} (1 + e_j) y_j, |e_j| <= epsilon. Hence N'/D' - m = sum_j w_j e^{t_j} (1 + e_j)(y_j - m)/D', and since sum_j
-w_j e^{t_j} (y_j - m) = 0, |N'/D' - m| <= epsilon/(1 - epsilon) diam(supp mu). The error is relative to what a target attends
-to, however thin that is.
+**What that costs.** A pair of cells may have E <= epsilon e^{-rho-tau}: then every term of the sum keeps its sign and its
+size up to a relative error of epsilon, whatever the masses. Or, since the error of D_S is at most E times what D_S would be
+if all of S lay at c, it may have E such that this is below epsilon m_S/m times a lower bound of D for all targets of the
+cell, m_S of the m sources being in S: together these errors are below epsilon D. What a cell hardly contributes thus takes
+few terms. With D' = D + delta_0, N' = N + c-weighted errors + delta_1 of both kinds, |N'/D' - m| <= a few epsilon diam(supp
+mu): the error is relative to what a target attends to, however thin that is.
 
 **What is left out.** A cell S of m_S of the m sources is dropped if an upper bound of D_S is below delta m_S/m times a lower
 bound of D: together less than delta D, which moves the mean by delta diam at most (see `solver.attention.pruned`). Upper

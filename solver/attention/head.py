@@ -37,7 +37,7 @@ NEARLY_SPHERE = 0.1
 SHARED = 3e6
 # No expansion if more of the probes than this would have to be summed after all.
 LARGEST_REFINED = 0.3
-# The largest |z| for which a sphere between sources and targets is worth its while, and may be: it has 3 |z| log(1/accuracy) directions.
+# Largest |z| for which a sphere between sources and targets is worth its while, and for which it is not too large.
 LEAST_RELAYED, MOST_RELAYED = 20.0, 3e4
 # Expansions see the points moved onto the unit sphere, which must not matter.
 SPHERE_TOLERANCE = 1e-12

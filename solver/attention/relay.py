@@ -1,24 +1,25 @@
 """Attention on the sphere at low temperature in two steps: from the sources to a larger sphere, from there to the targets.
 
-As a function of z in R^3, D(z) = int e^{<z,y>} dmu(y) solves the modified Helmholtz equation (Delta - 1) D = 0, since all |y| = 1.
-Let all targets have |z| <= kappa < s. Green's representation in the ball |Z| <= s with the fundamental solution e^-R/(4 pi R), R =
-|z - Z|, gives D from its values and its normal derivatives on the sphere Z = s g, |g| = 1:
+As a function of z in R^3, D(z) = int e^{<z,y>} dmu(y) solves the modified Helmholtz equation (Delta - 1) D = 0, since all |y|
+= 1. Let all targets have |z| <= kappa < s. Green's representation in the ball |Z| <= s with the fundamental solution e^-R/(4
+pi R), R = |z - Z|, gives D from its values and its normal derivatives on the sphere Z = s g, |g| = 1:
 
     D(z) = s^2 int G(R) [ <g, N(s g)> + (1 + 1/R) (s - <z,g>)/R D(s g) ] dsigma(g),   G = e^-R/(4 pi R),
 
-where N = grad D = int e^{<z,y>} y dmu is the numerator of the mean; N(z) is the gradient of the right side. With s = 2 kappa the
-integrand for a single source y is a bump about the direction between z and y, as of e^{4 kappa cos}: a quadrature of the sphere that is
-exact for polynomials up to degree t has a *relative* error of e^{-t^2/(8 kappa)}, nearly, for every pair of z and y, and so for every law, however unevenly its mass is spread. Some t^2/3 directions stand between m sources and n targets: the work is
-that of m + n sums over a part of them, not of n sums over a part of the sources.
+where N = grad D = int e^{<z,y>} y dmu is the numerator of the mean; N(z) is the gradient of the right side. With s = 2 kappa
+the integrand for a single source y is a bump about the direction between z and y, as of e^{4 kappa cos}: a quadrature of the
+sphere that is exact for polynomials up to degree t has a *relative* error of e^{-t^2/(8 kappa)}, nearly, for every pair of z
+and y, and so for every law, however unevenly its mass is spread. Some t^2/3 directions stand between m sources and n targets:
+the work is that of m + n sums over a part of them, not of n sums over a part of the sources.
 
-**Error.** All D(Z) > 0, and |<g,N>| <= D. The angle between Z - z and g is at most asin(kappa/s) = 30 degrees, so that the bracket is
-positive unless <g, m(Z)> < -cos 30. Since <g, m(t g)>, the slope of log D(t g), increases with t, then D(Z) <= W e^{-s cos 30}, W the
-mass; all such directions together contribute at most (1 - cos 30) s^2/(s - kappa) W e^{-s cos 30 - s + kappa}, and D(z) >= W e^-kappa:
-for s >= 16 less than 1e-5 D(z). The sum thus is one of positive terms, nearly: a relative error of delta in D(Z) and N(Z), and
-directions left out that hold at most delta D(z), change D(z) by a part of 2 delta and the mean by a few delta. Both steps get a small part
-of the accuracy. Bounds of what is left out are as in `solver.attention.pruned`: a leaf of directions adds no more than its sum of D(Z)
-times (2 + 1/R) e^-R/R at its least R. The quadrature error is measured, not proven: `tests/attention/test_relay.py`.
-"""
+**Error.** All D(Z) > 0, and |<g,N>| <= D. The angle between Z - z and g is at most asin(kappa/s) = 30 degrees, so that the
+bracket is positive unless <g, m(Z)> < -cos 30. Since <g, m(t g)>, the slope of log D(t g), increases with t, then D(Z) <= W
+e^{-s cos 30}, W the mass; all such directions together contribute at most (1 - cos 30) s^2/(s - kappa) W e^{-s cos 30 - s +
+kappa}, and D(z) >= W e^-kappa: for s >= 16 less than 1e-5 D(z). The sum thus is one of positive terms, nearly: a relative
+error of delta in D(Z) and N(Z), and directions left out that hold at most delta D(z), change D(z) by a part of 2 delta and
+the mean by a few delta. Both steps get a small part of the accuracy. Bounds of what is left out are as in
+`solver.attention.pruned`: a leaf of directions adds no more than its sum of D(Z) times (2 + 1/R) e^-R/R at its least R. The
+quadrature error is measured, not proven: `tests/attention/test_relay.py`. """
 
 from __future__ import annotations
 
@@ -76,7 +77,7 @@ def _rounded(kappa: float) -> float:
 def _grid(kappa: float, accuracy: float) -> Grid:
     """Gauss-Legendre points in the third coordinate; round the axis as many as harmonics that reach there need."""
     degree = grid_degree(kappa, accuracy)
-    heights, weights = np.polynomial.legendre.leggauss(degree // 2 + 1)
+    heights, weights = gauss_legendre(degree // 2 + 1)
     points, shares = [], []
     for height, weight in zip(heights, weights, strict=True):
         radius = math.sqrt(1.0 - height * height)
@@ -89,12 +90,25 @@ def _grid(kappa: float, accuracy: float) -> Grid:
     return Grid(every, np.concatenate(shares), SHELL * kappa, Tree(every, 0.0), neighbours(every, GROUP))
 
 
-def relayed_moments(z: Array, place: Array, tree: Tree, kappa: float, accuracy: float, threads: int = 1) -> tuple[Moments, int]:
+def gauss_legendre(count: int) -> tuple[Array, Array]:
+    """Nodes and weights of [-1, 1] for any `count`, to the last digits near the ends as well, where sums over poles need them."""
+    x = np.cos(np.pi * (np.arange(count, dtype=np.longdouble) + 0.75) / (count + 0.5))
+    for _ in range(6):
+        before, now = np.ones_like(x), x
+        for k in range(2, count + 1):
+            before, now = now, ((2 * k - 1) * x * now - (k - 1) * before) / k
+        slope = count * (x * now - before) / (x * x - 1)
+        x = x - now / slope
+    return x.astype(float), (2 / ((1 - x * x) * slope ** 2)).astype(float)
+
+
+def relayed_moments(z: Array, place: Array, tree: Tree, kappa: float, accuracy: float,
+                    threads: int = 1) -> tuple[Moments, int]:
     """int e^{<z_i,y>} (1, y) dmu(y), the mean up to `accuracy`, and the number of terms.
 
     Args:
-        z (n, 3), place (n,): targets in the groups that `neighbours(z, GROUP)` makes; local. tree: of the sources on the unit sphere,
-            weighed. kappa: at least the largest |z|, and 20; the same on every rank.
+        z (n, 3), place (n,): targets in the groups that `neighbours(z, GROUP)` makes; local.
+        tree: of the sources on the unit sphere, weighed. kappa: at least the largest |z|, and 20; the same on every rank.
     """
     _, lib = library()  # type: ignore[misc]
     grid = _grid(_rounded(kappa), accuracy)
@@ -105,6 +119,6 @@ def relayed_moments(z: Array, place: Array, tree: Tree, kappa: float, accuracy: 
     packed = pack(np.column_stack([grid.radius * grid.points, facing]), level, grid.tree.order, LEAF // LANES)
     n = len(z)
     num, den, shift = np.empty((n, 3)), np.empty(n), np.empty(n)
-    pairs += lib.coldflow_relay(n, pointer(z), pointer(place), grid.tree.leaves, pointer(packed), pointer(grid.tree.node), grid.radius,
-                                math.log2(STEP * accuracy), pointer(num), pointer(den), pointer(shift), threads)
+    pairs += lib.coldflow_relay(n, pointer(z), pointer(place), grid.tree.leaves, pointer(packed), pointer(grid.tree.node),
+                                grid.radius, math.log2(STEP * accuracy), pointer(num), pointer(den), pointer(shift), threads)
     return Moments(num, den, shift * LN2), pairs

@@ -27,8 +27,7 @@ def test_quadrature_is_exact_for_each_source_alone(kappa, accuracy):
     rng = np.random.default_rng(int(kappa))
     for source in on_sphere(rng, 4):
         angle = np.linspace(0.0, np.pi, 80)
-        across = np.cross(source, on_sphere(rng, 80))
-        across = unit(across)
+        across = unit(np.cross(source, on_sphere(rng, 80)))
         z = kappa * rng.choice([1.0, 0.6, 0.2], (80, 1)) * (np.cos(angle)[:, None] * source + np.sin(angle)[:, None] * across)
         found = relayed(z, source[None], np.ones(1), accuracy, kappa)
         allowed = QUADRATURE * accuracy + 1e-14 + 8e-15 * kappa   # exponents are as large as 2 kappa
@@ -37,8 +36,8 @@ def test_quadrature_is_exact_for_each_source_alone(kappa, accuracy):
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
-@given(exponent=st.floats(0, 3), law_name=st.sampled_from(LAWS), score_name=st.sampled_from(SCORES), seed=st.integers(0, 2**32 - 1),
-       accuracy=st.sampled_from([1e-6, 1e-10]))
+@given(exponent=st.floats(0, 3), law_name=st.sampled_from(LAWS), score_name=st.sampled_from(SCORES),
+       seed=st.integers(0, 2**32 - 1), accuracy=st.sampled_from([1e-6, 1e-10]))
 def test_bound(exponent, law_name, score_name, seed, accuracy):
     """As for the other methods; what cannot be relayed is pruned."""
     rng = np.random.default_rng(seed)

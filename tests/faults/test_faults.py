@@ -148,7 +148,7 @@ def test_run_json_tells_where_numbers_are_from(compared):
     assert facts["compiler"] and "commit" in facts["git"] and isinstance(facts["git"]["modified"], bool)
     assert facts["host"]["name"] and facts["ranks"] == 1 and facts["threads"] >= 1
     assert "--checkpoint-every" in facts["arguments"] and facts["petsc_options"] == {}
-    assert set(facts["kernels"]) <= {"dense", "pruned", "gathered", "fourier", "harmonics", "mean", "numpy"}
+    assert set(facts["kernels"]) <= {"dense", "pruned", "relayed", "gathered", "fourier", "harmonics", "mean", "numpy"}
     assert sum(facts["kernels"].values()) > 10
     assert {"density", "particles", "distances", "extra runs", "verdict"} <= set(facts["wall_seconds_by_stage"])
     assert 50 < facts["peak_memory_mib"] < 4000 and 0 < facts["wall_seconds"] < 300
