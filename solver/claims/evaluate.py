@@ -273,7 +273,23 @@ def _reduced(claim: Claim, quantity: Quantity, words: str, points: list[Point],
                       "fit": [] if curve is None else listed(curve), "note": note}
     if quantity.across in ("power", "exponential", "line", "crossing", "power misfit", "line misfit"):
         series["predicted"] = []
+    if quantity.across in ("power", "exponential", "line") and quantity.relation == "equal" and math.isfinite(predicted):
+        series["predicted"], series["guide"] = listed(through_middle(quantity.across, x, fine, predicted)), True
+    if quantity.across == "limit" and math.isfinite(value):
+        series["limit"] = [value, error]
     return row, series
+
+
+def through_middle(kind: str, x: np.ndarray, y: np.ndarray, slope: float) -> np.ndarray:
+    """The power law, exponential or line of a given slope, exponent or rate through the middle of points, at x; for figures."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        u = np.log(x) if kind == "power" else x
+        v = y if kind == "line" else np.log(y)
+    kept = np.isfinite(u) & np.isfinite(v)
+    if not kept.any():
+        return np.full_like(x, math.nan)
+    line = v[kept].mean() + slope * (u - u[kept].mean())
+    return line if kind == "line" else np.exp(line)
 
 
 def reduce_points(quantity: Quantity, x: np.ndarray, y: np.ndarray,

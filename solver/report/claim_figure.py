@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from solver.report.panels import Panel
 MOST_SERIES = 8
 MOST_PANELS = 6
 DOTS = 24
+TITLE_WIDTH, AXIS_WIDTH = 52, 40  # letters per line
+FLAT = 1e-4
 
 
 def plot_claim(stem: Path, title: str, panels: Sequence[Panel]) -> None:
@@ -41,18 +44,24 @@ def _finite(values: Sequence[float]) -> bool:
 
 
 def _draw(axes: Axes, panel: Panel) -> None:
-    labelled = {"predicted": False, "measured": False, "fit": False}
+    labelled = {"predicted": False, "measured": False, "fit": False, "limit": False}
     several = len([s for s in panel.series if _finite(s["measured"])]) > 1
     for i, series in enumerate(panel.series[:MOST_SERIES]):
         x, y, bar = (np.array(values, dtype=float) for values in (series["x"], series["measured"], series["error"]))
         order = np.argsort(x, kind="stable")
         colour = f"C{i}"
         if series["predicted"] and _finite(series["predicted"]):
-            predicted = np.asarray(series["predicted"], float)
-            single = len(x) == 1
-            axes.plot(x[order], predicted[order], "_" if single else "-", color=colour if several else "#333333", lw=1.2, ms=18,
-                      label=None if labelled["predicted"] else "predicted")
+            predicted, along = np.asarray(series["predicted"], float)[order], x[order]
+            if series.get("limit"):  # the prediction holds at 0
+                along, predicted = np.append(0.0, along), np.append(predicted[0], predicted)
+            words = "predicted slope" if series.get("guide") else "predicted"
+            axes.plot(along, predicted, "_" if len(along) == 1 else "-", color=colour if several else "#333333", lw=1.2, ms=18,
+                      label=None if labelled["predicted"] else words)
             labelled["predicted"] = True
+        if limit := series.get("limit"):
+            axes.errorbar([0.0], limit[:1], yerr=limit[1:], fmt="s", ms=4.5, mfc="white", color=colour, capsize=2, lw=1,
+                          label=None if labelled["limit"] else "extrapolated")
+            labelled["limit"] = True
         if series.get("fit"):
             axes.plot(x[order], np.asarray(series["fit"], float)[order], "--", color=colour, lw=1.1,
                       label=None if labelled["fit"] else "fit")
@@ -70,5 +79,18 @@ def _draw(axes: Axes, panel: Panel) -> None:
         axes.set_xscale("log")
     if scale in ("loglog", "log") and positive:
         axes.set_yscale("log")
-    axes.set(xlabel=panel.xlabel, ylabel=panel.ylabel if panel.ylabel != panel.name else "", title=panel.name)
+    else:
+        _widen(axes)
+    named = panel.ylabel != panel.name
+    axes.set(xlabel=panel.xlabel, ylabel=panel.ylabel if named else textwrap.fill(panel.name, AXIS_WIDTH),
+             title=textwrap.fill(panel.name, TITLE_WIDTH) if named else "")
     axes.legend(fontsize=7)
+
+
+def _widen(axes: Axes) -> None:
+    """Show values that are equal but for rounding as equal: an axis shorter than a hundredth of a percent shows noise."""
+    low, high = axes.get_ylim()
+    middle = (low + high) / 2
+    if middle and high - low < FLAT * abs(middle):
+        axes.set_ylim(middle - 0.1 * abs(middle), middle + 0.1 * abs(middle))
+    axes.ticklabel_format(axis="y", useOffset=False)

@@ -8,7 +8,8 @@ from typing import NotRequired, TypedDict
 
 
 class Series(TypedDict):
-    """One curve: lists of one length, or empty. `fit` and `note` belong to fits across runs."""
+    """One curve: lists of one length, or empty. `fit`, `limit` and `note` belong to fits across runs: the law fitted, the value
+    and bar found at x = 0, and words. `guide`: `predicted` is a slope, drawn through the middle of the measurements."""
 
     label: str
     x: list[float]
@@ -16,6 +17,8 @@ class Series(TypedDict):
     error: list[float]
     predicted: list[float]
     fit: NotRequired[list[float]]
+    limit: NotRequired[list[float]]
+    guide: NotRequired[bool]
     note: NotRequired[str]
 
 

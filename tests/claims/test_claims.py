@@ -17,7 +17,7 @@ from problems import ProblemError
 from problems.schedule import equally_spaced
 from solver.claims.case import Value
 from solver.claims.claim import Cell, Claim, claim_files, read_claim
-from solver.claims.evaluate import evaluate_claim
+from solver.claims.evaluate import evaluate_claim, through_middle
 from solver.claims.judge import judge
 from solver.claims.library import Kept, answer_jobs, conclude, latest, verdict_of
 from solver.claims.measurements import MEASUREMENTS
@@ -26,6 +26,8 @@ from solver.claims.page import claims_page
 from solver.claims.predictions import PREDICTIONS
 from solver.claims.starts import starting_tokens
 from solver.claims.work import Job, jobs_of, request
+from solver.report.claim_figure import plot_claim
+from solver.report.panels import Panel, Series
 
 CHEAP = ["MP2", "LT10", "QC5"]
 
@@ -209,6 +211,17 @@ def test_a_law_about_an_axis_concentrates_as_its_latitudes_say():
     assert row["verdict"] == "shown" and row["error"] < 2e-3 and row["factor"] < 1.005
     turned = read_claim("MS6", settings={"case": "2", "attention.value": "[[1.0, 0.0, 0.5], [0.0, 1.0, 0.0], [0.0, 0.0, 0.2]]"})
     assert math.isnan(PREDICTIONS["concentration_rate"](turned.cells[0].case()))
+
+
+def test_figures_draw_predicted_slopes_and_limits(tmp_path):
+    """y = 3 x^-2: the guide of the right exponent lies on the points, that of another one crosses them in their middle."""
+    x = np.array([1.0, 10.0, 100.0])
+    assert np.allclose(through_middle("power", x, 3 * x**-2.0, -2.0), 3 * x**-2.0)
+    assert np.allclose(through_middle("power", x, 3 * x**-2.0, -1.0), [0.3, 0.03, 0.003])
+    assert np.allclose(through_middle("exponential", x, np.exp(-x), -1.0), np.exp(-x))
+    series = Series(label="", x=[0.1, 0.2], measured=[1.0, 1.1], error=[0.0, 0.0], predicted=[1.0, 1.0], limit=[0.98, 0.05])
+    plot_claim(tmp_path / "c", "a claim", [Panel("a quantity", "1/beta", "a quantity", [series])])
+    assert (tmp_path / "c.png").stat().st_size > 5000 and (tmp_path / "c.pdf").exists()
 
 
 def test_a_claim_that_does_not_exist_is_refused_with_the_nearest():

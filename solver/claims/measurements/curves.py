@@ -54,6 +54,11 @@ def energy(run: Run) -> Array:
     return run.row("energy").astype(float)
 
 
+def energy_share(run: Run) -> Array:
+    """2 beta E e^{-beta}: the sum of the squared masses of narrow clusters, far from each other, on circle or sphere, B = I."""
+    return run.row("energy").astype(float) * 2 * run.case.beta * np.exp(-run.case.beta)
+
+
 def angle(run: Run, token: int = 0) -> Array:
     """Angle of one token in the plane of the first two axes, continuous in depth."""
     return run.angles[:, token]
@@ -151,7 +156,7 @@ def merge_time(run: Run, first: int = 0, second: int = 1, level: float = 0.999) 
     return float(np.log(first_time_above(run, level, first, second).value))
 
 
-TABLE = (cosine, mean_length, mean_entry, second_entry, covariance_entry, moment, energy, angle, initial_angular_velocity,
-travelled, cosine_at_pairing_time,
-         clusters, first_time_above, mass_near, mass_ahead, final_energy_scaled, merge_time,
-         dominant_mode, saturation_time)
+TABLE = (
+    cosine, mean_length, mean_entry, second_entry, covariance_entry, moment, energy, energy_share, angle,
+    initial_angular_velocity, travelled, cosine_at_pairing_time, clusters, first_time_above, mass_near, mass_ahead,
+    final_energy_scaled, merge_time, dominant_mode, saturation_time)

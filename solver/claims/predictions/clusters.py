@@ -89,15 +89,22 @@ def uniform_energy_scaled(case: Case) -> float:
     return partition(case)
 
 
-def cluster_energy(case: Case, masses: list[float], apart: float = 1.0, exchange: float = 0.0) -> Value:
+def cluster_energy(case: Case, masses: list[float], apart: float = 1.0) -> Value:
     """E of narrow clusters, at least the angle `apart` from each other: sum of (n_q/n)^2 times e^beta/(2 beta), up to a part of
-    e^{-beta (1 - cos apart)} for each neighbour, and of twice the mass `exchange` that may have gone to another cluster."""
+    e^{-beta (1 - cos apart)} for each neighbour."""
     m = np.asarray(masses, float) / np.sum(masses)
     energy = float(np.sum(m**2) * np.exp(case.beta) / (2 * case.beta))
-    return Value(energy, energy * (len(m) * float(np.exp(-case.beta * (1 - np.cos(apart)))) + 2 * exchange))
+    return Value(energy, energy * len(m) * float(np.exp(-case.beta * (1 - np.cos(apart)))))
 
 
-TABLE = (pairing_cosine, dirac_path_angle, pair_speed, pair_path_angle, pairing_exponent, survival_beta, narrow_bump_rate,
-dirac_energy_scaled,
-pair_energy_scaled,
-         uniform_energy_scaled, cluster_energy)
+def cluster_share(case: Case, masses: list[float], exchange: float = 0.0) -> Value:
+    """Sum of (n_q/n)^2: `cluster_energy` times 2 beta e^{-beta}, up to twice the mass `exchange` that may have gone to another
+    cluster."""
+    m = np.asarray(masses, float) / np.sum(masses)
+    share = float(np.sum(m**2))
+    return Value(share, 2 * exchange * share)
+
+
+TABLE = (
+    pairing_cosine, dirac_path_angle, pair_speed, pair_path_angle, pairing_exponent, survival_beta, narrow_bump_rate,
+    dirac_energy_scaled, pair_energy_scaled, uniform_energy_scaled, cluster_energy, cluster_share)
