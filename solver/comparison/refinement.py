@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from problems import Problem, ProblemError
 from solver.comparison.moments import moment_gap, moments
 from solver.particles.adaptive import gap_fraction
+from solver.particles.integrators import TABLES
 from solver.particles.snapshot import ParticleSnapshot
 from solver.runs.checkpoints import Store
 from solver.runs.distances import distance_between
@@ -27,12 +29,15 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
 T = TypeVar("T")
+CHOOSING = ("rk45", "arkimex", "bdf", "theta")  # integrators of the density that choose steps by their error
 MESH_LEVELS = 2
 TOKEN_LEVELS = 2
 ENSEMBLE = 4
+SCRAMBLES = 8  # of Sobol points: errors of one are far from normal, and may be a thousandth of those of the next
 LARGEST_RANDOM = 2048
 FEWEST_CELLS, FEWEST_TOKENS = 4, 4
 MOST_CELLS = 12_000  # of a mesh from a file when its cells are cut to measure its error
+LOOSER, LOOSEST = 10.0, 1e-2  # tolerances of the density's steps on a mesh twice as coarse; no looser than this
 FINER = 2.0  # |u_h - u| against |u_h - u_(h/2)| if the order is one at least; less if it is higher
 
 
@@ -90,10 +95,10 @@ class Extra:
         recorder = ParticleRecorder(problem, self.comm, store=self.store(name))
         return recorder.history if self._starts(problem, run_particles, recorder, label) else None
 
-    def members(self, problem: Problem, name: str, label: str) -> Members:
-        """The members of an ensemble (collective)."""
+    def members(self, problem: Problem, name: str, label: str, stride: int = 1) -> Members:
+        """The members of an ensemble, with fixed steps taken `stride` at once (collective)."""
         members = Members(self.store(name))
-        self._run(problem, run_particles, members, label)
+        self._run(problem, partial(run_particles, stride=stride), members, label)
         return members
 
     def store(self, name: str) -> Store | None:
@@ -124,9 +129,11 @@ class Refinement:
     """What the extra runs found.
 
     remeshed: density on another mesh, None where there is none to be had, and mesh_factor, what its distance to the main
-    density is multiplied by to give the mesh error of the latter; fewer: half the tokens; random: the ensemble of random
-    samples and random_factor, what scales its error to the main number of tokens; curves: name -> (sizes, W2 between density and
-    particles at the last judged output), mesh width for "mesh", number of tokens otherwise; words: what was run, one line.
+    density is multiplied by to give the mesh error of the latter; fewer: half the tokens; random: the ensemble of random or Sobol
+    samples and random_factor, moments_factor, what scales its error to the main number of tokens; strides: an ensemble with the
+    steps of the main tokens and with steps twice as long, None where they choose their own, and stride_factor, what scales its
+    change to the error of the shorter ones; curves: name -> (sizes, W2 between density and particles at the last judged output),
+    width for "mesh", number of tokens otherwise; words: what was run, one line.
     """
 
     remeshed: History | None
@@ -134,21 +141,26 @@ class Refinement:
     fewer: History | None = None
     random: Members | None = None
     random_factor: float = 1.0
+    moments_factor: float = 1.0
+    strides: tuple[Members, Members] | None = None
+    stride_factor: float = 1.0
     curves: dict[str, tuple[list[float], list[float]]] = field(default_factory=dict)
     words: str = ""
 
     def sampling_errors(self, problem: Problem, comm: MPI.Comm, particles: History, judged: Sequence[int]) -> np.ndarray:
         """Sampling error of the main token system in W2 at the judged outputs (collective).
 
-        Against half the tokens for quadrature and Sobol points. Random: root-mean-square distance between independent
+        Against half the tokens for quadrature points. Random and Sobol points: root-mean-square distance between independent
         members of the ensemble over sqrt(2), since each is as far from the law, scaled by N^{-1/2} to the main number of tokens.
+        Half the Sobol points would be a part of the others, and as wrong as they are.
         """
         if self.fewer is not None:
             return distances_between(problem, comm, particles, self.fewer, judged)
         mine = {}
         for k in range(comm.rank, len(judged), comm.size):
             members = self.ensemble().measures[judged[k]]
-            mine[k] = self._independent([distance_between(problem, a, b, 2) for a, b in pairs(members)])
+            some = pairs(members) if len(members) <= ENSEMBLE else list(itertools.pairwise(members))
+            mine[k] = self.random_factor * self._independent([distance_between(problem, a, b, 2) for a, b in some])
         return shared(comm, mine, len(judged))
 
     def sampling_gaps(self, problem: Problem, particles: History, judged: Sequence[int]) -> np.ndarray:
@@ -156,8 +168,26 @@ class Refinement:
         if self.fewer is not None:
             return gaps_between(problem, particles, self.fewer, judged)
         sphere = problem.manifold.normalised
-        return np.array([self._independent([moment_gap(a, b, sphere) for a, b in pairs(self.ensemble().moments[i])])
-                         for i in judged])
+        apart = [[moment_gap(a, b, sphere) for a, b in pairs(self.ensemble().moments[i])] for i in judged]
+        return self.moments_factor * np.array([self._independent(gaps) for gaps in apart])
+
+    def step_errors(self, problem: Problem, comm: MPI.Comm, judged: Sequence[int]) -> np.ndarray:
+        """Error of the fixed steps of the tokens in W2 at the judged outputs, from members that differ in nothing else; zero
+        where steps are chosen by their error (collective)."""
+        if self.strides is None:
+            return np.zeros(len(judged))
+        mine = {k: self._by_stride([distance_between(problem, a, b, 2) for a, b in
+                                    zip(*(run.measures[judged[k]] for run in self.strides), strict=True)])
+                for k in range(comm.rank, len(judged), comm.size)}
+        return shared(comm, mine, len(judged))
+
+    def step_gaps(self, problem: Problem, judged: Sequence[int]) -> np.ndarray:
+        """The same for the moments; local, the same on every rank."""
+        if self.strides is None:
+            return np.zeros(len(judged))
+        sphere = problem.manifold.normalised
+        return np.array([self._by_stride([moment_gap(a, b, sphere) for a, b in
+                                          zip(*(run.moments[i] for run in self.strides), strict=True)]) for i in judged])
 
     def table(self) -> Iterator[dict[str, object]]:
         """Rows of convergence.csv."""
@@ -170,8 +200,11 @@ class Refinement:
             raise ValueError("neither fewer tokens nor random samples were run")
         return self.random
 
+    def _by_stride(self, between: list[float]) -> float:
+        return self.stride_factor * float(np.sqrt(np.mean(np.square(between))))
+
     def _independent(self, between: list[float]) -> float:
-        return self.random_factor * float(np.sqrt(np.mean(np.square(between)) / 2))
+        return float(np.sqrt(np.mean(np.square(between)) / 2))
 
 
 def vary(problem: Problem, section: str, **changes: object) -> Problem:
@@ -207,17 +240,31 @@ def other_meshes(problem: Problem) -> list[tuple[int, Problem]]:
     """The problem on other meshes, the first one for the mesh error: (level, problem), cells 2^level times as wide.
 
     Coarser ones where the mesh can be made as one likes. A mesh from a file is cut finer, on its own geometry, unless
-    `space.refine` has already cut it; it is left at that where the cost of the cut mesh would be out of proportion.
+    `space.refine` has already cut it; it is left at that where the cost of the cut mesh would be out of proportion. Steps in
+    depth follow: a given one grows with the cells, and where steps are chosen by their error its tolerance does.
     """
     tdim, cells, space = problem.manifold.intrinsic, problem.density.cells, problem.space
     if space.manifold != "file":
         coarser = [(level, cells // 2 ** (tdim * level)) for level in range(1, MESH_LEVELS + 1)]
-        return [(level, vary(problem, "density", cells=count)) for level, count in coarser if count >= FEWEST_CELLS]
+        return [(level, stepping(vary(problem, "density", cells=count), level)) for level, count in coarser
+                if count >= FEWEST_CELLS]
     levels = [level for level in range(1, MESH_LEVELS + 1) if level <= space.refine]
     if not levels and cells * 2**tdim <= MOST_CELLS:
         levels = [-1]
-    return [(level, vary(vary(problem, "density", cells=round(cells * 2.0 ** (-tdim * level))), "space",
-                         refine=space.refine - level)) for level in levels]
+    return [(level, stepping(vary(vary(problem, "density", cells=round(cells * 2.0 ** (-tdim * level))), "space",
+                                  refine=space.refine - level), level)) for level in levels]
+
+
+def stepping(problem: Problem, level: int) -> Problem:
+    """The problem with steps of the density in depth as on cells 2^level times as wide."""
+    settings = problem.density
+    found: dict[str, float] = {}
+    if settings.step is not None:
+        found["step"] = settings.step * 2.0**level
+    if settings.integrator in CHOOSING:
+        scale = min(LOOSER**level, max(1.0, LOOSEST / settings.rtol))
+        found |= {"rtol": settings.rtol * scale, "atol": settings.atol * scale}
+    return vary(problem, "density", **found)
 
 
 def refine(problem: Problem, comm: MPI.Comm, density: History, particles: History, last: int,
@@ -265,7 +312,14 @@ def refine(problem: Problem, comm: MPI.Comm, density: History, particles: Histor
 
     sampling, count = problem.particles.sampling, len(tokens.masses)
     largest = min(count, LARGEST_RANDOM)
-    if sampling != "random":
+    if sampling == "sobol":
+        found.random, found.curves[sampling] = scrambles(problem, comm, measure, tokens, last, extra)
+        most = len(found.random.measures[last][0].masses)
+        found.random_factor = float(np.sqrt(min(most / count, 1.0)))
+        # Moments of an eighth of the points err more than those of all, by how much more depends on the law and the scramble.
+        found.moments_factor = float(np.sqrt(min(8 * most / count, 1.0)))
+        found.words += f", sampling error from {SCRAMBLES} scrambles of {most} Sobol points"
+    elif sampling != "random":
         tokens_curve = ([float(count)], [apart(tokens, measure)])
         for varied, name, label in fewer_tokens(problem):
             run = extra.particles(varied, name, f"sampling error: {label}")
@@ -279,13 +333,35 @@ def refine(problem: Problem, comm: MPI.Comm, density: History, particles: Histor
             tokens_curve[0].append(float(len(run.measures[last].masses)))
             tokens_curve[1].append(apart(run.measures[last], measure))
         found.curves[sampling] = tokens_curve
-        if found.fewer is not None:
-            largest = max(count // 8, FEWEST_TOKENS)
-    found.curves["random"] = random_curve(problem, comm, found, largest, measure, last, extra)
-    if found.fewer is None:
-        found.random_factor = float(np.sqrt(largest / count))
+    if sampling == "sobol" or found.fewer is not None:
+        largest = max(count // 8, FEWEST_TOKENS)
+    varied, name, label = random_samples(problem, largest)
+    members = extra.members(varied, name, f"sampling error: {label}")
+    table = TABLES["euler" if problem.noise.diffusivity > 0.0 else problem.particles.integrator]
+    if not table.error:
+        found.strides = members, extra.members(varied, f"{name}-strides", f"error of steps: {label}, steps twice as long", 2)
+        found.stride_factor = 1.0 / (2.0**table.order - 1.0)
+        found.words += f", error of steps against steps twice as long of {label}"
+    found.curves["random"] = random_curve(problem, comm, members, measure, last, extra)
+    if found.fewer is None and found.random is None:
+        found.random, found.random_factor = members, float(np.sqrt(min(largest / count, 1.0)))
+        found.moments_factor = found.random_factor
         found.words += f", sampling error from {ENSEMBLE} independent samples of {largest} tokens"
     return found
+
+
+def scrambles(problem: Problem, comm: MPI.Comm, measure: Measure, tokens: Measure, last: int,
+              extra: Extra) -> tuple[Members, tuple[list[float], list[float]]]:
+    """Independent scrambles of an eighth of the Sobol points, and the distance to the density against the number of points
+    (collective)."""
+    count = len(tokens.masses)
+    most = min(max(count // 8, FEWEST_TOKENS), LARGEST_RANDOM)
+    varied = vary(problem, "particles", count=most, ensemble=SCRAMBLES, seed=problem.particles.seed + 1)
+    members = extra.members(varied, f"scrambles-{most}", f"sampling error: {SCRAMBLES} scrambles of {most} Sobol points")
+    everyone = [tokens, *members.measures[last][:ENSEMBLE]]
+    mine = {k: distance_between(problem, everyone[k], measure, 2) for k in range(comm.rank, len(everyone), comm.size)}
+    apart = shared(comm, mine, len(everyone))
+    return members, ([float(count), float(most)], [float(apart[0]), float(apart[1:].mean())])
 
 
 def fewer_tokens(problem: Problem) -> Iterator[tuple[Problem, str, str]]:
@@ -301,17 +377,23 @@ def fewer_tokens(problem: Problem) -> Iterator[tuple[Problem, str, str]]:
             yield vary(problem, "particles", count=count), f"tokens-{count}", f"{count} tokens"
 
 
-def random_curve(problem: Problem, comm: MPI.Comm, found: Refinement, largest: int, measure: Measure, last: int,
+def random_samples(problem: Problem, count: int) -> tuple[Problem, str, str]:
+    """The problem with an ensemble of random samples of so many tokens, a name and what it is."""
+    varied = vary(problem, "particles", sampling="random", count=count, ensemble=ENSEMBLE, seed=problem.particles.seed + 1)
+    return varied, f"random-{count}", f"{ENSEMBLE} random samples of {count} tokens"
+
+
+def random_curve(problem: Problem, comm: MPI.Comm, members: Members, measure: Measure, last: int,
                  extra: Extra) -> tuple[list[float], list[float]]:
-    """Mean W2 to the density of random ensembles of `largest` tokens, half and a quarter of them (collective)."""
+    """Mean W2 to the density of the random samples `members`, and of such with half and a quarter as many tokens (collective)."""
     sizes, values = [], []
+    largest = len(members.measures[last][0].masses)
     for count in (largest, largest // 2, largest // 4):
-        if count < FEWEST_TOKENS:
+        if count < FEWEST_TOKENS and sizes:
             break
-        varied = vary(problem, "particles", sampling="random", count=count, ensemble=ENSEMBLE,
-                      seed=problem.particles.seed + 1)
-        members = extra.members(varied, f"random-{count}", f"sampling error: {ENSEMBLE} random samples of {count} tokens")
-        found.random = found.random or members
+        if sizes:
+            varied, name, label = random_samples(problem, count)
+            members = extra.members(varied, name, f"sampling error: {label}")
         mine = {k: distance_between(problem, members.measures[last][k], measure, 2)
                 for k in range(comm.rank, ENSEMBLE, comm.size)}
         sizes.append(float(count))

@@ -1,7 +1,8 @@
 """Is the difference between density and particles sampling noise, mesh error, or a bug?
 
 The mesh error is measured by solving again on coarser meshes, the sampling error with fewer tokens and, for random
-samples, an ensemble of seeds. Their sum is the noise floor: what two correct solvers of this size may differ by. Both
+samples, an ensemble of seeds, the error of fixed steps of the tokens with steps twice as long. Their sum is the noise floor:
+what two correct solvers of this size may differ by. Both
 solvers follow the same law, so a difference well above the floor means that one of them is wrong. The same is asked of
 the first and second moments, which see small errors that the graininess of tokens hides from the distance.
 """
@@ -27,9 +28,10 @@ SAFETY = 3.0
 ROUNDING = 1e-9
 # Moments of random samples are nearly Gaussian: four standard deviations are a false alarm in 16 000 per output and component.
 MOMENTS_SAFETY = 4.0
-INTEGRATION = 1e-6  # what the tolerances of the two time integrations may do to a moment
+INTEGRATION = 1e-6  # what the tolerances of the two time integrations may do to a moment, at the least
+STEPS = 100.0  # errors of single steps of the tokens that may add up
 MOST_JUDGED_ON_SURFACES = 5
-VERDICT_COLUMNS = ["time", "w2_density_particles", "mesh_error", "sampling_error", "atoms_error", "noise_floor",
+VERDICT_COLUMNS = ["time", "w2_density_particles", "mesh_error", "sampling_error", "step_error", "atoms_error", "noise_floor",
                    "allowed", "moments_density_particles", "moments_floor", "moments_allowed", "verdict"]
 CONVERGENCE_COLUMNS = ["kind", "size", "w2_density_particles"]
 
@@ -126,17 +128,18 @@ def judge(problem: Problem, comm: MPI.Comm, rows: list[dict[str, float]], densit
     judged = judged_outputs(problem, [row["time"] for row in rows])
     gaps: dict[int, tuple[float, float]] = {}
     mesh: dict[int, float | None] = dict.fromkeys(judged, 0.0)
-    sampling = dict.fromkeys(judged, 0.0)
+    sampling, stepping = dict.fromkeys(judged, 0.0), dict.fromkeys(judged, 0.0)
     verdict = Verdict(reason="no extra runs", refinement=refinement)
     if refinement is not None:
         sampling = dict(zip(judged, refinement.sampling_errors(problem, comm, particles, judged), strict=True))
+        stepping = dict(zip(judged, refinement.step_errors(problem, comm, judged), strict=True))
         other, factor = refinement.remeshed, refinement.mesh_factor
         if other is None:
             mesh = dict.fromkeys(judged)
         else:
             mesh = dict(zip(judged, factor * distances_between(problem, comm, density, other, judged), strict=True))
             floors = factor * gaps_between(problem, density, other, judged) + refinement.sampling_gaps(
-                problem, particles, judged)
+                problem, particles, judged) + refinement.step_gaps(problem, judged)
             gaps = dict(zip(judged, zip(gaps_between(problem, density, particles, judged), floors, strict=True), strict=True))
         rule = f"{SAFETY:g} times their sum allowed" if other is not None else "agreement is not judged without a tolerance"
         verdict.reason = f"{refinement.words}; {rule}"
@@ -148,18 +151,19 @@ def judge(problem: Problem, comm: MPI.Comm, rows: list[dict[str, float]], densit
         entry: Judged = {"time": row["time"], "w2_density_particles": found, "verdict": "not judged"}
         if i in mesh:
             atoms = density.measures[i].spread + particles.measures[i].spread
-            entry |= {"mesh_error": mesh[i], "sampling_error": sampling[i], "atoms_error": atoms}
+            entry |= {"mesh_error": mesh[i], "sampling_error": sampling[i], "step_error": stepping[i],
+                      "atoms_error": atoms}
             allowed = tolerance
             error = mesh[i]
             if error is not None:  # without it there is no noise floor, and nothing to judge by but a tolerance
-                entry["noise_floor"] = floor = error + sampling[i] + atoms
+                entry["noise_floor"] = floor = error + sampling[i] + stepping[i] + atoms
                 if tolerance is None:
                     allowed = SAFETY * floor + ROUNDING if refinement is not None else math.inf
             if allowed is not None:
                 entry |= {"allowed": allowed, "verdict": "agree" if found <= allowed else "disagree"}
         if i in gaps and tolerance is None:
             gap, gap_floor = gaps[i]
-            gap_allowed = MOMENTS_SAFETY * gap_floor + INTEGRATION
+            gap_allowed = MOMENTS_SAFETY * gap_floor + max(INTEGRATION, STEPS * problem.particles.rtol)
             entry |= {"moments_density_particles": gap, "moments_floor": gap_floor, "moments_allowed": gap_allowed}
             entry["verdict"] = "disagree" if gap > gap_allowed else entry["verdict"]
         verdict.rows.append(entry)

@@ -55,15 +55,18 @@ class ParticleSolver:
         comm: all ranks of the run.
         tokens: initial points (M, N, d) or (N, d) and masses (N,), the same on every rank, instead of the problem's own
             sampling.
+        stride: fixed steps taken at once, as one step, with the noise of all of them: to see their error.
 
     Raises:
         ProblemError: the initial law cannot be sampled as asked.
     """
 
-    def __init__(self, problem: Problem, comm: MPI.Comm | None = None, *, tokens: tuple[Array, Array] | None = None):
+    def __init__(self, problem: Problem, comm: MPI.Comm | None = None, *, tokens: tuple[Array, Array] | None = None,
+                 stride: int = 1):
         if comm is None:
             comm = world()
         self.problem, self.comm, settings = problem, comm, problem.particles
+        self.stride = stride
         self.carries = tokens is None and carries_density(problem)
         self.cells: Cells | None = None
         if tokens is None and settings.sampling == "adaptive":
@@ -241,12 +244,13 @@ class ParticleSolver:
         if not np.isfinite(span):
             raise RunError('time.end = "stationary" needs the integrator dopri5 and no noise for particles', step=self.step)
         steps = max(1, int(np.ceil(span / self._fixed_step - 1e-9)))
-        for i in range(done, steps):
-            self._fixed(span / steps)
-            last = i == steps - 1
-            self.time = stop if last else begin + span * (i + 1) / steps
-            self._leg = begin, 0 if last else i + 1
-            self._report(span / steps, 0.0, on_step)
+        while done < steps:
+            many = min(self.stride, steps - done)
+            done += many
+            self._fixed(many * span / steps, many)
+            self.time = stop if done == steps else begin + span * done / steps
+            self._leg = begin, done % steps
+            self._report(many * span / steps, 0.0, on_step, many)
 
     def _adapt(self) -> None:
         """Tokens added and taken out where that is needed; collective."""
@@ -270,20 +274,20 @@ class ParticleSolver:
         self.points = self.layout.local((points if logs is None else np.column_stack([points, logs]))[None])
         self._slope = None
 
-    def _report(self, dt: float, error: float, on_step: Callable[[ParticleStep], None] | None) -> None:
-        self.step += 1
+    def _report(self, dt: float, error: float, on_step: Callable[[ParticleStep], None] | None, many: int = 1) -> None:
+        self.step += many
         self._adapt()
         if on_step:
             on_step(ParticleStep(self.time, self.step, dt, error, self.drift.calls))
 
-    def _fixed(self, dt: float) -> None:
+    def _fixed(self, dt: float, many: int) -> None:
         self._remember(self.points, None)
         try:
             if self.noisy:
-                size = np.sqrt(2 * self.problem.noise_rate * dt)
+                size = np.sqrt(2 * self.problem.noise_rate * dt / many)
                 lay, seed = self.layout, self.problem.particles.seed
-                draws = [standard_normal(seed + m, self.step, lay.start, lay.stop, self.points.shape[2])
-                         for m in range(len(self.points))]
+                draws = [sum(standard_normal(seed + m, self.step + k, lay.start, lay.stop, self.points.shape[2])
+                             for k in range(many)) for m in range(len(self.points))]
                 self.points = step_euler_maruyama(self.drift, self.points, size * np.stack(draws), dt)
             else:
                 self.points, _, _ = step_runge_kutta(self.table, self.drift, self.points, None, dt)

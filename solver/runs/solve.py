@@ -64,11 +64,11 @@ def run_density(problem: Problem, comm: MPI.Comm, observers: Sequence[Observer[D
 
 
 def run_particles(problem: Problem, comm: MPI.Comm, observers: Sequence[Observer[ParticleSnapshot]],
-                  restart: Restart | None = None, supervisor: Supervisor | None = None) -> None:
-    """Follow the tokens to the end of the problem (collective); as `run_density`."""
+                  restart: Restart | None = None, supervisor: Supervisor | None = None, *, stride: int = 1) -> None:
+    """Follow the tokens to the end of the problem (collective); as `run_density`. stride: see `ParticleSolver`."""
     from solver.particles.solver import ParticleSolver
 
-    drive(ParticleSolver(problem, comm), observers, restart, supervisor)
+    drive(ParticleSolver(problem, comm, stride=stride), observers, restart, supervisor)
 
 
 def drive(solver: Watched[S], observers: Sequence[Observer[S]], restart: Restart | None,

@@ -7,6 +7,7 @@ from problems import load
 from problems.problem import read_problem
 from solver import compare
 from solver.comparison.moments import moment_gap
+from solver.comparison.refinement import other_meshes
 from solver.comparison.verdict import VERDICT_COLUMNS
 from solver.particles import drift
 
@@ -82,3 +83,41 @@ def test_extra_runs_that_miss_the_law_end_no_comparison():
         "initial": {"law": "poisson-kernel", "components": [{"mean": [0.4, 0.0, 0.0]}]}, "time": {"end": 0.1, "outputs": 2},
         "density": {"cells": 80}, "particles": {"count": 32}})
     assert "independent samples" in compare(problem).verdict.reason
+
+
+@pytest.mark.parametrize(("factor", "agree"), [(1.0, True), (1.02, False)])
+def test_fixed_steps_have_an_error_of_their_own(factor, agree, monkeypatch):
+    """Euler steps move moments by some 1e-4, which quadrature tokens would see; a drift wrong by 2 % still moves them more."""
+    right = drift.Drift.__call__
+    monkeypatch.setattr(drift.Drift, "__call__", lambda self, points: factor * right(self, points))
+    name, settings = SMOOTH["circle"]
+    verdict = compare(load(name, settings | {"particles.integrator": "euler"})).verdict
+    assert verdict.agree is agree, verdict.words()
+    last = verdict.rows[-1]
+    assert last["moments_density_particles"] > 5e-5
+    assert 0.0 < last["step_error"] < 1e-2 and "steps twice as long" in verdict.reason
+
+
+@pytest.mark.parametrize("seed", [6, 10])
+def test_sobol_points_do_not_judge_themselves(seed):
+    """Half of these points are as wrong as all of them, to a thousandth: they say nothing of their error."""
+    name, settings = SMOOTH["circle"]
+    verdict = compare(load(name, settings | {"time.end": "0.1", "time.outputs": "2", "particles.sampling": "sobol",
+                                             "particles.count": "1024", "particles.seed": f"{seed}"})).verdict
+    assert verdict.agree, verdict.words()
+
+
+def test_few_random_tokens_can_be_compared():
+    name, settings = SMOOTH["circle"]
+    rows = compare(load(name, settings | {"particles.sampling": "random", "particles.count": "2", "density.cells": "32",
+                                          "time.end": "0.1", "time.outputs": "2"})).verdict.rows
+    assert rows[-1]["sampling_error"] > 0.1
+
+
+def test_steps_in_depth_follow_the_mesh():
+    """On cells twice as wide steps are twice as long, or chosen with ten times the tolerance."""
+    table = {"space": {"manifold": "circle"}, "attention": {"beta": 2.0}, "initial": {"law": "uniform"},
+             "time": {"end": 0.1, "outputs": 2}, "density": {"cells": 64, "integrator": "rk45", "step": 0.01, "rtol": 1e-6}}
+    found = [(level, varied.density) for level, varied in other_meshes(read_problem(table))]
+    assert [(level, d.cells, d.step, d.rtol) for level, d in found] == [
+        (1, 32, pytest.approx(0.02), pytest.approx(1e-5)), (2, 16, pytest.approx(0.04), pytest.approx(1e-4))]

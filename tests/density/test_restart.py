@@ -5,7 +5,7 @@ import pytest
 from mpi4py import MPI
 
 from problems import load
-from solver.density.evolve import DensitySolver
+from solver.density.evolve import DensitySolver, rounded
 
 SMALL = {"density.cells": 32, "time.end": 0.3, "time.outputs": 3, "attention.beta": 8.0}
 
@@ -82,3 +82,18 @@ def test_a_stationary_run_goes_on_bit_by_bit(changes):
     again.run(lambda snapshot: None)
     assert (again.time, again.step) == (solver.time, solver.step)
     assert np.array_equal(again.state.array, solver.state.array)
+
+
+@pytest.mark.parametrize("integrator", ["rk45", "arkimex"])
+def test_chosen_steps_do_not_hang_on_rounding(integrator):
+    """Where errors are small they are mostly rounding, which differs between numbers of ranks: steps are powers of 2^(1/64)."""
+    problem = load("misaligned_circle", {"density.cells": "32", "time.end": "0.3", "time.outputs": "[0.0]",
+                                         "attention.beta": "8.0", "density.integrator": f'"{integrator}"', "density.rtol": "1e-4",
+                                         "noise.diffusivity": "0.0" if integrator == "rk45" else "0.05",
+                                         "particles.sampling": '"quadrature"'})
+    steps = []
+    DensitySolver(problem, MPI.COMM_SELF).run(lambda snapshot: None, lambda info: steps.append(info.dt))
+    powers = 64 * np.log2(steps[:-1])  # the last one lands on the end
+    assert len(powers) > 3 and np.abs(powers - np.round(powers)).max() < 1e-6
+    for dt in (1e-9, 0.0123, 7.0):
+        assert 0.98 * dt < rounded(dt) <= dt * (1 + 1e-7) and rounded(rounded(dt) * (1 + 1e-9)) == rounded(dt)
