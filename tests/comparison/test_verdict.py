@@ -7,7 +7,7 @@ from problems import load
 from problems.problem import read_problem
 from solver import compare
 from solver.comparison.moments import moment_gap
-from solver.comparison.refinement import other_meshes
+from solver.comparison.variations import other_meshes
 from solver.comparison.verdict import VERDICT_COLUMNS
 from solver.particles import drift
 
