@@ -15,6 +15,7 @@ import typer.core
 
 from solver.compiled import private_cache
 from solver.errors import have_density, need_density
+from solver.guardian import guard
 from solver.ranks import INTERRUPTED, Termination, keep_pipes_harmless, run_together, world
 
 if TYPE_CHECKING:
@@ -349,6 +350,7 @@ def main(arguments: list[str] | None = None) -> None:
     own, petsc = split_petsc(sys.argv[1:] if arguments is None else arguments)
     if "_COLDFLOW_COMPLETE" in os.environ:  # the shell asks for completions
         app(args=own, prog_name="coldflow")
+    guard(own)
     comm = world()
     if comm.rank > 0 and is_light(own):
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (the help and the version are printed by click, on every rank)
