@@ -22,7 +22,7 @@ FLOORS = (
     ("solver.wasserstein",),
     ("solver.attention",),
     ("solver.ranks",),
-    ("solver.compiled", "solver.errors"),
+    ("solver.compiled", "solver.errors", "solver.guardian"),
     ("problems",),
     ("meshes",),
 )
