@@ -109,7 +109,7 @@ def test_options(command, refused, stage):
 
 SPOILT = [(name, how) for name, how in itertools.product(
     ("problem.toml", "run.json", "particles.csv", "particles.h5", "checkpoint/particles.journal", "checkpoint/particles.ckpt"),
-    ("gone", "empty", "cut", "rubbish", "folder"))]
+    ("gone", "cut", "rubbish", "folder"))]
 
 
 @pytest.mark.parametrize(("name", "how"), SPOILT)
@@ -124,7 +124,7 @@ def test_run_folders(name, how, stage, tmp_path, capfd):
         if how == "folder":
             file.mkdir()
         elif how != "gone":
-            file.write_bytes({"empty": b"", "cut": content[: len(content) // 2], "rubbish": b"\0\xffrubbish\n" * 9}[how])
+            file.write_bytes({"cut": content[: len(content) // 2], "rubbish": b"\0\xffrubbish\n" * 9}[how])
         words = [str(run) if word == "RUN" else word for word in shlex.split(command)]
         words = [str(stage / "FILE.toml") if word == "FILE" else word for word in words]
         code = run_together(lambda words=words: dispatch(words), MPI.COMM_SELF)
