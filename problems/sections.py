@@ -9,11 +9,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from problems.checks import Check, boolean, choice, integer, is_number, number, optional
-from problems.errors import Mistakes, ProblemError
-from problems.fields import Field, read_fields
+from problems.checks import Check, boolean, choice, integer, is_number, number, optional, tables, text
+from problems.errors import MISSING, Mistakes, ProblemError
+from problems.fields import Field, object_schema, read_fields
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -72,7 +73,8 @@ def read(cls: type[S], prefix: str, table: Mapping[str, object]) -> S:
 def tabulate(section: DataclassInstance) -> dict[str, object]:
     """The TOML table of a section: every key that is not None."""
     values = {f.name: getattr(section, f.name) for f in dataclasses.fields(section) if f.metadata.get("check")}
-    return {name: value for name, value in values.items() if value is not None}
+    return {name: [tabulate(entry) for entry in value] if isinstance(value, tuple) else value
+            for name, value in values.items() if value is not None and value != ()}
 
 
 def _cfl(field: str, value: object) -> float:
@@ -130,6 +132,46 @@ class Particles:
 
 
 @dataclass(frozen=True)
+class FurtherTokens:
+    """One entry of compare.also: tokens of another number or sampling, whose distances are reported and not judged."""
+
+    count: int = setting(integer(1, 10**9), MISSING, "number of tokens")
+    sampling: str = setting(choice(*(name for name in SAMPLINGS if name != "adaptive")), "quadrature",
+                            "how they stand for the initial law")
+    seed: int = setting(integer(0, 2**63 - 1), 0, "of the random numbers")
+    label: str | None = setting(optional(text), None, "what they are called in table and figures, by default number and sampling")
+
+    @property
+    def words(self) -> str:
+        """What they are called."""
+        return self.label or f"{self.count} {self.sampling} tokens"
+
+
+MOST_ALSO = 8
+
+
+def _also(field: str, value: object) -> tuple[FurtherTokens, ...]:
+    """The further token systems of a comparison; an empty list stands for none."""
+    if isinstance(value, list) and not value:
+        return ()
+    wrong, found = Mistakes(), []
+    for i, entry in enumerate(tables(field, value, MOST_ALSO)):
+        found.append(wrong.check(partial(read, FurtherTokens), f"{field}[{i}]", entry))
+    wrong.stop()
+    systems = tuple(system for system in found if system is not None)
+    names = [system.words for system in systems]
+    for i, name in enumerate(names):
+        if name in names[:i] or name in RESERVED:
+            raise ProblemError(f"{field}[{i}].label", name, "is the name of another line already")
+    return systems
+
+
+# Lines that a comparison has anyway.
+RESERVED = ("density", "particles", "zero temperature")
+ALSO = Check(_also, {"type": "array", "maxItems": MOST_ALSO, "items": object_schema(fields_of(FurtherTokens))})
+
+
+@dataclass(frozen=True)
 class Compare:
     """[compare]: how density, particles and target are compared. `tolerance` None: the estimated noise floor decides; `until`
     None: all outputs are judged."""
@@ -138,3 +180,5 @@ class Compare:
     tolerance: float | None = setting(optional(POSITIVE), None, "largest W2 between density and tokens that counts as agreement; "
                                       "without it the noise floor and the moments decide")
     until: float | None = setting(optional(number(0.0)), None, "last depth that is judged, by default the last output")
+    also: tuple[FurtherTokens, ...] = setting(ALSO, (), "further token systems, [[compare.also]] tables, reported beside density and "
+                                       "particles and not judged")

@@ -130,6 +130,15 @@ def _tokens(problem: Problem) -> None:
         wrong.note("time.end", problem.time.end, "must be a depth for tokens with noise, which never lets them rest")
     elif problem.time.stationary and settings.integrator != "dopri5":
         wrong.note("particles.integrator", settings.integrator, 'must be "dopri5" where time.end = "stationary"')
+    for i, system in enumerate(problem.compare.also):
+        where = f"compare.also[{i}].count"
+        try:
+            if system.sampling == "quadrature":
+                law.quadrature(system.count)
+            elif system.sampling == "sobol":
+                law.sobol(2, system.seed)
+        except ProblemError as error:
+            wrong.note(where, system.count, f"{system.sampling} tokens: {error.allowed}")
     wrong.stop()
 
 

@@ -17,6 +17,7 @@ from problems.loader import ProblemLike, as_problem
 from solver.comparison import relative_entropy
 from solver.comparison.accuracy import COLUMNS as ACCURACY_COLUMNS
 from solver.comparison.accuracy import Chosen, choose, refuse_accuracy, restored
+from solver.comparison.further import ALSO_COLUMNS, Curve, further_curves, further_tokens
 from solver.comparison.refinement import Extra, refine
 from solver.comparison.verdict import CONVERGENCE_COLUMNS, VERDICT_COLUMNS, Verdict, judge, judged_outputs
 from solver.errors import need_density
@@ -52,7 +53,8 @@ class Comparison:
     rows: one dict per output with the columns of comparison.csv; verdict: agreement at every output;
     convergence: W2 between density and tokens against mesh width and number of tokens by kind, None without extra runs;
     summary: the few numbers a run is remembered by (closest approach, terminal level, distance to E(V)); phases: what the run
-    went through, on rank 0, empty without a run folder; chosen: the settings chosen for an accuracy, in words.
+    went through, on rank 0, empty without a run folder; chosen: the settings chosen for an accuracy, in words; also: rows of
+    also.csv, of the further token systems.
     """
 
     problem: Problem
@@ -64,6 +66,7 @@ class Comparison:
     phases: list[Phase] = field(default_factory=list)
     convergence: Curves | None = None
     chosen: str = ""
+    also: list[dict[str, float | str]] = field(default_factory=list)
 
     def __repr__(self) -> str:
         return f"<Comparison {self.words()}>"
@@ -92,6 +95,10 @@ class Comparison:
     def animate(self) -> Film:
         """Density and tokens over depth as a film, `solver.report.notebook.Film`; local."""
         return film_maker()(self.density, self.particles)
+
+    def further(self, name: str) -> dict[str, Curve]:
+        """Label of each further token system -> (times, values) of one column of also.csv."""
+        return further_curves(self.also, name)
 
     def column(self, name: str) -> np.ndarray:
         """One column of comparison.csv, (T,), NaN where there is no target."""
@@ -192,19 +199,26 @@ def compare(problem: ProblemLike, *, comm: MPI.Comm | None = None, out: str | Pa
         write_table(context, "comparison.csv", columns, rows)
         write_table(context, "distances.csv", DISTANCES_COLUMNS, bounds)
         context.supervisor.check()
+        stores = folder.store if folder is not None else None
+        also: list[dict[str, float | str]] = []
+        if problem.compare.also:
+            with context.stage("further tokens"):
+                extra = Extra(comm, announce(console), stores, context.supervisor)
+                also = further_tokens(problem, comm, extra, density, context.to_target)
+            write_table(context, "also.csv", ALSO_COLUMNS, also)
         refinement = None
         if verdict:
             last = judged_outputs(problem, density.times)[-1]
             with context.stage("extra runs"):
                 refinement = refine(problem, comm, density, particles, last, announce(console),
-                                    folder.store if folder is not None else None, context.supervisor)
+                                    stores, context.supervisor)
         with context.stage("verdict"):
             judgement = judge(problem, comm, rows, density, particles, refinement)
         write_table(context, "verdict.csv", VERDICT_COLUMNS, judgement.rows)
         if refinement is not None:
             write_table(context, "convergence.csv", CONVERGENCE_COLUMNS, refinement.table())
         curves = refinement.curves if refinement is not None else None
-        comparison = Comparison(problem, density, particles, rows, judgement, convergence=curves,
+        comparison = Comparison(problem, density, particles, rows, judgement, convergence=curves, also=also,
                                 chosen=chosen.words if chosen is not None else "")
         comparison.summary = summarise(context.to_target, comparison)
         on_first_rank(comm, partial(finish, context, EXIT_REASONS[judgement.outcome],

@@ -292,11 +292,13 @@ def refine(problem: Problem, comm: MPI.Comm, density: History, particles: Histor
             tokens_curve[0].append(float(len(run.measures[last].masses)))
             tokens_curve[1].append(apart(run.measures[last], measure))
         found.curves[sampling] = tokens_curve
+    table = TABLES["euler" if problem.noise.diffusivity > 0.0 else problem.particles.integrator]
+    if sampling == "adaptive" and table.error and found.fewer is not None:
+        return found  # random samples say nothing of adaptive tokens, and leave the mean field
     if sampling == "sobol" or found.fewer is not None:
         largest = max(count // 8, FEWEST_TOKENS)
     varied, name, label = random_samples(problem, largest)
     members = extra.members(varied, name, f"sampling error: {label}")
-    table = TABLES["euler" if problem.noise.diffusivity > 0.0 else problem.particles.integrator]
     if not table.error:
         found.strides = members, extra.members(varied, f"{name}-strides", f"error of steps: {label}, steps twice as long", 2)
         found.stride_factor = 1.0 / (2.0**table.order - 1.0)

@@ -43,7 +43,8 @@ def open_results(path: str | Path) -> Comparison | History:
         phases = [Phase(phase["name"], phase["start"], phase["end"], phase.get("why", ""))
                   for phase in facts.get("phases", [])]
         return Comparison(problem, found["density"], found["particles"], rows, verdict,
-                          facts.get("summary", {}), phases, read_convergence(folder / "convergence.csv"))
+                          facts.get("summary", {}), phases, read_convergence(folder / "convergence.csv"),
+                          also=numbers(folder / "also.csv") if (folder / "also.csv").is_file() else [])
     if not found:
         raise ProblemError("path", str(path), "must hold the outputs of a run in checkpoint/, and holds none")
     return next(iter(found.values()))

@@ -19,6 +19,7 @@ from meshes.simplicial import SimplicialManifold
 from problems import Problem, ProblemError
 from problems.laws.mixture import Mixture
 from problems.laws.normal import Normal
+from solver.particles.density import contrast, negligible_mass
 from solver.particles.drift import CAUGHT
 
 Array = NDArray[np.float64]
@@ -32,6 +33,8 @@ BEND, CHANGE, MISS = 0.1, 2.0, 5e-3
 STRAIGHT = 0.02
 # Gaps below this part of the largest are merged and never split, whatever their profile.
 NEGLIGIBLE = 1e-3
+# Intervals of negligible mass may grow to so many times the largest gap.
+WIDER = 20.0
 # Bends beyond this are no parabola: the interval is not resolved.
 STEEPEST = 3.0
 # Tokens that may be taken out before a change for their sake alone.
@@ -91,10 +94,11 @@ class Chain:
     Args:
         manifold: the curve. closed: whether the last token is a neighbour of the first.
         masses: (c,) of the intervals, c = N if closed, else N - 1.
+        contrast: beta |B|, see `solver.particles.density.negligible_mass`.
     """
 
-    def __init__(self, manifold: Manifold, closed: bool, masses: Array):
-        self.manifold, self.closed, self.masses = manifold, closed, masses
+    def __init__(self, manifold: Manifold, closed: bool, masses: Array, contrast: float = np.inf):
+        self.manifold, self.closed, self.masses, self.contrast = manifold, closed, masses, contrast
 
     @property
     def cells(self) -> NDArray[np.int64]:
@@ -104,12 +108,20 @@ class Chain:
 
     def restored(self, cells: NDArray[np.int64], masses: Array) -> Chain:
         """The chain of a checkpoint."""
-        return Chain(self.manifold, self.closed, masses)
+        return Chain(self.manifold, self.closed, masses, self.contrast)
 
     def gaps(self, points: Array) -> Array:
         """(c,): distance of neighbours."""
         a, b = self.cells.T
         return self.manifold.distance(points[a], points[b])
+
+    def largest(self, points: Array) -> float:
+        """Length of the longest interval that matters."""
+        return float(np.max(self.gaps(points), where=self._matters(points), initial=0.0))
+
+    def _matters(self, points: Array) -> NDArray[np.bool_]:
+        """(c,): intervals whose mass can be felt anywhere."""
+        return self.masses > negligible_mass(self.contrast, points)
 
     def token_masses(self, points: Array, logs: Array | None) -> Array:
         """(N,): the mass of each token, with which sums over tokens integrate as intervals with these profiles would.
@@ -149,15 +161,16 @@ class Chain:
             points, logs and whether anything changed.
         """
         profile, gaps, known = self._profile(points, logs)
-        removable = self._removable(points, known, gaps, profile, largest)
-        wanted = self._too_long(gaps, profile, largest)
+        matters = self._matters(points)
+        removable = self._removable(points, known, gaps, profile, largest, matters)
+        wanted = self._too_long(gaps, profile, largest) & matters
         if not wanted.any() and np.count_nonzero(removable) < SPARE * len(points):
             return points, logs, False
-        wanted |= gaps > SPLIT * largest
         points, logs = self._remove(removable, points, logs)
         profile, gaps, known = self._profile(points, logs)
         while True:
-            split = (self._too_long(gaps, profile, largest) | (gaps > SPLIT * largest)) & (self.masses > 0)
+            matters = self._matters(points)
+            split = (self._too_long(gaps, profile, largest) | (gaps > SPLIT * largest)) & matters
             room = most - len(points)
             if np.count_nonzero(split) > room:
                 longest = np.argsort(-np.where(split, gaps, 0.0), kind="stable")[:max(room, 0)]
@@ -167,7 +180,7 @@ class Chain:
                 return points, logs, True
             points, logs = self._split(split, points, logs, profile)
             profile, gaps, known = self._profile(points, logs)
-            if not self._too_long(gaps, profile, largest).any():
+            if not np.any(self._too_long(gaps, profile, largest) & self._matters(points)):
                 return points, logs, True
 
     def _too_long(self, gaps: Array, profile: Profile, largest: float) -> NDArray[np.bool_]:
@@ -199,7 +212,8 @@ class Chain:
             known = np.where(missing, np.log(np.maximum(mass, 1e-300)) - np.log(room), known)
         return Profile.fit(known[a], known[b], log_mean), gaps, known
 
-    def _removable(self, points: Array, known: Array, gaps: Array, profile: Profile, largest: float) -> NDArray[np.bool_]:
+    def _removable(self, points: Array, known: Array, gaps: Array, profile: Profile, largest: float,
+                   matters: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """(N,): tokens that may be taken out, no two of them neighbours."""
         count = len(points)
         right = np.arange(count)
@@ -207,8 +221,9 @@ class Chain:
         inner = np.arange(0 if self.closed else 1, count if self.closed else count - 1)
         before, after = left[inner], right[inner]
         width = gaps[before] + gaps[after]
-        near = width < MERGE * largest
-        inner, before, after, width = inner[near], before[near], after[near], width[near]
+        idle = ~(matters[before] | matters[after])
+        near = np.where(idle, width < WIDER * largest, width < MERGE * largest)
+        inner, before, after, width, idle = inner[near], before[near], after[near], width[near], idle[near]
         mass = self.masses[before] + self.masses[after]
         merged = Profile.fit(known[self.cells[before, 0]], known[self.cells[after, 1]],
                              np.log(np.maximum(mass, 1e-300)) - np.log(width))
@@ -216,7 +231,7 @@ class Chain:
         chord = np.abs(merged.start + merged.change * gaps[before] / width - known[inner])
         gentle = (miss < MISS) & (np.abs(merged.bend) < BEND / 2) | (chord < STRAIGHT)
         gentle &= np.abs(merged.change) < CHANGE / 2
-        chosen = inner[gentle | (width < NEGLIGIBLE * largest)]
+        chosen = inner[gentle | idle | (width < NEGLIGIBLE * largest)]
         # Every other one of each run of neighbours.
         fresh = np.concatenate([[True], np.diff(chosen) > 1]) if len(chosen) else np.zeros(0, bool)
         place = np.arange(len(chosen))
@@ -293,8 +308,8 @@ def start_chain(problem: Problem, largest: float) -> tuple[Chain, Array, Array]:
         masses = (ends - starts) * (density @ HALF_WEIGHTS)
         points = at(places)
         logs = np.maximum(law.log_density(points), -600.0)
-        chain = Chain(manifold, closed, masses)
-        rough = chain._too_long(chain.gaps(points), chain._profile(points, logs)[0], largest)
+        chain = Chain(manifold, closed, masses, contrast(problem.attention))
+        rough = chain._too_long(chain.gaps(points), chain._profile(points, logs)[0], largest) & chain._matters(points)
         if not rough.any() or len(places) > LARGEST_START:
             break
         places = np.sort(np.concatenate([places, 0.5 * (starts + ends)[rough]]))

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from meshes.manifold import Flat
 from problems import Attention, Problem
 
+Array = NDArray[np.float64]
+
 # Widths of kernels beyond which nothing follows them: the whole space, and zero temperature.
 WIDEST, NARROWEST = 1.0, 0.01
+# Logarithms: of a mass that rounding would lose many times over, and of the least that is kept apart from zero.
+DIGITS, SMALLEST = 40.0, -600.0
 
 
 def carries_density(problem: Problem) -> bool:
@@ -41,8 +46,24 @@ def has_full_support(problem: Problem) -> bool:
     return bool(np.all(law.density(manifold_nodes(problem.manifold, 4096)[0]) > 0.0))
 
 
+def contrast(attention: Attention) -> float:
+    """beta |B| of the sharpest layer and head; infinite at zero temperature and with a registered score."""
+    if attention.has_own_score:
+        return np.inf
+    return max(layer.weights.beta * max(float(np.linalg.norm(head.score, 2)) for head in layer.weights.heads)
+               for layer in attention.layers)
+
+
+def negligible_mass(sharpness: float, points: Array) -> float:
+    """The mass that no token attends to, wherever both are: e^{-2 beta |B| |x|^2} of the whole, times what rounding leaves.
+
+    The softmax weight of a source of mass m is at most m e^{beta |B| r^2}, that of the whole law at least e^{-beta |B| r^2}, for
+    points (n, d) within r of the origin.
+    """
+    reach = float(np.einsum("ij,ij->i", points, points).max(initial=1e-300))
+    return float(np.exp(max(-2.0 * sharpness * reach - DIGITS, SMALLEST)))
+
+
 def kernel_width(attention: Attention) -> float:
     """(beta |B|)^{-1/2} of the narrowest kernel of all layers and heads, within [0.01, 1]."""
-    sharpest = max(layer.weights.beta * max(float(np.linalg.norm(head.score, 2)) for head in layer.weights.heads)
-                   for layer in attention.layers)
-    return float(np.clip(1.0 / np.sqrt(max(sharpest, 1e-300)), NARROWEST, WIDEST))
+    return float(np.clip(1.0 / np.sqrt(max(contrast(attention), 1e-300)), NARROWEST, WIDEST))

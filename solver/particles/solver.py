@@ -42,6 +42,8 @@ SMALLEST_STEP = 1e-13
 # Attention at zero temperature jumps whenever a token's favourite changes; no step resolves a jump, so steps stop shrinking
 # here, in units of the depth in which a token could move by one, and the jump costs at most (its size) x (this step).
 JUMP_STEP = 1e-3
+# Adaptive tokens are looked at after so many steps, or as soon as a gap is too long.
+EVERY = 4
 # On meshes from a file velocities have kinks where cells meet. A step need not see them better than the mesh sees the curve or
 # surface it stands for: its error may be this part of the distance between the two (`Manifold.roughness`).
 KINK = 1e-4
@@ -165,7 +167,7 @@ class ParticleSolver:
         self.drift.select(self.time)
         tokens: dict[str, float] = {"tokens": len(self.masses)}
         if self.cells is not None:
-            tokens["largest_gap"] = float(self.cells.gaps(members[0]).max())
+            tokens["largest_gap"] = self.cells.largest(members[0])
         for i, points in enumerate(members):
             rows.append({
                 "mass": float(self.masses.sum()),
@@ -257,6 +259,8 @@ class ParticleSolver:
         if self.cells is None:
             return
         d, everything = self.problem.manifold.dimension, self.layout.gather(self.points)[0]
+        if self.step % EVERY and self.cells.largest(np.ascontiguousarray(everything[:, :d])) <= self.largest_gap:
+            return
         found = None
         if self.comm.rank == 0:
             logs = np.ascontiguousarray(everything[:, d]) if self.carries else None

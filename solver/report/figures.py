@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from solver.report.style import COLOURS, SETTINGS, STYLES, depth_axis, entitle, plt, save
+from solver.report.style import COLOURS, FURTHER, SETTINGS, STYLES, depth_axis, entitle, plt, save
 from solver.runs.events import Event
 from solver.runs.phases import Phase
 
@@ -36,12 +36,14 @@ def plot_distances(path: Path, curves: Mapping[str, Curve], *, p: int = 2, termi
     with plt.rc_context(SETTINGS):
         figure, axes = plt.subplots(figsize=(6.4, 4.0))
         lowest, depths = np.inf, [np.asarray(times, float) for times, _ in curves.values()]
+        others = iter(FURTHER)
         for name, (times, values) in curves.items():
+            colour = COLOURS.get(name) or next(others, "#888888")
             shown = np.where(values > 0, values, np.nan)
             if not np.isfinite(shown).any():
                 continue
-            axes.semilogy(times, shown, STYLES.get(name, "-"), color=COLOURS.get(name), label=name,
-                          lw=2.6 if name == "density" else 1.6)
+            axes.semilogy(times, shown, ls=STYLES.get(name, "-." if "density" in curves else "-"), color=colour, label=name,
+                          lw=2.6 if name == "density" else 1.6 if name in COLOURS else 1.2)
             if name != "zero temperature":
                 lowest = min(lowest, np.nanmin(shown))
         if "density" in curves:

@@ -42,6 +42,7 @@ class Comparison(Protocol):
     @property
     def convergence(self) -> Curves | None: ...
     def column(self, name: str) -> np.ndarray: ...
+    def further(self, name: str) -> Mapping[str, tuple[np.ndarray, np.ndarray]]: ...
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ def draw_comparison(album: Album, comparison: Comparison, to_target: TargetDista
     times = np.array(comparison.density.times)
     curves = {side: (times, comparison.column(f"w2_{side}_target")) for side in ("density", "particles")}
     curves = {name: curve for name, curve in curves.items() if np.isfinite(curve[1]).any()}
+    if curves:
+        curves |= comparison.further("w2_tokens_target")
     along = {"title": problem.title, "phases": course.phases, "events": course.events}
     if curves:
         cold = album.attempt("zero-temperature line", lambda: zero_temperature_distances(problem, to_target, times))
@@ -70,6 +73,7 @@ def draw_comparison(album: Album, comparison: Comparison, to_target: TargetDista
         album.draw("distances.png", figures.plot_distances, curves, terminal=to_target.terminal_level(), **along)
     else:
         between = {"density to particles": (times, comparison.column("w2_density_particles"))}
+        between |= {f"density to {name}": curve for name, curve in comparison.further("w2_density_tokens").items()}
         album.draw("distances.png", figures.plot_distances, between, subject="Distance between density and tokens",
                    ylabel=r"$W_2$(density, particles)", **along)
     draw_history(album, problem, comparison.density, comparison.particles, course)

@@ -19,6 +19,7 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import LogNorm
 
 COLOURS = {"density": "#1b5e9e", "particles": "#d1601d", "zero temperature": "#6b6b6b"}
+FURTHER = ("#8e44ad", "#00897b", "#b8860b", "#c2185b", "#5d4037", "#3949ab", "#7cb342", "#000000")  # token systems besides
 STYLES = {"density": "-", "particles": "--", "zero temperature": ":"}
 MARKS = ("#7fd3ff", "#9be89b", "w")  # of directions, on dark densities
 PHASES = {"alignment": "#cfe3f5", "heat": "#fbe3cf", "metastable": "#e3f1df", "pairing": "#f0dff2", "terminal": "#eeeeee"}

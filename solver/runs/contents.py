@@ -15,7 +15,7 @@ from problems.errors import ProblemError
 
 # Everything a run may leave in its folder, at its top; whoever writes another file adds it here.
 NAMES = ("problem.toml", "run.json", "diagnostics.csv", "particles.csv", "comparison.csv", "verdict.csv", "convergence.csv",
-         "accuracy.csv", "particles.xdmf",
+         "accuracy.csv", "also.csv", "particles.xdmf",
          "distances.csv", "target.csv", "clusters.csv", "events.csv", "particles.h5", "density.xdmf", "density.h5", "density.bp",
          "density-*.bp", "figures", "checkpoint", "report.html", "film.*")
 MARK = ".coldflow-replaced"
