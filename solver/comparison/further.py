@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from problems import Problem
+from problems import Problem, ProblemError
 from problems.sections import FurtherTokens
 from solver.comparison.refinement import Extra, vary
 from solver.runs.distances import TargetDistance, bounded_distance
@@ -42,6 +42,8 @@ def further_tokens(problem: Problem, comm: MPI.Comm, extra: Extra, density: Hist
     for i, system in enumerate(problem.compare.also):
         tokens = extra.particles(further_problem(problem, system), f"also-{i}-{system.sampling}-{system.count}-{system.seed}",
                                  system.words)
+        if tokens is None:  # on every rank alike
+            raise ProblemError(f"compare.also[{i}].count", system.count, "must be larger: so few tokens miss the initial law")
         mine: dict[int, dict[str, float | str]] = {}
         for k in range(comm.rank, min(len(density.times), len(tokens.times)), comm.size):
             law = tokens.measures[k]

@@ -1,5 +1,7 @@
 """Adaptive tokens: cells that keep their mass, tokens added and taken out, the mean field reached."""
 
+import math
+
 import numpy as np
 import pytest
 from mpi4py import MPI
@@ -52,6 +54,22 @@ def test_flagship_follows_the_mean_field():
         assert snapshot.cell_masses.sum() == pytest.approx(1.0, abs=1e-15) and snapshot.cell_masses.min() > 0
         assert snapshot.row["largest_gap"] <= 0.2 * 0.1
         assert 300 < len(snapshot.masses) == snapshot.row["tokens"] < 2000
+
+
+@pytest.mark.parametrize(("contrast", "most"), [(100.0, 40), (np.inf, None)])
+def test_intervals_that_nothing_attends_to_are_left_alone(contrast, most):
+    """At beta |B| = 100 a mass of 1e-200 is beyond e^{-2 beta |B|} times any rounding; without a bound it counts."""
+    angles = 2 * np.pi * (np.arange(400) + 0.3) / 400
+    masses = np.where(np.arange(400) < 200, 1 / 200, 1e-200)
+    logs = np.log(masses * 400 / (2 * np.pi)) + np.where(np.arange(400) < 200, 0.0, 3.0 * np.sin(9 * angles))
+    points = np.column_stack([np.cos(angles), np.sin(angles)])
+    chain, largest = Chain(problem().manifold, True, masses.copy(), contrast), 2 * np.pi / 390
+    for _ in range(12):
+        points, logs, _ = chain.adapt(points, logs, largest, 10**6)
+    empty = np.count_nonzero(points[:, 1] < -0.02)
+    assert math.fsum(chain.masses) == pytest.approx(1.0, abs=4e-16)
+    assert chain.largest(points) <= largest
+    assert empty <= most if most else empty > 200
 
 
 def test_zero_temperature_is_exact():
