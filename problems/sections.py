@@ -180,5 +180,5 @@ class Compare:
     tolerance: float | None = setting(optional(POSITIVE), None, "largest W2 between density and tokens that counts as agreement; "
                                       "without it the noise floor and the moments decide")
     until: float | None = setting(optional(number(0.0)), None, "last depth that is judged, by default the last output")
-    also: tuple[FurtherTokens, ...] = setting(ALSO, (), "further token systems, [[compare.also]] tables, reported beside density and "
-                                       "particles and not judged")
+    also: tuple[FurtherTokens, ...] = setting(ALSO, (), "further token systems, [[compare.also]] tables, reported beside "
+                                              "density and particles and not judged")

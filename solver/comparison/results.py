@@ -44,7 +44,7 @@ def open_results(path: str | Path) -> Comparison | History:
                   for phase in facts.get("phases", [])]
         return Comparison(problem, found["density"], found["particles"], rows, verdict,
                           facts.get("summary", {}), phases, read_convergence(folder / "convergence.csv"),
-                          also=numbers(folder / "also.csv") if (folder / "also.csv").is_file() else [])
+                          also=read_also(folder / "also.csv"))
     if not found:
         raise ProblemError("path", str(path), "must hold the outputs of a run in checkpoint/, and holds none")
     return next(iter(found.values()))
@@ -62,6 +62,13 @@ def read_history(folder: Path, problem: Problem, side: str) -> History:
 def numbers(path: Path) -> list[dict[str, float | str]]:
     """The rows of a table, numbers as such, without what is empty."""
     return [{key: number(text) for key, text in row.items() if text} for row in read_rows(path)]
+
+
+def read_also(path: Path) -> list[dict[str, float | str]]:
+    """The rows of also.csv, their labels as they are; none where there are no further tokens."""
+    if not path.is_file():
+        return []
+    return [row | {"label": text["label"]} for row, text in zip(numbers(path), read_rows(path), strict=True)]
 
 
 def number(text: str) -> float | str:
