@@ -142,7 +142,8 @@ def _second_moments(head: HeadField, law: Law, form: Quadratic) -> tuple[Moments
     if method == "dense" or (method == "auto" and head._dense_time(law) < NEGLIGIBLE):
         return _dense(head, head.z, form.turned, law, form)
     limit = _usual_time(head, law) if method == "auto" else np.inf
-    if method in ("auto", "gathered") and (plan := head._plan(law, limit, order=2)) is not None:
+    wanted = method == "gathered" or (method == "auto" and not head._is_spread(law))
+    if wanted and (plan := head._plan(law, limit, order=2)) is not None:
         return _gathered(head, form, law, plan)
     if method not in ("pruned", "relayed") and (expansion := head._expansion(law, method != "auto")) is not None:
         return _expanded(head, expansion, law, form)

@@ -15,6 +15,7 @@ import numpy as np
 from solver.attention.dense import dense_hardmax, dense_moments
 from solver.attention.expansion import LARGEST_ORDER, Expansion, depth_for, expand, needed_order, rounding
 from solver.attention.gathered import Cells, Plan
+from solver.attention.kernels import LOG2E
 from solver.attention.moments import Moments
 from solver.attention.pruned import GROUP, Tree, neighbours, pruned_moments, weighed_tree
 from solver.attention.reference import reference_hardmax, reference_moments
@@ -31,6 +32,8 @@ NEGLIGIBLE = 4e4
 PROBES = 16
 # Targets that are pruned first, to see what pruning saves.
 TRIALS = 16
+# Sources that are looked at to tell whether a law is spread.
+SEEN = 1024
 # Sources this close to the unit sphere have cells with an axis: flat ones.
 NEARLY_SPHERE = 0.1
 # Exponentials, about two milliseconds of them, from which a kernel is worth several threads.
@@ -155,7 +158,7 @@ class HeadField:
         if not forced and self._dense_time(law) < NEGLIGIBLE:
             return self._dense(self.z, law, report)
         if not settings.hard:
-            if not forced and (plan := self._plan(law, self._usual_time(law))) is not None:
+            if not forced and not self._is_spread(law) and (plan := self._plan(law, self._usual_time(law))) is not None:
                 return self._gathered(law, report, plan)
             if (expansion := self._expansion(law, forced)) is not None:
                 return self._expanded(expansion, law, report)
@@ -218,6 +221,17 @@ class HeadField:
                                    hard=self.settings.hard)[1] for i in range(len(z)))
         return len(self.crowd) * (500.0 + 1.4 * self._pair_time * pairs / len(z))
 
+    def _is_spread(self, law: Law) -> bool:
+        """Whether a few targets see about as many of the sources as if these covered the sphere evenly: expansions about cells
+        are not for such laws, and planning them takes time."""
+        if self.sources.sphere_error > NEARLY_SPHERE or self.z.shape[1] < 2:
+            return False
+        z = self.crowd[::max(1, len(self.crowd) // TRIALS)][:TRIALS]
+        few = slice(None, None, max(1, len(law) // SEEN))
+        score = LOG2E * (z @ law.points[few].T) + law.log_masses[few]
+        seen = np.mean(score > score.max(axis=1, keepdims=True) + np.log2(self.settings.accuracy) - 4.0)
+        return bool(seen < 2.0 * self._part_in_reach + 4.0 / SEEN)
+
     def _plan(self, law: Law, limit: float, order: int = 1) -> Plan | None:
         """The plan for all targets of the crowd, if expansions about cells take less than `limit` nanoseconds and give moments up
         to this order."""
@@ -247,7 +261,7 @@ class HeadField:
             usual, pruned = pruned, self._tried_time(law)
             relayed *= max(1.0, pruned / usual)   # uneven laws are as much dearer
         plan = None
-        if not self.settings.hard and self.settings.method == "auto":
+        if not self.settings.hard and self.settings.method == "auto" and not self._is_spread(law):
             plan = self._plan(law, min(dense, pruned, relayed))
         if plan is not None:
             return self._gathered(law, report, plan)
@@ -323,13 +337,17 @@ class HeadField:
 
     def _pruned_time(self, law: Law) -> float:
         """As if the law covered the unit sphere evenly. The tree is not counted where points stay and it is reused."""
-        n, m, d = len(self.crowd), len(law), self.z.shape[1]
-        reach = 1.0 if self.settings.hard else (4.0 - np.log(self.settings.accuracy)) / (
-            self.sources.radius * self.kappa[0] + 1e-300)
-        angle = float(np.arccos(1.0 - min(reach, 2.0))) if not self.settings.hard else 0.0
-        part = {1: angle / np.pi, 2: (1 - np.cos(angle)) / 2}.get(d - 1, 0.5 * np.sin(min(angle, np.pi / 2)) ** (d - 1))
-        pairs = n * m * min(1.0, 1.6 * part) * 1.4 * self._pair_time
+        n, m = len(self.crowd), len(law)
+        pairs = n * m * min(1.0, 1.6 * self._part_in_reach) * 1.4 * self._pair_time
         return 2e4 + n * 500.0 + pairs + (n + m) * (300.0 if self.calls < 2 else 0.0)
+
+    @property
+    def _part_in_reach(self) -> float:
+        """The part of the unit sphere that a target sees to the accuracy asked for, if the law covers the sphere evenly."""
+        reach = (4.0 - np.log(self.settings.accuracy)) / (self.sources.radius * self.kappa[0] + 1e-300)
+        angle = float(np.arccos(1.0 - min(reach, 2.0))) if not self.settings.hard else 0.0
+        power = self.z.shape[1] - 1
+        return {1: angle / np.pi, 2: (1 - np.cos(angle)) / 2}.get(power, 0.5 * np.sin(min(angle, np.pi / 2)) ** power)
 
     def _expansion_time(self, order: int, law: Law) -> float:
         n, m = len(self.crowd), len(law)

@@ -31,19 +31,30 @@ INLINE double least_distance(const Shell *shell, const double *node, const doubl
     return distance > 0.0 ? sqrt(distance) * (1.0 - 1e-14) : 0.0;
 }
 
-/* Sums over a leaf: den, the factor of z, and the sum of factors times Z. */
-INLINE void add_leaf(const Shell *shell, long leaf, const double *z, double square, double shift, vd *sum)
+INLINE int any_above(vd a, double limit)
+{
+#ifdef __AVX512F__
+    return _mm512_cmp_pd_mask((__m512d)a, _mm512_set1_pd(limit), _CMP_GT_OQ) != 0;
+#else
+    return largest(a) > limit;
+#endif
+}
+
+/* Sums over a leaf: den, the factor of z, and the sum of factors times Z. Vectors with no exponent above `least` are left out. */
+INLINE void add_leaf(const Shell *shell, long leaf, const double *z, double square, double shift, double least, vd *sum)
 {
     const vd *pack = shell->pack + leaf * (LEAF / LANES) * FIELDS;
     const double gap = shell->s - sqrt(square);
-    const vd one = splat(1.0), least = splat(0.9 * gap * gap), part = splat((shell->s * shell->s - square) * 0.5 / shell->s), scale = splat(0.5 / shell->s);
+    const vd one = splat(1.0), floor = splat(0.9 * gap * gap), part = splat((shell->s * shell->s - square) * 0.5 / shell->s), scale = splat(0.5 / shell->s);
     for (int p = 0; p < LEAF / LANES; ++p, pack += FIELDS) {
         vd r2 = splat(0.0);
         for (int k = 0; k < 3; ++k) r2 += (splat(z[k]) - pack[k]) * (splat(z[k]) - pack[k]);
-        r2 = larger(r2, least);   /* empty places lie at the origin */
+        r2 = larger(r2, floor);   /* empty places lie at the origin */
         vd inverse = inverse_root(r2), away = part + r2 * scale, r = r2 * inverse;   /* s - <z,g>, and |z - Z| */
         r += splat(0.5) * inverse * (r2 - r * r);
-        vd g = exp2_vector(pack[4] - splat(shift) - splat(LOG2_E) * r) * inverse;
+        vd t = pack[4] - splat(LOG2_E) * r;
+        if (!any_above(t, least)) continue;
+        vd g = exp2_vector(t - splat(shift)) * inverse;
         vd first = (one + inverse) * inverse, ah = pack[3] + first * away;
         vd alpha = g * (first * ah + inverse * inverse * inverse * (one + inverse + inverse) * away);
         vd beta = alpha - g * first * splat(1.0 / shell->s);
@@ -94,7 +105,7 @@ static double leaf_sum_log(const Shell *shell, long leaf, const double *z, doubl
         for (int k = 0; k < 3; ++k) r2 += (splat(z[k]) - pack[k]) * (splat(z[k]) - pack[k]);
         origin = larger(origin, pack[4] - splat(LOG2_E) * root(r2));
     }
-    add_leaf(shell, leaf, z, square, largest(origin), sum);
+    add_leaf(shell, leaf, z, square, largest(origin), -INFINITY, sum);
     double found = total(sum[0]);
     return found > 0.0 ? largest(origin) + log2(found) - 2e-5 : EMPTY;
 }
@@ -173,7 +184,8 @@ static long relay_group(const Shell *shell, const double *z, const long *place, 
         for (long j = 0; j < size; ++j) possible += value[j] > least - few;
         least -= log2((double)possible);
         for (long j = 0; j < size; ++j)
-            if (value[j] > least) add_leaf(shell, leaf[j], own, square[i], low[i], sum), ++summed;
+            if (value[j] > least)   /* 8 terms of 2 vectors at most are left out of each leaf that is possible */
+                add_leaf(shell, leaf[j], own, square[i], low[i], least - 4.0, sum), ++summed;
         double all = total(sum[1]);
         den[place[i]] = total(sum[0]), shift[place[i]] = low[i];
         for (int k = 0; k < 3; ++k) num[place[i] * 3 + k] = total(sum[2 + k]) - all * own[k];

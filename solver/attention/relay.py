@@ -6,20 +6,21 @@ pi R), R = |z - Z|, gives D from its values and its normal derivatives on the sp
 
     D(z) = s^2 int G(R) [ <g, N(s g)> + (1 + 1/R) (s - <z,g>)/R D(s g) ] dsigma(g),   G = e^-R/(4 pi R),
 
-where N = grad D = int e^{<z,y>} y dmu is the numerator of the mean; N(z) is the gradient of the right side. With s = 2 kappa
-the integrand for a single source y is a bump about the direction between z and y, as of e^{4 kappa cos}: a quadrature of the
-sphere that is exact for polynomials up to degree t has a *relative* error of e^{-t^2/(8 kappa)}, nearly, for every pair of z
+where N = grad D = int e^{<z,y>} y dmu is the numerator of the mean; N(z) is the gradient of the right side. For a single
+source y the integrand is a bump about a direction between z and y, as of e^{r cos} with r = s^2/(s - kappa): a quadrature of
+the sphere that is exact for polynomials up to degree t has a *relative* error of e^{-t^2/(2 r)}, nearly, for every pair of z
 and y, and so for every law, however unevenly its mass is spread. Some t^2/3 directions stand between m sources and n targets:
-the work is that of m + n sums over a part of them, not of n sums over a part of the sources.
+the work is that of m + n sums over a part of them, not of n sums over a part of the sources. s = 1.6 kappa makes it least.
 
-**Error.** All D(Z) > 0, and |<g,N>| <= D. The angle between Z - z and g is at most asin(kappa/s) = 30 degrees, so that the
-bracket is positive unless <g, m(Z)> < -cos 30. Since <g, m(t g)>, the slope of log D(t g), increases with t, then D(Z) <= W
-e^{-s cos 30}, W the mass; all such directions together contribute at most (1 - cos 30) s^2/(s - kappa) W e^{-s cos 30 - s +
-kappa}, and D(z) >= W e^-kappa: for s >= 16 less than 1e-5 D(z). The sum thus is one of positive terms, nearly: a relative
-error of delta in D(Z) and N(Z), and directions left out that hold at most delta D(z), change D(z) by a part of 2 delta and
-the mean by a few delta. Both steps get a small part of the accuracy. Bounds of what is left out are as in
-`solver.attention.pruned`: a leaf of directions adds no more than its sum of D(Z) times (2 + 1/R) e^-R/R at its least R. The
-quadrature error is measured, not proven: `tests/attention/test_relay.py`. """
+**Error.** All D(Z) > 0, and |<g,N>| <= D. The angle between Z - z and g is at most alpha = asin(kappa/s) = 39 degrees, so that
+the bracket is positive unless <g, m(Z)> < -cos alpha. Since <g, m(t g)>, the slope of log D(t g), increases with t, then D(Z)
+<= W e^{-s cos alpha}, W the mass; all such directions together contribute at most (1 - cos alpha) s^2/(s - kappa) W
+e^{-s cos alpha - s + kappa}, and D(z) >= W e^-kappa: for kappa >= 20 less than 1e-6 D(z). The sum thus is one of positive
+terms, nearly: a relative error of delta in D(Z) and N(Z), and directions left out that hold at most delta D(z), change D(z) by
+a part of 2 delta and the mean by a few delta. Both steps get a small part of the accuracy. Bounds of what is left out are as
+in `solver.attention.pruned`: a leaf of directions adds no more than its sum of D(Z) times (2 + 1/R) e^-R/R at its least R. The
+quadrature error is measured, not proven: `tests/attention/test_relay.py`.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +38,7 @@ from solver.attention.pruned import GROUP, LEAF, Tree, neighbours, pruned_moment
 
 Array = np.ndarray
 # Radius of the sphere between, relative to the largest |z|.
-SHELL = 2.0
+SHELL = 1.6
 # Parts of the accuracy: of each step's pruning, and of the quadrature.
 STEP, QUADRATURE = 1.0 / 32.0, 1.0 / 8.0
 # Radii are rounded up to powers of this, so that grids are used again.
@@ -61,7 +62,7 @@ class Grid:
 def grid_degree(kappa: float, accuracy: float) -> int:
     """Up to which the quadrature has to be exact: of depth x its error is e^{-x + x^2/(12 kappa) + 1} at most, as measured."""
     error = -math.log(max(QUADRATURE * accuracy, 1e-15))
-    return needed_order(2.0 * SHELL * kappa, error + 1.0 + (error + 4.0) ** 2 / (10.0 * kappa))
+    return needed_order(SHELL ** 2 / (SHELL - 1.0) * kappa, error + 1.0 + (error + 4.0) ** 2 / (10.0 * kappa))
 
 
 def grid_size(kappa: float, accuracy: float) -> float:
