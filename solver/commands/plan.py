@@ -26,6 +26,9 @@ def plan(problem: Problem) -> list[tuple[str, str]]:
 
 def time_words(cost: Cost) -> str:
     """Steps and time in words."""
+    if cost.chosen:
+        seconds = duration(1000 * cost.dense / cost.steps)
+        return f"steps chosen by their error (density.rtol), 1000 of them at most {seconds} on one core with dense attention"
     return f"about {math.ceil(cost.steps)} steps, at most {duration(cost.dense)} on one core with dense attention"
 
 

@@ -19,6 +19,7 @@ SOURCE_SECONDS = 2e-7  # one token or node of the fast kernels, at their best
 UNKNOWN_SECONDS = 1.0 / 15e6
 STAGES = {"euler": 1, "ssprk22": 2, "ssprk33": 4, "ssprk104": 10, "rk45": 6, "arkimex": 6, "bdf": 2, "theta": 4}
 TOKEN_STAGES = {"dopri5": 6, "rk4": 4, "euler": 1}
+CHOOSING = ("rk45", "arkimex", "bdf", "theta")
 SAFETY = 0.9  # the solver's own CFL number
 BASE_BYTES = 250 * 2**20  # interpreter, PETSc and dolfinx
 # Addresses that libraries take beside memory, without and with PETSc; only a limit on addresses (ulimit -v) counts them.
@@ -34,6 +35,7 @@ class Cost:
 
     Attributes:
         size: cells of the density, or tokens of all members.
+        chosen: whether the density's integrator chooses steps by their error: `steps` then is what stability alone would ask for.
         unknowns: numbers that are integrated. steps: in depth, roughly. memory: bytes, over all ranks.
         dense, least: seconds with the dense attention kernel, and with the fast ones at their best.
     """
@@ -44,6 +46,7 @@ class Cost:
     memory: float
     dense: float
     least: float
+    chosen: bool = False
 
 
 # Ten stages bear steps three times as long (solver/density/schemes.py).
@@ -75,7 +78,8 @@ def density_cost(problem: Problem) -> Cost | None:
     fast = pairs * each if own else min(pairs * each, (targets + sources) * SOURCE_SECONDS)
     dense = steps * stages * (pairs * each + unknowns * UNKNOWN_SECONDS)
     least = steps * (fast + unknowns * UNKNOWN_SECONDS)
-    return Cost(cells, unknowns, steps, memory, dense, least)
+    chosen = density.integrator in CHOOSING and not problem.time.stationary
+    return Cost(cells, unknowns, steps, memory, dense, least, chosen)
 
 
 # Explicit steps that tokens take until they have gathered into few clusters, and the depth up to which that may be all.
@@ -90,8 +94,9 @@ def token_cost(problem: Problem) -> Cost:
         count = float(expected_tokens(problem))
     noisy = problem.noise.diffusivity > 0.0
     kind = "euler" if noisy else settings.integrator
-    if kind == "dopri5":  # stable up to about 3 over the strength of the drift
-        steps, least = max(20.0, 4 * _depth(problem) * _speed(problem)), max(20.0, _depth(problem) * _speed(problem) / 3)
+    if kind == "dopri5":  # stable up to about 3 over the strength of the drift; one or two steps to an output, more at the start
+        way, outputs = _depth(problem) * _speed(problem), len(problem.time.outputs)
+        steps, least = 1.5 * outputs + 2.5 * way + 2.0, max(float(outputs), way / 3)
         if serves(problem) and _depth(problem) <= LONGEST_REST:  # implicit steps, once tokens have gathered
             least = min(least, STEPS_TO_GATHER)
     else:

@@ -2,8 +2,11 @@
 
 import math
 
+import pytest
+
 from problems import load
 from solver.commands.plan import duration, plan
+from solver.particles.solver import ParticleSolver
 from solver.runs.cost import token_cost
 
 
@@ -20,6 +23,21 @@ def test_cost_grows_with_the_square_of_the_tokens():
 def test_tokens_alone_have_a_plan_without_a_mesh():
     lines = dict(plan(load("smooth_sphere", {"space.dimension": "8", "initial": '{law = "uniform"}'})))
     assert "density" not in lines and lines["particles"].startswith("2048 tokens")
+
+
+def test_steps_that_errors_choose_are_not_foretold():
+    words = " ".join(text for _, text in plan(load("noisy_circle")))
+    assert "steps chosen by their error (density.rtol), 1000 of them at most" in words
+    assert "about" in " ".join(text for _, text in plan(load("smooth_circle")))
+
+
+@pytest.mark.parametrize(("name", "settings"), [
+    ("smooth_circle", {}), ("usa_circle", {}), ("layered_circle", {"time.end": "4.5"}), ("smooth_circle", {"time.end": "0.3"})])
+def test_steps_of_tokens_within_a_factor_of_three(name, settings):
+    problem = load(name, {"particles.count": "32", "particles.sampling": '"random"', **settings})
+    solver = ParticleSolver(problem)
+    solver.run()
+    assert solver.step / 3 <= token_cost(problem).steps <= 3 * solver.step
 
 
 def test_durations():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -51,9 +52,9 @@ def findings(result: Mapping[str, Any]) -> Iterator[str]:
     if "resume" in commands and (folder / "resumed").exists():
         alone = "compare" if dense else "particles"
         yield from differences(folder / alone, folder / "resumed", 1e-12)
-    # Schemes that choose their steps from the error cannot be foretold.
-    if {"solve", "check"} <= commands.keys() and commands["solve"]["exit"] == 0 and not result["implicit"]:
-        yield from plan_findings(commands["check"]["out"], folder / "solve")
+    for run in ("solve", "particles"):
+        if {run, "check"} <= commands.keys() and commands[run]["exit"] == 0:
+            yield from plan_findings(commands["check"]["out"], folder / run, result["implicit"])
 
 
 def run_findings(folder: Path, chooses: bool) -> Iterator[str]:
@@ -100,11 +101,27 @@ def differences(a: Path, b: Path, tolerance: float) -> Iterator[str]:
                     yield f"{name}: {column} differs by {gap:.1e} between {a.name} and {b.name}"
 
 
-def plan_findings(words: str, folder: Path) -> Iterator[str]:
-    """Whether the steps that `check` announced are those that were taken, within a factor 3."""
-    told = re.search(r"about (\d+) steps", words)
-    taken = read_columns(folder / "diagnostics.csv")["step"][-1]
-    if told is None:
-        yield "check says nothing of the steps of the density"
-    elif not taken / 3 - 3 <= int(told.group(1)) <= 3 * taken + 3:
-        yield f"check announced {told.group(1)} steps, {taken:g} were taken"
+def plan_findings(words: str, folder: Path, chooses: bool) -> Iterator[str]:
+    """Whether the steps and the memory that `check` announced are those that were taken, within a factor 3.
+
+    Args:
+        words: what `check` printed. folder: of a run of one side, named as its command. chooses: whether the density's integrator
+            chooses its steps by their error, which cannot be foretold and must be said.
+    """
+    density = folder.name == "solve"
+    found = re.search(r"^density +[^\n]*unknowns.*?(?=^particles )" if density else r"^particles +\d+ tokens, \d+ .iB.*", words,
+                      re.MULTILINE | re.DOTALL)
+    words = " ".join(found.group().split()) if found else ""
+    steps, memory = re.search(r"about (\d+) steps", words), re.search(r"(\d+) MiB", words)
+    taken = read_columns(folder / SIDES[folder.name])["step"][-1]
+    if density and chooses:
+        if "steps chosen by their error" not in words:
+            yield "check does not say that the steps of the density are chosen by their error"
+    elif steps is None:
+        yield f"check says nothing of the steps of {folder.name}"
+    elif not taken / 3 - 3 <= int(steps.group(1)) <= 3 * taken + 3:
+        yield f"check announced {steps.group(1)} steps of {folder.name}, {taken:g} were taken"
+    facts = json.loads((folder / "run.json").read_text())
+    peak = facts["peak_memory_mib"] / facts["ranks"]
+    if memory is None or not peak / 3 <= int(memory.group(1)) <= 3 * peak:
+        yield f"check announced {memory.group(1) if memory else 'no'} MiB for {folder.name}, {peak:.0f} were taken on a rank"
