@@ -243,7 +243,7 @@ class Search:
         for now, then in itertools.pairwise(ladder):
             fine = self._made({**size, **then}, "shorter steps")
             key, value = next(iter(now.items()))
-            worst = self._compare(side, key, value, max(len(coarse.measures[-1].masses), 1), coarse, fine)
+            worst = self._compare(side, key, value, max(coarse.counts[-1], 1), coarse, fine)
             if worst <= STEPS * self.chosen.asked:
                 self.chosen.settings |= now
                 return
@@ -260,7 +260,7 @@ class Search:
             coarse = coarse or self._made(ladder.settings(size), f"size {size}")
             fine = self._made(ladder.settings(fine_size), f"size {fine_size}")
             key, value = next(iter(ladder.settings(fine_size).items()))
-            worst = self._compare(ladder.side, key, value, len(fine.measures[-1].masses), coarse, fine)
+            worst = self._compare(ladder.side, key, value, fine.counts[-1], coarse, fine)
             if worst <= self.chosen.asked:
                 self.chosen.settings |= ladder.settings(fine_size)
                 self.chosen.errors[ladder.side] = self.apart(coarse, fine)

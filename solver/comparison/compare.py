@@ -28,7 +28,7 @@ from solver.runs.context import Context, final_numbers, finish, leave, open_run,
 from solver.runs.distances import TargetDistance, bounded_distance
 from solver.runs.drawing import Film, Pictures, drawer, film_maker
 from solver.runs.frames import dataframe, table
-from solver.runs.history import History
+from solver.runs.history import History, owner
 from solver.runs.phases import Phase
 from solver.runs.progress import rank_console
 from solver.runs.solve import record_density, record_particles
@@ -48,7 +48,7 @@ EXIT_REASONS = {"agree": "done", "disagree": "density and particles disagree", "
 
 @dataclass
 class Comparison:
-    """Result of `compare`, the same on every rank.
+    """Result of `compare`, the same on every rank but for the laws in both histories, see `History`.
 
     rows: one dict per output with the columns of comparison.csv; verdict: agreement at every output;
     convergence: W2 between density and tokens against mesh width and number of tokens by kind, None without extra runs;
@@ -110,7 +110,7 @@ def comparison_rows(problem: Problem, comm: MPI.Comm, density: History,
     """Rows of comparison.csv and of distances.csv, which has the bounds and the method of each distance; the outputs are
     shared among the ranks (collective)."""
     mine: dict[int, tuple[Row, list[dict[str, object]]]] = {}
-    for i in range(comm.rank, min(len(density.times), len(particles.times)), comm.size):
+    for i in (i for i in range(min(len(density.times), len(particles.times))) if owner(i, comm.size) == comm.rank):
         row: Row = {"time": density.times[i]}
         bounds = []
         for p in (1, 2):
@@ -131,8 +131,8 @@ def comparison_rows(problem: Problem, comm: MPI.Comm, density: History,
     return [merged[i][0] for i in sorted(merged)], [bound for i in sorted(merged) for bound in merged[i][1]]
 
 
-def summarise(to_target: TargetDistance, comparison: Comparison) -> Summary:
-    """Closest approach to the target for each side and p, and where the law ends (local)."""
+def summarise(to_target: TargetDistance, comparison: Comparison, comm: MPI.Comm) -> Summary:
+    """Closest approach to the target for each side and p, and where the law ends (collective)."""
     summary: Summary = {}
     for side, history in zip(SIDES, (comparison.density, comparison.particles), strict=True):
         for p in (1, 2):
@@ -140,7 +140,7 @@ def summarise(to_target: TargetDistance, comparison: Comparison) -> Summary:
             if np.isfinite(values).any():
                 best = int(np.nanargmin(values))
                 summary[f"closest_w{p}_{side}"] = {"time": comparison.rows[best]["time"], "value": values[best]}
-        terminal = to_target.terminal_distance(history.measures[-1])
+        terminal = comm.bcast(to_target.terminal_distance(history.measures[-1]) if comm.rank == 0 else None)
         if terminal is not None:
             summary[f"terminal_w1_{side}"] = {"time": history.times[-1], "value": terminal}
     level = to_target.terminal_level()
@@ -220,7 +220,7 @@ def compare(problem: ProblemLike, *, comm: MPI.Comm | None = None, out: str | Pa
         curves = refinement.curves if refinement is not None else None
         comparison = Comparison(problem, density, particles, rows, judgement, convergence=curves, also=also,
                                 chosen=chosen.words if chosen is not None else "")
-        comparison.summary = summarise(context.to_target, comparison)
+        comparison.summary = summarise(context.to_target, comparison, comm)
         on_first_rank(comm, partial(finish, context, EXIT_REASONS[judgement.outcome],
                                     density=final_numbers(density), particles=final_numbers(particles),
                                     summary=comparison.summary, verdict=judgement.facts(), phases=tell_phases(context)))

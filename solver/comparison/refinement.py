@@ -17,7 +17,7 @@ from solver.particles.integrators import TABLES
 from solver.particles.snapshot import ParticleSnapshot
 from solver.runs.checkpoints import Store
 from solver.runs.distances import distance_between
-from solver.runs.history import History
+from solver.runs.history import History, Kept, owner
 from solver.runs.observers import Checkpoints, Observer
 from solver.runs.recorders import DensityRecorder, ParticleRecorder, Recorder
 from solver.runs.solve import run_density, run_particles
@@ -33,16 +33,17 @@ LARGEST_RANDOM = 2048
 FINER = 2.0  # |u_h - u| against |u_h - u_(h/2)| if the order is one at least; less if it is higher
 
 
-class Members(Observer):
-    """Collects the members of an ensemble at every output: measures and moments, [output][member].
+class Members(Observer[ParticleSnapshot]):
+    """Collects the members of an ensemble at every output: measures, kept as in a shared `History`, and moments, on every rank,
+    [output][member].
 
     Args:
-        store: journal and checkpoints of this run, or None where it cannot go on later.
+        comm: all ranks. store: journal and checkpoints of this run, or None where it cannot go on later.
     """
 
-    def __init__(self, store: Store | None = None) -> None:
-        self.store = store
-        self.measures: list[list[Measure]] = []
+    def __init__(self, comm: MPI.Comm, store: Store | None = None) -> None:
+        self.comm, self.store = comm, store
+        self.measures: Kept[list[Measure]] = Kept()
         self.moments: list[list[tuple[np.ndarray, np.ndarray]]] = []
 
     def begin(self, solver: object) -> None:
@@ -59,8 +60,13 @@ class Members(Observer):
 
     def keep(self, record: Mapping[str, np.ndarray]) -> None:
         """Add one output."""
-        self.measures.append([Measure(points, record["masses"]) for points in record["members"]])
+        here = self.comm.rank in (0, owner(len(self.measures), self.comm.size))
+        self.measures.append([Measure(points, record["masses"]) for points in record["members"]] if here else None)
         self.moments.append(list(zip(record["means"], record["seconds"], strict=True)))
+
+    def everywhere(self, output: int) -> list[Measure]:
+        """The members at one output, on every rank (collective)."""
+        return self.comm.bcast(self.measures[output] if self.comm.rank == 0 else None)
 
 
 class Extra:
@@ -79,17 +85,17 @@ class Extra:
 
     def density(self, problem: Problem, name: str, label: str) -> History | None:
         """The density of a varied problem; None where its cells are too wide for the initial law (collective)."""
-        recorder = DensityRecorder(problem, self.comm, store=self.store(name))
+        recorder = DensityRecorder(problem, self.comm, store=self.store(name), shared=True)
         return recorder.history if self._starts(problem, run_density, recorder, label) else None
 
     def particles(self, problem: Problem, name: str, label: str) -> History | None:
         """The tokens of a varied problem; None where they are too few for the initial law (collective)."""
-        recorder = ParticleRecorder(problem, self.comm, store=self.store(name))
+        recorder = ParticleRecorder(problem, self.comm, store=self.store(name), shared=True)
         return recorder.history if self._starts(problem, run_particles, recorder, label) else None
 
     def members(self, problem: Problem, name: str, label: str, stride: int = 1) -> Members:
         """The members of an ensemble, with fixed steps taken `stride` at once (collective)."""
-        members = Members(self.store(name))
+        members = Members(self.comm, self.store(name))
         self._run(problem, partial(run_particles, stride=stride), members, label)
         return members
 
@@ -149,8 +155,8 @@ class Refinement:
         if self.fewer is not None:
             return distances_between(problem, comm, particles, self.fewer, judged)
         mine = {}
-        for k in range(comm.rank, len(judged), comm.size):
-            members = self.ensemble().measures[judged[k]]
+        for k, output in share(comm, judged):
+            members = self.ensemble().measures[output]
             some = pairs(members) if len(members) <= ENSEMBLE else list(itertools.pairwise(members))
             mine[k] = self.random_factor * self._independent([distance_between(problem, a, b, 2) for a, b in some])
         return shared(comm, mine, len(judged))
@@ -169,8 +175,8 @@ class Refinement:
         if self.strides is None:
             return np.zeros(len(judged))
         mine = {k: self._by_stride([distance_between(problem, a, b, 2) for a, b in
-                                    zip(*(run.measures[judged[k]] for run in self.strides), strict=True)])
-                for k in range(comm.rank, len(judged), comm.size)}
+                                    zip(*(run.measures[output] for run in self.strides), strict=True)])
+                for k, output in share(comm, judged)}
         return shared(comm, mine, len(judged))
 
     def step_gaps(self, problem: Problem, judged: Sequence[int]) -> np.ndarray:
@@ -199,6 +205,10 @@ class Refinement:
         return float(np.sqrt(np.mean(np.square(between)) / 2))
 
 
+def share(comm: MPI.Comm, outputs: Sequence[int]) -> list[tuple[int, int]]:
+    """Place and number of those of some outputs that this rank is the `owner` of."""
+    return [(k, output) for k, output in enumerate(outputs) if owner(output, comm.size) == comm.rank]
+
 
 def shared(comm: MPI.Comm, mine: dict[int, float], count: int) -> np.ndarray:
     """Values worked out by different ranks, together on all of them (collective)."""
@@ -208,8 +218,7 @@ def shared(comm: MPI.Comm, mine: dict[int, float], count: int) -> np.ndarray:
 
 def distances_between(problem: Problem, comm: MPI.Comm, a: History, b: History, outputs: Sequence[int]) -> np.ndarray:
     """W2 between two histories at some outputs, shared among the ranks (collective)."""
-    mine = {k: distance_between(problem, a.measures[outputs[k]], b.measures[outputs[k]], 2)
-            for k in range(comm.rank, len(outputs), comm.size)}
+    mine = {k: distance_between(problem, a.measures[i], b.measures[i], 2) for k, i in share(comm, outputs)}
     return shared(comm, mine, len(outputs))
 
 
@@ -246,7 +255,10 @@ def refine(problem: Problem, comm: MPI.Comm, density: History, particles: Histor
         found = distance_between(problem, a, b, 2) if comm.rank == 0 else None
         return comm.bcast(found)
 
-    measure, tokens = density.measures[last], particles.measures[last]
+    def law(history: History) -> Measure:
+        return comm.bcast(history.measures[last] if comm.rank == 0 else None)
+
+    measure, tokens = law(density), law(particles)
     width = ((problem.manifold.volume or 1.0) / problem.density.cells) ** (1 / tdim)
     mesh = ([width], [apart(measure, tokens)])
     meshes = []
@@ -257,7 +269,7 @@ def refine(problem: Problem, comm: MPI.Comm, density: History, particles: Histor
             break
         meshes.append(coarse)
         mesh[0].append(width * 2.0**level)
-        mesh[1].append(apart(meshes[-1].measures[last], tokens))
+        mesh[1].append(apart(law(coarse), tokens))
         steps.append(f"{cells}")
         factor = FINER if level < 0 else 1.0
     found = Refinement(remeshed=meshes[0] if meshes else None, curves={"mesh": mesh})
@@ -273,7 +285,7 @@ def refine(problem: Problem, comm: MPI.Comm, density: History, particles: Histor
     largest = min(count, LARGEST_RANDOM)
     if sampling == "sobol":
         found.random, found.curves[sampling] = scrambles(problem, comm, measure, tokens, last, extra)
-        most = len(found.random.measures[last][0].masses)
+        most = len(found.random.everywhere(last)[0].masses)
         found.random_factor = float(np.sqrt(min(most / count, 1.0)))
         # Moments of an eighth of the points err more than those of all, by how much more depends on the law and the scramble.
         found.moments_factor = float(np.sqrt(min(8 * most / count, 1.0)))
@@ -284,13 +296,13 @@ def refine(problem: Problem, comm: MPI.Comm, density: History, particles: Histor
             run = extra.particles(varied, name, f"sampling error: {label}")
             if run is None:
                 break
-            if len(run.measures[last].masses) >= len(tokens.masses):
+            if run.counts[last] >= count:
                 break  # the rule has no fewer nodes: on a mesh from a file at least one for each cell
             if found.fewer is None:
                 found.fewer = run
                 found.words += f", sampling error against {label}"
-            tokens_curve[0].append(float(len(run.measures[last].masses)))
-            tokens_curve[1].append(apart(run.measures[last], measure))
+            tokens_curve[0].append(float(run.counts[last]))
+            tokens_curve[1].append(apart(law(run), measure))
         found.curves[sampling] = tokens_curve
     table = TABLES["euler" if problem.noise.diffusivity > 0.0 else problem.particles.integrator]
     if sampling == "adaptive" and table.error and found.fewer is not None:
@@ -319,7 +331,7 @@ def scrambles(problem: Problem, comm: MPI.Comm, measure: Measure, tokens: Measur
     most = min(max(count // 8, FEWEST_TOKENS), LARGEST_RANDOM)
     varied = vary(problem, "particles", count=most, ensemble=SCRAMBLES, seed=problem.particles.seed + 1)
     members = extra.members(varied, f"scrambles-{most}", f"sampling error: {SCRAMBLES} scrambles of {most} Sobol points")
-    everyone = [tokens, *members.measures[last][:ENSEMBLE]]
+    everyone = [tokens, *members.everywhere(last)[:ENSEMBLE]]
     mine = {k: distance_between(problem, everyone[k], measure, 2) for k in range(comm.rank, len(everyone), comm.size)}
     apart = shared(comm, mine, len(everyone))
     return members, ([float(count), float(most)], [float(apart[0]), float(apart[1:].mean())])
@@ -331,15 +343,15 @@ def random_curve(problem: Problem, comm: MPI.Comm, members: Members, measure: Me
                  extra: Extra) -> tuple[list[float], list[float]]:
     """Mean W2 to the density of the random samples `members`, and of such with half and a quarter as many tokens (collective)."""
     sizes, values = [], []
-    largest = len(members.measures[last][0].masses)
+    largest = len(members.everywhere(last)[0].masses)
     for count in (largest, largest // 2, largest // 4):
         if count < FEWEST_TOKENS and sizes:
             break
         if sizes:
             varied, name, label = random_samples(problem, count)
             members = extra.members(varied, name, f"sampling error: {label}")
-        mine = {k: distance_between(problem, members.measures[last][k], measure, 2)
-                for k in range(comm.rank, ENSEMBLE, comm.size)}
+        samples = members.everywhere(last)
+        mine = {k: distance_between(problem, samples[k], measure, 2) for k in range(comm.rank, ENSEMBLE, comm.size)}
         sizes.append(float(count))
         values.append(float(np.mean(shared(comm, mine, ENSEMBLE))))
     return sizes, values

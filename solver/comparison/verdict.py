@@ -150,7 +150,7 @@ def judge(problem: Problem, comm: MPI.Comm, rows: list[dict[str, float]], densit
         found = row["w2_density_particles"]
         entry: Judged = {"time": row["time"], "w2_density_particles": found, "verdict": "not judged"}
         if i in mesh:
-            atoms = density.measures[i].spread + particles.measures[i].spread
+            atoms = density.spreads[i] + particles.spreads[i]
             entry |= {"mesh_error": mesh[i], "sampling_error": sampling[i], "step_error": stepping[i],
                       "atoms_error": atoms}
             allowed = tolerance

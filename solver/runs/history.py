@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import html
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypedDict, TypeVar
+from typing import TYPE_CHECKING, TypedDict, TypeVar, overload
 
 import numpy as np
 
@@ -30,6 +30,44 @@ SAME = 1e-9  # relative difference of depths that are the same
 PICTURE = ("picture_points", "picture_values", "triangles")
 
 
+GOLDEN = 0.6180339887498949
+
+
+def owner(output: int, ranks: int) -> int:
+    """The rank that keeps an output besides rank 0, and compares it: even on any evenly chosen outputs."""
+    return int(output * GOLDEN % 1.0 * ranks)
+
+
+class Kept(Sequence[T]):
+    """What a rank keeps of every output, in order; nothing of those that other ranks keep.
+
+    Raises:
+        LookupError: for an output that is not kept here.
+    """
+
+    def __init__(self, items: Iterable[T | None] = ()):
+        self._items = list(items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @overload
+    def __getitem__(self, output: int) -> T: ...
+    @overload
+    def __getitem__(self, output: slice) -> list[T]: ...
+    def __getitem__(self, output: int | slice) -> T | list[T]:
+        if isinstance(output, slice):
+            return [self[i] for i in range(*output.indices(len(self)))]
+        found = self._items[output]
+        if found is None:
+            raise LookupError(f"output {output} is kept on rank 0")
+        return found
+
+    def append(self, item: T | None) -> None:
+        """Add an output; None: it is not kept here."""
+        self._items.append(item)
+
+
 class Bound(TypedDict):
     """A `Distance` as the journal has it."""
 
@@ -49,22 +87,29 @@ class Words(TypedDict):
 
 @dataclass
 class History:
-    """A law at every output, in the order of time; the same on all ranks.
+    """A law at every output, in the order of time. Numbers are the same on all ranks; arrays are kept where they are used: on
+    rank 0, and where histories are compared (`shared`) each output on its `owner` too.
 
     `rows` hold the diagnostics by column name, `measures` the law as weighted points, `pictures` the density to plot
     (points (n, d), values (n,), triangles (m, 3) or None), empty for particles; `carried` what tokens carry beside their masses,
     `log_density` (N,), `cells` and `cell_masses` by name, empty dicts elsewhere; `to_target` the distances to the target with
-    their bounds, by exponent; `problem` and `side`, "density" or "particles", say what it is the history of.
+    their bounds, by exponent; `problem` and `side`, "density" or "particles", say what it is the history of;
+    `counts` and `spreads` are the number of atoms and `Measure.spread` of every output, on all ranks.
     """
 
     times: list[float] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
-    measures: list[Measure] = field(default_factory=list)
-    pictures: list[Picture] = field(default_factory=list)
-    carried: list[dict[str, np.ndarray]] = field(default_factory=list)
+    measures: Kept[Measure] = field(default_factory=Kept)
+    pictures: Kept[Picture] = field(default_factory=Kept)
+    carried: Kept[dict[str, np.ndarray]] = field(default_factory=Kept)
     to_target: list[dict[int, Distance]] = field(default_factory=list)
     problem: Problem | None = None
     side: str = ""
+    rank: int = 0
+    ranks: int = 1
+    shared: bool = False
+    counts: list[int] = field(default_factory=list)
+    spreads: list[float] = field(default_factory=list)
 
     def __repr__(self) -> str:
         return f"<History {self.words()}>"
@@ -78,16 +123,16 @@ class History:
         of = " ".join(part for part in ("of the", self.side or "law", f"of {self.problem.name}" if self.problem else "") if part)
         if not self.times:
             return f"{of}: no outputs"
-        law = self.measures[-1]
         found = self.column("w2_target")
         goal = f", W2 to the target {found[0]:.4g} to {found[-1]:.4g}" if np.isfinite(found).all() else ""
-        return (f"{of}: {len(self.times)} outputs from t = {self.times[0]:g} to {self.times[-1]:g}, {len(law.masses)} weighted "
-                f"points in {law.points.shape[1]} coordinates{goal}")
+        return (f"{of}: {len(self.times)} outputs from t = {self.times[0]:g} to {self.times[-1]:g}, {self.counts[-1]} weighted "
+                f"points{goal}")
 
     def law(self, t: float | None = None) -> Measure:
-        """The law at an output depth, as weighted points; default the last.
+        """The law at an output depth, as weighted points; default the last. On rank 0.
 
         Raises:
+            LookupError: on another rank, which does not keep it.
             ProblemError: the run has no output there; nothing is interpolated.
         """
         if not self.times:
@@ -123,16 +168,19 @@ class History:
     def keep(self, row: Row, measure: Measure, picture: Picture | None, to_target: dict[int, Distance],
              carried: Mapping[str, np.ndarray] | None = None) -> None:
         """Add one output."""
+        here = self.rank == 0 or (self.shared and owner(len(self.times), self.ranks) == self.rank)
         self.times.append(row["time"])
         self.rows.append(row)
-        self.measures.append(measure)
         self.to_target.append(to_target)
-        self.carried.append(dict(carried or {}))
+        self.counts.append(len(measure.masses))
+        self.spreads.append(measure.spread)
+        self.measures.append(measure if here else None)
+        self.carried.append(dict(carried or {}) if here else None)
         if picture is not None:
-            self.pictures.append(picture)
+            self.pictures.append(picture if here else None)
 
     def record(self) -> Record:
-        """The newest output for the journal."""
+        """The newest output for the journal; on rank 0."""
         measure, row = self.measures[-1], self.rows[-1]
         bounds = {str(p): dataclasses.asdict(found) for p, found in self.to_target[-1].items()}
         arrays = {"time": np.array(row["time"]), "step": np.array(row["step"]), "points": measure.points,

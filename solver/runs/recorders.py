@@ -60,15 +60,17 @@ class Recorder(Observer[S_contra]):
         folder: where to write, or None to keep the history in memory only.
         to_target: distance to the target, or None where none is asked for.
         store: journal and checkpoints of this run, or None where it cannot go on later.
+        shared: the history is to be compared with another one, output by output on all ranks, see `History`.
     """
 
     file_name = ""
     is_density = False
 
     def __init__(self, problem: Problem, comm: MPI.Comm, folder: RunFolder | None = None,
-                 to_target: TargetDistance | None = None, store: Store | None = None):
+                 to_target: TargetDistance | None = None, store: Store | None = None, shared: bool = False):
         self.problem, self.comm, self.folder, self.to_target, self.store = problem, comm, folder, to_target, store
-        self.history = History(problem=problem, side="density" if self.is_density else "particles")
+        self.history = History(problem=problem, side="density" if self.is_density else "particles", rank=comm.rank,
+                               ranks=comm.size, shared=shared)
         self.dimension = problem.manifold.dimension
         self.table: CsvTable | None = None
 
@@ -139,8 +141,8 @@ class ParticleRecorder(Recorder[ParticleSnapshot]):
     file_name = "particles.csv"
 
     def __init__(self, problem: Problem, comm: MPI.Comm, folder: RunFolder | None = None,
-                 to_target: TargetDistance | None = None, store: Store | None = None):
-        super().__init__(problem, comm, folder, to_target, store)
+                 to_target: TargetDistance | None = None, store: Store | None = None, shared: bool = False):
+        super().__init__(problem, comm, folder, to_target, store, shared)
         self.merges = MergeTimes()
         self.clusters: list[Row] = []
 

@@ -120,21 +120,22 @@ def drive(solver: Watched[S], observers: Sequence[Observer[S]], restart: Restart
 
 
 def record_density(context: Context) -> History:
-    """Solve for the density and keep everything a run folder holds of it (collective)."""
-    return record(context, "density")
+    """Solve for the density and keep everything a run folder holds of it, to be compared (collective)."""
+    return record(context, "density", shared=True)
 
 
 def record_particles(context: Context) -> History:
-    """Follow the tokens and keep everything a run folder holds of them (collective)."""
-    return record(context, "particles")
+    """Follow the tokens and keep everything a run folder holds of them, to be compared (collective)."""
+    return record(context, "particles", shared=True)
 
 
-def record(context: Context, side: str) -> History:
-    """Run one solver, "density" or "particles", with its table, checkpoints, files and progress (collective)."""
+def record(context: Context, side: str, *, shared: bool = False) -> History:
+    """Run one solver, "density" or "particles", with its table, checkpoints, files and progress (collective); `shared`: to be
+    compared, see `History`."""
     folder = context.folder
     store = folder.store(side) if folder is not None else None
     restart = store.restart if store is not None else None
-    arguments = context.problem, context.comm, folder, context.to_target, store
+    arguments = context.problem, context.comm, folder, context.to_target, store, shared
 
     def others(history: History) -> list[Observer[Snapshot]]:
         line = ProgressLine(context.console, side, context.end,
@@ -160,7 +161,7 @@ def solve(problem: ProblemLike, *, comm: MPI.Comm | None = None, out: str | Path
     Args: problem: a Problem, a bundled name, the path of a file, or its tables; the others see `open_run`.
 
     Returns:
-        The history, the same on every rank: times, diagnostics rows, the law as weighted points.
+        The history: times and diagnostics rows on every rank, the law as weighted points on rank 0.
 
     Raises:
         ProblemError, RunError.
