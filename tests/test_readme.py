@@ -96,6 +96,16 @@ def test_versions_agree():
     assert (ROOT / "LICENSE").read_text().startswith("MIT License")
 
 
+def test_addresses_of_the_repository_agree():
+    citation = (ROOT / "CITATION.cff").read_text()
+    home = PROJECT["urls"]["Homepage"]
+    assert re.findall(r'^(?:url|repository-code): "(.+)"$', citation, re.M) == [home, home]
+    for page in (*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "paper.md", ROOT / "CONTRIBUTING.md"):
+        for address in re.findall(r"https://github\.com/coldflow[^\s)`]*", page.read_text()):
+            assert address.startswith(home), f"{page.name}: {address}"
+    assert all(address.startswith(home) for address in PROJECT["urls"].values())
+
+
 def test_conda_environment_is_complete():
     lines = (ROOT / "environment.yml").read_text().splitlines()
     held = {re.match(r"  - ([A-Za-z0-9_-]+)", line)[1] for line in lines if line.startswith("  - ")}

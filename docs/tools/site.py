@@ -1,4 +1,4 @@
-"""What the site adds to MkDocs: pages from the project's own folder, and formulas as MathML.
+"""What the site adds to MkDocs: pages from the project's own folder, notebooks, and formulas as MathML.
 
 Home is the README; CONTRIBUTING.md and its like become pages. Formulas are translated when the site is built, so that a
 reader needs neither network nor script.
@@ -6,10 +6,15 @@ reader needs neither network nor script.
 
 import html
 import re
+import sys
 from pathlib import Path
 
 from latex2mathml.converter import convert
 from mkdocs.structure.files import File
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from notebook_pages import page_of  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CODE_OF_CONDUCT.md": "code-of-conduct.md",
@@ -30,6 +35,8 @@ def site_links(text, depth=""):
     """Links between files of the project as links between pages of the site; code and licence lose theirs."""
     def page(match):
         name = match[2].removeprefix("../").removeprefix("docs/")
+        if name.endswith(".ipynb"):
+            return match[1] + name.removesuffix(".ipynb") + ".md" + match[3]
         if name in PAGES:
             return match[1] + PAGES[name] + match[3]
         known = (ROOT / "docs" / name).exists()
@@ -42,6 +49,8 @@ def on_files(files, config):
     """The pages that lie outside docs/, and a stand-in for claims that have not been measured."""
     for source, name in PAGES.items():
         files.append(File.generated(config, name, content=site_links((ROOT / source).read_text())))
+    for path in sorted((ROOT / "docs/notebooks").glob("*.ipynb")):
+        files.append(File.generated(config, f"notebooks/{path.stem}.md", content=page_of(path)))
     if files.get_file_from_path("claims.md") is None:
         files.append(File.generated(config, "claims.md", content=CLAIMS))
     return files

@@ -138,3 +138,17 @@ def test_decay_exponents_for_aligned_scores(value, w1, w2):
     found = predict(analyse(value), value, np.eye(len(value)), 50.0)
     assert (found.decay[1].rate, found.decay[1].power) == pytest.approx(w1)
     assert (found.decay[2].rate, found.decay[2].power) == pytest.approx(w2)
+
+
+def test_a_symmetric_matrix_of_many_dimensions_asks_for_few_decompositions(monkeypatch):
+    """Its eigenvalues move no more than it does, so that only those within rounding need to be looked at in pairs."""
+    generator, asked = np.random.default_rng(0), []
+    q, _ = np.linalg.qr(generator.normal(size=(40, 40)))
+    values = np.concatenate([[2.0, 2.0, 2.0], np.linspace(-1.0, 1.0, 37)])
+    matrix = (q * values) @ q.T
+    svd = np.linalg.svd
+    monkeypatch.setattr(np.linalg, "svd", lambda *given, **options: asked.append(given) or svd(*given, **options))
+    found = analyse((matrix + matrix.T) / 2)
+    assert (found.kind, found.dimension) == ("multiple", 3)
+    assert found.gap == pytest.approx(1.0, rel=1e-10)
+    assert len(asked) < 40 * 7  # of 780 pairs, at seven places each, without this
