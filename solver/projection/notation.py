@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+LONGEST = 8
+
 
 def number(value: float) -> str:
     """A number as people write it: six digits, no noise below rounding."""
@@ -11,7 +13,9 @@ def number(value: float) -> str:
 
 
 def vector(values: np.ndarray) -> str:
-    return "(" + ", ".join(number(v) for v in values) + ")"
+    """A vector (d,), of long ones the first three and the last coordinate."""
+    shown = [number(v) for v in values]
+    return "(" + ", ".join(shown if len(shown) <= LONGEST else [*shown[:3], "..", shown[-1]]) + ")"
 
 
 def space(basis: np.ndarray) -> str:
