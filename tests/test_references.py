@@ -11,6 +11,7 @@ SUFFIXES = {".py", ".c", ".h", ".toml", ".md", ".html", ".yml", ".yaml", ".cff",
 # Pages that a command makes, and those that the site makes of the project's own.
 MADE = {"docs/claims.md", "claims.md"}
 ON_SITE = {"index.md", "contributing.md", "code-of-conduct.md", "security.md", "changelog.md"}
+ON_SITE |= {f"notebooks/{path.stem}.md" for path in (ROOT / "docs/notebooks").glob("*.ipynb")}
 # A paper or book is cited by its year, "(Hairer & Wanner 1996, §IV.2)".
 PUBLISHED = re.compile(r"\b(?:19|20)\d\d[a-z]?, §[IVX\d.]+")
 SECTION = re.compile(r"§\s?(\d+(?:\.\d+)?)?(?:\s?(?:-|–|to)\s?§?(\d+(?:\.\d+)?))?")
