@@ -1,0 +1,77 @@
+"""Comparisons at their edges: nothing to judge, layers inf then finite, a run killed in its last extra runs."""
+
+import json
+
+import numpy as np
+import pytest
+
+from problems.errors import ProblemError
+from problems.problem import read_problem
+from solver import compare
+from solver.comparison import refinement
+from solver.runs.recorders import Recorder
+
+
+def table(**sections):
+    """A small problem on the circle, with changes."""
+    values = {"space": {"manifold": "circle"}, "attention": {"beta": 4.0, "value": [[1.0, 0.0], [0.0, 0.4]]},
+              "initial": {"law": "harmonics", "cos": [0.3], "sin": [0.2]}, "time": {"end": 0.2, "outputs": 3},
+              "density": {"cells": 24}, "particles": {"count": 48}}
+    return read_problem({**values, **sections})
+
+
+def test_a_last_judged_depth_before_the_first_output_is_refused():
+    with pytest.raises(ProblemError, match=r"compare.until = 0\.05; must be at least the first output, 0\.1"):
+        compare(table(time={"end": 0.2, "outputs": [0.1, 0.2]}, compare={"until": 0.05}))
+
+
+@pytest.mark.parametrize("stopped", ["density", "particles"])
+def test_layers_at_zero_temperature_and_then_not_go_on(stopped, tmp_path, monkeypatch):
+    """A law whose first layer is at zero temperature, stopped there: the rest is that of a run that was never stopped."""
+    layers = {"layers": [{"until": 0.11, "beta": "inf"}, {"beta": 4.0}], "key": [[1.0, 0.0], [0.5, 1.0]]}
+    problem = table(attention=layers)
+    whole = compare(problem, out=tmp_path / "whole", verdict=False)
+    keep, seen = Recorder.keep, []
+
+    def stop_after_one(self, *arguments, **keywords):
+        found = keep(self, *arguments, **keywords)
+        seen.extend([1] * (self.history.side == stopped))
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return found
+
+    monkeypatch.setattr(Recorder, "keep", stop_after_one)
+    with pytest.raises(KeyboardInterrupt):
+        compare(problem, out=tmp_path / "half", verdict=False)
+    monkeypatch.undo()
+    resumed = compare(problem, out=tmp_path / "half", resume=True, verdict=False)
+    for column in ("w1_density_particles", "w2_density_particles"):
+        assert np.array_equal(resumed.column(column), whole.column(column))
+    for side in ("density", "particles"):
+        one, two = (getattr(run, side).rows for run in (whole, resumed))
+        assert [(row["step"], row["mean_x"]) for row in one] == [(row["step"], row["mean_x"]) for row in two]
+
+
+def test_a_run_stopped_in_its_last_extra_run_is_not_done(tmp_path, monkeypatch):
+    """The extra runs of the verdict are part of the run: run.json does not say done, and --resume makes the missing ones."""
+    members = refinement.Extra.members
+
+    def stop(self, problem, name, label, **keywords):
+        if name == "random-6":  # the last of them: half as many are too few
+            raise KeyboardInterrupt
+        return members(self, problem, name, label, **keywords)
+
+    problem = table()
+    monkeypatch.setattr(refinement.Extra, "members", stop)
+    with pytest.raises(KeyboardInterrupt):
+        compare(problem, out=tmp_path / "run")
+    facts = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert facts["exit_reason"] == "interrupted" and not (tmp_path / "run" / "verdict.csv").exists()
+    monkeypatch.undo()
+    found = compare(problem, out=tmp_path / "run", resume=True)
+    facts = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert facts["exit_reason"] in ("done", "not resolved") and facts["verdict"]["outcome"] == found.verdict.outcome
+    assert (tmp_path / "run" / "verdict.csv").exists()
+    alone = compare(problem)
+    assert [row["verdict"] for row in alone.verdict.rows] == [row["verdict"] for row in found.verdict.rows]
+    assert [row.get("noise_floor") for row in alone.verdict.rows] == [row.get("noise_floor") for row in found.verdict.rows]
