@@ -19,6 +19,7 @@ Array = NDArray[np.float64]
 
 # Entries typed as decimals and one matrix product: a few hundred rounding units relative to |A|.
 ROUNDING = 256 * np.finfo(float).eps
+MOST_DIMENSIONS = 1000  # an eigen-analysis takes minutes beyond
 # Below this relative gap the limit exists but needs more than a thousand turnover times.
 NARROW_GAP = 1e-3
 
@@ -92,6 +93,11 @@ def analyse(matrix: Array) -> Analysis:
     if a.ndim != 2 or a.shape[0] != a.shape[1] or not np.all(np.isfinite(a)):
         raise ValueError(f"analyse: a square matrix of finite numbers is needed, not one of shape {a.shape}")
     d = len(a)
+    diagonal = np.diagonal(a)
+    if d and diagonal[0] and np.count_nonzero(a) == d and np.all(diagonal == diagonal[0]):  # a multiple of the identity
+        eye, none = np.eye(d), np.zeros((d, 0))
+        return Analysis(a, diagonal.astype(complex), "multiple" if d > 1 else "simple", float(diagonal[0]), 0.0, 1, np.inf,
+                        eye, eye, eye, none, none, 1.0, True, False)
     scale = float(np.linalg.norm(a, 2))
     if scale == 0.0:
         eye = np.eye(d)
@@ -141,13 +147,13 @@ def _groups(a: Array, eigenvalues: NDArray, level: float) -> list[list[int]]:
             i = parent[i]
         return i
 
-    reach = max(level ** (1.0 / n) * 4, 4 * level)  # no block of size n scatters its eigenvalues further
-    if np.array_equal(a, a.T):  # nor does a symmetric matrix move them by more than it is perturbed (Weyl)
-        reach = 4 * level
+    symmetric = np.array_equal(a, a.T)  # then eigenvalues move by no more than the matrix is perturbed (Weyl)
+    # No block of size n scatters its eigenvalues further.
+    reach = 2 * level if symmetric else max(level ** (1.0 / n) * 4, 4 * level)
     for i in range(n):
         for j in range(i + 1, n):
             if root(i) != root(j) and abs(eigenvalues[i] - eigenvalues[j]) <= reach:
-                path = eigenvalues[i] + HALFWAY_FIRST * (eigenvalues[j] - eigenvalues[i])
+                path = () if symmetric else eigenvalues[i] + HALFWAY_FIRST * (eigenvalues[j] - eigenvalues[i])
                 if all(np.linalg.svd(a - point * np.eye(n), compute_uv=False)[-1] <= level for point in path):
                     parent[root(j)] = root(i)
     found: dict[int, list[int]] = {}

@@ -22,7 +22,7 @@ from problems.loader import ProblemLike, as_problem
 from solver.projection.notation import number
 from solver.projection.pushforward import fibre_density, halfspace_mass
 from solver.projection.rates import Predictions, predict
-from solver.projection.spectrum import Analysis, analyse
+from solver.projection.spectrum import MOST_DIMENSIONS, Analysis, analyse
 from solver.projection.words import prediction_words, spectrum_words
 
 Array = NDArray[np.float64]
@@ -196,6 +196,9 @@ def target(problem: ProblemLike) -> Target:
     if problem.drift.velocity is not None:
         return Target(problem, (), "The projection map is that of attention alone: with an external drift there is no target.",
                       None)
+    if problem.manifold.dimension > MOST_DIMENSIONS:
+        return Target(problem, (), f"In {problem.manifold.dimension} dimensions, more than {MOST_DIMENSIONS}, the eigenspaces of "
+                      "V K^T Q are not computed, and there is no target.", None)
     layers = problem.attention.layers
     matrices, reasons = [], []
     for layer in layers:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from problems import Problem
-from solver.projection.spectrum import analyse
+from solver.projection.spectrum import MOST_DIMENSIONS, analyse
 
 
 def dominant_directions(problem: Problem) -> np.ndarray | None:
     """Orthonormal basis (d, k) of the dominant eigenspace E(V) that clusters drift to.
 
-    None where there is no such drift: in flat spaces, beside an external drift or with a registered score, at zero temperature,
-    for layers or several heads, when the leading eigenvalue is complex, and when V is a multiple of the identity, so that E(V)
-    is everything.
+    None where there is no such drift or it is not computed: in flat spaces, in more than `MOST_DIMENSIONS`, beside an external
+    drift or with a registered score, at zero temperature, for layers or several heads, when the leading eigenvalue is complex,
+    and when V is a multiple of the identity, so that E(V) is everything.
     """
     layers = problem.attention.layers
     if not problem.manifold.normalised or len(layers) > 1 or len(layers[0].weights.heads) > 1:
+        return None
+    if problem.manifold.dimension > MOST_DIMENSIONS:
         return None
     if problem.attention.has_own_score or problem.drift.velocity is not None:
         return None

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
 CHEAP = ("target",)  # commands whose results are made again in seconds: a run in the same folder takes their place
+PATIENCE = 2.0  # seconds; a start that is refused has a folder for less
 RESERVE = 65536  # bytes kept free for the last words of a run whose disk is full
 Refusal = tuple[str, str, str]
 
@@ -86,7 +87,7 @@ class RunFolder:
             return "--out", str(self.path), "a folder, not a file"
         self._made = [place for place in (self.path, *self.path.parents) if not place.exists()]
         self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = Lock(self.path)
+        self._lock = patient_lock(self.path)
         facts = read_facts(self.path)
         if self._replaced.waiting() is not None:  # a run with --force was cut off
             if facts is not None and facts.get("begun"):
@@ -189,6 +190,22 @@ class RunFolder:
         for place in self._made:
             with contextlib.suppress(OSError):
                 place.rmdir()
+
+
+def patient_lock(folder: Path) -> Lock:
+    """The lock of a folder; a start that is only looking whether it may have it is waited for.
+
+    Raises:
+        HeldError: somebody has it for longer than `PATIENCE` seconds. OSError.
+    """
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return Lock(folder)
+        except HeldError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.02)
 
 
 def clean_json(value: object) -> object:

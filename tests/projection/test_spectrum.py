@@ -152,3 +152,24 @@ def test_a_symmetric_matrix_of_many_dimensions_asks_for_few_decompositions(monke
     assert (found.kind, found.dimension) == ("multiple", 3)
     assert found.gap == pytest.approx(1.0, rel=1e-10)
     assert len(asked) < 40 * 7  # of 780 pairs, at seven places each, without this
+
+
+@pytest.mark.parametrize("factor", [1.0, -2.0])
+def test_a_multiple_of_the_identity_moves_nothing_on_the_sphere(factor):
+    found = analyse(factor * np.eye(500))
+    assert (found.kind, found.leading, found.gap, found.dimension) == ("multiple", factor, np.inf, 500)
+    assert found.exists and found.normal and found.kernel.shape == found.following.shape == (500, 0)
+    x = np.arange(1.0, 501.0)
+    assert np.array_equal(found.limit @ x, x) and found.conditioning == 1.0
+    small = analyse(factor * np.eye(2) + np.array([[0.0, 1e-17], [0.0, 0.0]]))  # the same by the long way
+    assert (small.kind, small.gap, small.dimension) == ("multiple", np.inf, 2)
+
+
+def test_many_equal_eigenvalues_of_a_symmetric_matrix():
+    """Each pair of them used to cost a singular value decomposition: minutes in a few hundred dimensions."""
+    turned = np.linalg.qr(np.random.default_rng(3).normal(size=(200, 200)))[0]
+    matrix = turned @ np.diag([1.0] * 60 + [0.5] * 140) @ turned.T
+    found = analyse((matrix + matrix.T) / 2)
+    assert (found.kind, found.dimension) == ("multiple", 60)
+    assert found.leading == pytest.approx(1.0, abs=1e-12) and found.gap == pytest.approx(0.5, abs=1e-12)
+    assert np.allclose(found.limit, turned[:, :60] @ turned[:, :60].T, atol=1e-11)

@@ -1,6 +1,7 @@
 """Tables and folders keep what was written, in full precision, whatever comes after."""
 
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from problems import ProblemError
 from solver.runs.folder import RunFolder, clean_json
 from solver.runs.history import History
 from solver.runs.journal import Journal
+from solver.runs.lock import Lock
 from solver.runs.tables import CsvTable, diagnostics_columns, flatten_row, read_columns, read_rows
 from solver.wasserstein.measure import Distance, Measure
 
@@ -171,3 +173,17 @@ def test_history_comes_back_from_the_journal(tmp_path):
     assert np.isnan(found.column("w2_target")).all()
     assert np.array_equal(found.measures[1].masses, masses) and found.measures[1].spread == 0.5
     assert found.pictures[1][2] is None and found.to_target[1] == {1: bound}
+
+
+def test_a_start_waits_for_another_that_only_looks(tmp_path, monkeypatch):
+    """Of several starts at once, one that will be refused must not keep out the one that may run."""
+    first = Lock(tmp_path)
+    timer = threading.Timer(0.3, first.release)
+    timer.start()
+    RunFolder(tmp_path, MPI.COMM_SELF, "a = 1\n").close()
+    timer.join()
+    monkeypatch.setattr("solver.runs.folder.PATIENCE", 0.1)
+    held = Lock(tmp_path)
+    with pytest.raises(ProblemError, match="no other run is under way"):
+        RunFolder(tmp_path, MPI.COMM_SELF, "a = 1\n", force=True)
+    held.release()
