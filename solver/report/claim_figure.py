@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogFormatterSciNotation
 
 from solver.report.figures import SETTINGS, plt
 from solver.report.panels import Panel
@@ -15,7 +16,8 @@ from solver.report.panels import Panel
 MOST_SERIES = 8
 MOST_PANELS = 6
 DOTS = 24
-TITLE_WIDTH, AXIS_WIDTH = 52, 40  # letters per line
+HEAD_WIDTH, TITLE_WIDTH, AXIS_WIDTH = 56, 52, 40  # letters per line
+MOST_WHOLE = 12  # whole numbers on the horizontal axis that are ticks of their own
 FLAT = 1e-4
 
 
@@ -32,7 +34,7 @@ def plot_claim(stem: Path, title: str, panels: Sequence[Panel]) -> None:
             axes.axis("off")
         for panel, axes in zip(shown, grid.ravel(), strict=False):
             _draw(axes, panel)
-        figure.suptitle(title, fontsize=10)
+        figure.suptitle(textwrap.fill(title, HEAD_WIDTH * columns), fontsize=10)
         for path in (stem.with_suffix(".png"), stem.with_suffix(".pdf")):
             path.unlink(missing_ok=True)  # a link in its place is not followed
             figure.savefig(path)
@@ -81,6 +83,14 @@ def _draw(axes: Axes, panel: Panel) -> None:
         axes.set_yscale("log")
     else:
         _widen(axes)
+    for axis in (axes.xaxis, axes.yaxis):
+        if axis.get_scale() == "log":  # ticks between the decades have numbers where there are few decades
+            axis.set_minor_formatter(LogFormatterSciNotation(labelOnlyBase=False, minor_thresholds=(1.5, 0.5)))
+            axis.set_tick_params(which="minor", labelsize=7)
+    places = sorted({value for series in panel.series for value in series["x"]})
+    if axes.get_xscale() == "linear" and len(places) <= MOST_WHOLE and all(value.is_integer() for value in places) and (
+            places[-1] < MOST_WHOLE):
+        axes.set_xticks(places)
     named = panel.ylabel != panel.name
     axes.set(xlabel=panel.xlabel, ylabel=panel.ylabel if named else textwrap.fill(panel.name, AXIS_WIDTH),
              title=textwrap.fill(panel.name, TITLE_WIDTH) if named else "")

@@ -18,6 +18,17 @@ def pairing_cosine(case: Case, s: float, first: int = 0, second: int = 1) -> flo
     return float(np.tanh(2 * s + np.arctanh(points[first] @ points[second])))
 
 
+def pairing_path(case: Case, first: int = 0, second: int = 1) -> Array:
+    """Cosine of the closest pair against t, as `pairing_cosine` gives it against s: rho' = 2 (1 - rho^2) e^{-beta (1 - rho)}."""
+    points, _ = case.start()
+    turned = np.arctanh(float(points[first] @ points[second]))
+
+    def slope(_: float, y: Array) -> Array:  # of artanh rho, which stays of moderate size
+        return 2 * np.exp(-case.beta * (1 - np.tanh(y)))
+
+    return np.tanh(solve_ivp(slope, (0, case.times[-1]), [turned], t_eval=case.times, **TIGHT).y[0])
+
+
 def dirac_path_angle(case: Case) -> Array:
     """Angle of a single narrow cluster in the plane: the direction of e^{tV} x_0 (docs/theory.md §4.7; SA, any beta and B)."""
     start = case.start()[0][0]
@@ -106,5 +117,5 @@ def cluster_share(case: Case, masses: list[float], exchange: float = 0.0) -> Val
 
 
 TABLE = (
-    pairing_cosine, dirac_path_angle, pair_speed, pair_path_angle, pairing_exponent, survival_beta, narrow_bump_rate,
-    dirac_energy_scaled, pair_energy_scaled, uniform_energy_scaled, cluster_energy, cluster_share)
+    pairing_cosine, pairing_path, dirac_path_angle, pair_speed, pair_path_angle, pairing_exponent, survival_beta,
+    narrow_bump_rate, dirac_energy_scaled, pair_energy_scaled, uniform_energy_scaled, cluster_energy, cluster_share)
