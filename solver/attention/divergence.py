@@ -29,11 +29,14 @@ from solver.attention.kernels import LN2, LOG2E, library, pointer
 from solver.attention.moments import Moments
 from solver.attention.pruned import GROUP, Tree, neighbours, pruned_moments
 from solver.attention.reference import reference_moments
+from solver.attention.relay import relayed_moments
 from solver.attention.sources import Law
 
 Array = np.ndarray
 # Pairs cost that much more with their quadratic moment, or with all second moments as further coordinates in the tree.
 QUADRATIC_COST, PRUNED_COST = 1.4, 3.0
+# The same for relayed attention.
+RELAYED_COST = 1.5
 # Largest dimension in which pruning carries all second moments along.
 LARGEST_PRUNED = 3
 # Sources per tile of the NumPy twin.
@@ -145,6 +148,10 @@ def _second_moments(head: HeadField, law: Law, form: Quadratic) -> tuple[Moments
     wanted = method == "gathered" or (method == "auto" and not head._is_spread(law))
     if wanted and (plan := head._plan(law, limit, order=2)) is not None:
         return _gathered(head, form, law, plan)
+    if head._can_relay and (method == "relayed" or (method == "auto" and RELAYED_COST * head._relayed_time(law) <= limit)):
+        found, second, _ = relayed_moments(head.z, head.place, head._weighed(law), head.kappa[1], head.settings.accuracy,
+                                           head.settings.workers, with_second=True)
+        return found, form.contract(head.z, second)
     if method not in ("pruned", "relayed") and (expansion := head._expansion(law, method != "auto")) is not None:
         return _expanded(head, expansion, law, form)
     return _summed(head, head.z, form, law)
@@ -200,7 +207,7 @@ def _usual_time(head: HeadField, law: Law) -> float:
     """What the fastest of the other methods would take if the law covered the space evenly."""
     d = head.z.shape[1]
     return min(QUADRATIC_COST * head._dense_time(law), PRUNED_COST * head._pruned_time(law) if d <= LARGEST_PRUNED else np.inf,
-               d * head._usual_expansion_time(law))
+               d * head._usual_expansion_time(law), RELAYED_COST * head._relayed_time(law))
 
 
 def _gathered(head: HeadField, form: Quadratic, law: Law, plan: Plan) -> tuple[Moments, Array]:

@@ -54,7 +54,7 @@ import math
 import numpy as np
 
 from solver.attention.kernels import LN2, library, pointer
-from solver.attention.moments import Moments
+from solver.attention.moments import Moments, unpacked
 
 Array = np.ndarray
 MARGIN = 10.0
@@ -119,11 +119,9 @@ class Plan:
         _, lib = library()  # type: ignore[misc]
         n, d = self.targets.count, self.targets.d
         num, den, shift = np.empty((n, d)), np.empty(n), np.empty(n)
-        packed, second = np.empty((n, d * (d + 1) // 2)), np.empty((n, d, d))
+        packed = np.empty((n, d * (d + 1) // 2))
         terms = lib.coldflow_gathered(self.handle, pointer(num), pointer(den), pointer(shift), pointer(packed), threads)
-        rows, columns = np.triu_indices(d)
-        second[:, rows, columns] = second[:, columns, rows] = packed
-        return Moments(num, den, shift * LN2), second, terms
+        return Moments(num, den, shift * LN2), unpacked(packed, d), terms
 
 
 @functools.cache

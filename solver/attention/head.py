@@ -192,8 +192,8 @@ class HeadField:
         """By way of a larger sphere, where that is possible; else pruned."""
         if not self._can_relay:
             return self._pruned(law, report)
-        moments, pairs = relayed_moments(self.z, self.place, self._weighed(law), self.kappa[1], self.settings.accuracy,
-                                         self.settings.workers)
+        moments, _, pairs = relayed_moments(self.z, self.place, self._weighed(law), self.kappa[1], self.settings.accuracy,
+                                            self.settings.workers)
         report.method, report.pairs = report.method or "relayed", report.pairs + pairs
         return moments
 
@@ -353,4 +353,4 @@ class HeadField:
         n, m = len(self.crowd), len(law)
         if self.z.shape[1] == 2:
             return 3e4 + m * (12 + 0.18 * order) + n * (50 + 0.62 * order)
-        return 4e4 + m * (20 + 0.065 * order ** 2) + n * (60 + 0.17 * order ** 2) + 20 * order ** 2
+        return 4e4 + m * (20 + 0.04 * order ** 2) + n * (60 + 0.11 * order ** 2) + 20 * order ** 2

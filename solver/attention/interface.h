@@ -45,4 +45,4 @@ double coldflow_gathered(void *plan, double *num, double *den, double *shift, do
 void coldflow_plan_free(void *plan);
 
 long coldflow_relay(long n, const double *z, const long *place, long leaves, const double *packed, const double *node, double s,
-                    double budget, double *num, double *den, double *shift, int threads);
+                    double budget, double *num, double *den, double *shift, double *second, int threads);

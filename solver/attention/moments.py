@@ -42,3 +42,11 @@ class Moments:
     def replace(self, rows: Array, other: Moments) -> None:
         """Put the rows of `other` in the places `rows` (indices)."""
         self.num[rows], self.den[rows], self.shift[rows] = other.num, other.den, other.shift
+
+
+def unpacked(packed: Array, d: int) -> Array:
+    """Symmetric matrices (n, d, d) from their entries 11, 12, .., 22, .. (n, d (d + 1)/2)."""
+    second = np.empty((len(packed), d, d))
+    rows, columns = np.triu_indices(d)
+    second[:, rows, columns] = second[:, columns, rows] = packed
+    return second

@@ -4,6 +4,7 @@
    weights. With R = |z - Z| one direction adds G (a + h) to the denominator, G = D e^-R/R, h = (1 + 1/R) (s - <z,g>)/R. */
 
 #define FIELDS 5   /* of a pack: the components of Z, a, and the log2 mass */
+#define SUMS(order) ((order) > 1 ? 16 : 5)
 
 /* 1/sqrt(a) */
 INLINE vd inverse_root(vd a)
@@ -40,8 +41,9 @@ INLINE int any_above(vd a, double limit)
 #endif
 }
 
-/* Sums over a leaf: den, the factor of z, and the sum of factors times Z. Vectors with no exponent above `least` are left out. */
-INLINE void add_leaf(const Shell *shell, long leaf, const double *z, double square, double shift, double least, vd *sum)
+/* Sums over a leaf: den, minus the factor of z in the gradient, factors times Z; for second derivatives also the factors of z z^T and of
+   the identity, factors times Z, factors times Z Z^T. Vectors with no exponent above `least` are left out. */
+INLINE void add_leaf(const int order, const Shell *shell, long leaf, const double *z, double square, double shift, double least, vd *sum)
 {
     const vd *pack = shell->pack + leaf * (LEAF / LANES) * FIELDS;
     const double gap = shell->s - sqrt(square);
@@ -60,6 +62,16 @@ INLINE void add_leaf(const Shell *shell, long leaf, const double *z, double squa
         vd beta = alpha - g * first * splat(1.0 / shell->s);
         sum[0] += g * ah, sum[1] += alpha;
         for (int k = 0; k < 3; ++k) sum[2 + k] += beta * pack[k];
+        if (order < 2) continue;
+        vd i2 = inverse * inverse, three = one + splat(3.0) * (inverse + i2);
+        vd both = g * i2 * (three * pack[3] + inverse * (one + inverse * (splat(6.0) + splat(15.0) * (inverse + i2))) * away);
+        vd mixed = g * i2 * three * splat(1.0 / shell->s);
+        sum[5] += both, sum[6] -= alpha;
+        for (int k = 0, at = 10; k < 3; ++k) {
+            vd part = (both - splat(2.0) * mixed) * pack[k];
+            sum[7 + k] += (mixed - both) * pack[k];
+            for (int l = k; l < 3; ++l, ++at) sum[at] += part * pack[l];
+        }
     }
 }
 
@@ -105,13 +117,13 @@ static double leaf_sum_log(const Shell *shell, long leaf, const double *z, doubl
         for (int k = 0; k < 3; ++k) r2 += (splat(z[k]) - pack[k]) * (splat(z[k]) - pack[k]);
         origin = larger(origin, pack[4] - splat(LOG2_E) * root(r2));
     }
-    add_leaf(shell, leaf, z, square, largest(origin), -INFINITY, sum);
+    add_leaf(1, shell, leaf, z, square, largest(origin), -INFINITY, sum);
     double found = total(sum[0]);
     return found > 0.0 ? largest(origin) + log2(found) - 2e-5 : EMPTY;
 }
 
-static long relay_group(const Shell *shell, const double *z, const long *place, long count, long *leaf, double *mass, double *num,
-                        double *den, double *shift)
+INLINE long relay_group(const int order, const Shell *shell, const double *z, const long *place, long count, long *leaf,
+                        double *mass, double *num, double *den, double *shift, double *second)
 {
     long best = 0;
     double centre[3] = {0.0, 0.0, 0.0}, spread = 0.0, low[GROUP], square[GROUP], level = INFINITY, nearest = INFINITY;
@@ -160,7 +172,8 @@ static long relay_group(const Shell *shell, const double *z, const long *place, 
     for (long i = 0; i < count; ++i) {
         const double *own = z + place[i] * 3;
         const vd *row = (const vd *)mass, length = splat(sqrt(square[i])), both = splat(square[i] + shell->s * shell->s);
-        vd sum[5] = {splat(0.0), splat(0.0), splat(0.0), splat(0.0), splat(0.0)}, highest = splat(EMPTY);
+        vd sum[SUMS(order)], highest = splat(EMPTY);
+        for (int k = 0; k < SUMS(order); ++k) sum[k] = splat(0.0);
         double *value = mass + (size + LANES - 1) / LANES * LANES * 6;
         for (long j = 0; j < size; j += LANES, row += 6) {
             vd along = splat(own[0]) * row[0] + splat(own[1]) * row[1] + splat(own[2]) * row[2];
@@ -185,18 +198,25 @@ static long relay_group(const Shell *shell, const double *z, const long *place, 
         least -= log2((double)possible);
         for (long j = 0; j < size; ++j)
             if (value[j] > least)   /* 8 terms of 2 vectors at most are left out of each leaf that is possible */
-                add_leaf(shell, leaf[j], own, square[i], low[i], least - 4.0, sum), ++summed;
+                add_leaf(order, shell, leaf[j], own, square[i], low[i], least - 4.0, sum), ++summed;
         double all = total(sum[1]);
         den[place[i]] = total(sum[0]), shift[place[i]] = low[i];
         for (int k = 0; k < 3; ++k) num[place[i] * 3 + k] = total(sum[2 + k]) - all * own[k];
+        if (order < 2) continue;
+        double whole = total(sum[5]), same = total(sum[6]), v[3];
+        for (int k = 0; k < 3; ++k) v[k] = total(sum[7 + k]);
+        for (int k = 0, at = 0; k < 3; ++k)
+            for (int l = k; l < 3; ++l, ++at)
+                second[place[i] * 6 + at] = own[k] * own[l] * whole + (k == l ? same : 0.0) + own[k] * v[l] + own[l] * v[k]
+                                          + total(sum[10 + at]);
     }
     return summed;
 }
 
 /* z (., 3), |z| < s; place (n,): rows of z, neighbours in a row; tree over the directions, of caps, weighed, and its packs of FIELDS.
-   Results as from `coldflow_pruned`. */
+   Results as from `coldflow_pruned`; unless null, second (., 6) as from `coldflow_gathered`. */
 long coldflow_relay(long n, const double *z, const long *place, long leaves, const double *packed, const double *node, double s,
-                    double budget, double *num, double *den, double *shift, int threads)
+                    double budget, double *num, double *den, double *shift, double *second, int threads)
 {
     Shell shell = {(const vd *)packed, node, leaves, s, budget};
     long summed = 0, room = (leaves / LANES + 1) * LANES;
@@ -206,8 +226,11 @@ long coldflow_relay(long n, const double *z, const long *place, long leaves, con
         long *leaf = malloc(sizeof(long) * (size_t)room);
         double *mass = aligned_alloc(64, sizeof(double) * (size_t)(room * 7));
 #pragma omp for schedule(dynamic, 4)
-        for (long i = 0; i < n; i += GROUP)
-            summed += relay_group(&shell, z, place + i, n - i < GROUP ? n - i : GROUP, leaf, mass, num, den, shift);
+        for (long i = 0; i < n; i += GROUP) {
+            long count = n - i < GROUP ? n - i : GROUP;
+            summed += second ? relay_group(2, &shell, z, place + i, count, leaf, mass, num, den, shift, second)
+                             : relay_group(1, &shell, z, place + i, count, leaf, mass, num, den, shift, NULL);
+        }
         free(leaf), free(mass);
     }
     return summed * LEAF;

@@ -33,7 +33,7 @@ import numpy as np
 from solver.attention.dense import pack
 from solver.attention.expansion import needed_order
 from solver.attention.kernels import LANES, LN2, library, pointer
-from solver.attention.moments import Moments
+from solver.attention.moments import Moments, unpacked
 from solver.attention.pruned import GROUP, LEAF, Tree, neighbours, pruned_moments
 
 Array = np.ndarray
@@ -103,15 +103,16 @@ def gauss_legendre(count: int) -> tuple[Array, Array]:
     return x.astype(float), (2 / ((1 - x * x) * slope ** 2)).astype(float)
 
 
-def relayed_moments(z: Array, place: Array, tree: Tree, kappa: float, accuracy: float,
-                    threads: int = 1) -> tuple[Moments, int]:
-    """int e^{<z_i,y>} (1, y) dmu(y), the mean up to `accuracy`, and the number of terms.
+def relayed_moments(z: Array, place: Array, tree: Tree, kappa: float, accuracy: float, threads: int = 1, *,
+                    with_second: bool = False) -> tuple[Moments, Array, int]:
+    """int e^{<z_i,y>} (1, y) dmu(y), the mean up to `accuracy`; the same of y y^T (n, 3, 3), empty if not wanted; the number of
+    terms.
 
     Args:
         z (n, 3), place (n,): targets in the groups that `neighbours(z, GROUP)` makes; local.
         tree: of the sources on the unit sphere, weighed. kappa: at least the largest |z|, and 20; the same on every rank.
     """
-    _, lib = library()  # type: ignore[misc]
+    ffi, lib = library()  # type: ignore[misc]
     grid = _grid(_rounded(kappa), accuracy)
     found, pairs = pruned_moments(grid.radius * grid.points, grid.place, tree, 1.0, STEP * accuracy, threads=threads)
     facing = np.einsum("ij,ij->i", grid.points, found.num) / found.den
@@ -119,7 +120,8 @@ def relayed_moments(z: Array, place: Array, tree: Tree, kappa: float, accuracy: 
     grid.tree.weigh(level)
     packed = pack(np.column_stack([grid.radius * grid.points, facing]), level, grid.tree.order, LEAF // LANES)
     n = len(z)
-    num, den, shift = np.empty((n, 3)), np.empty(n), np.empty(n)
+    num, den, shift, six = np.empty((n, 3)), np.empty(n), np.empty(n), np.empty((n if with_second else 0, 6))
     pairs += lib.coldflow_relay(n, pointer(z), pointer(place), grid.tree.leaves, pointer(packed), pointer(grid.tree.node),
-                                grid.radius, math.log2(STEP * accuracy), pointer(num), pointer(den), pointer(shift), threads)
-    return Moments(num, den, shift * LN2), pairs
+                                grid.radius, math.log2(STEP * accuracy), pointer(num), pointer(den), pointer(shift),
+                                pointer(six) if with_second else ffi.NULL, threads)
+    return Moments(num, den, shift * LN2), unpacked(six, 3), pairs

@@ -8,7 +8,7 @@ from solver.attention import Attention
 from solver.attention.divergence import field_with_divergence, full_support_divergence
 from tests.attention.support import law, on_sphere, score
 
-METHODS = ("numpy", "dense", "pruned", "gathered", "fourier", "harmonics", "auto")
+METHODS = ("numpy", "dense", "pruned", "relayed", "gathered", "fourier", "harmonics", "auto")
 
 
 def two_heads(rng, beta, d, normalization="softmax"):

@@ -20,6 +20,18 @@ def relayed(z, points, masses, accuracy, kappa=None):
     return relayed_moments(np.ascontiguousarray(z), neighbours(z, GROUP), tree, kappa, accuracy)[0]
 
 
+def test_second_moments():
+    """Against the sum over all pairs."""
+    rng = np.random.default_rng(3)
+    points, z, masses = on_sphere(rng, 500), 80.0 * on_sphere(rng, 60) * rng.uniform(0.2, 1.0, (60, 1)), rng.random(500)
+    tree = Tree(points, 1e-15)
+    tree.weigh(np.log2(masses))
+    moments, second, _ = relayed_moments(z, neighbours(z, GROUP), tree, 80.0, 1e-10, with_second=True)
+    weight = masses * np.exp(z @ points.T - (z @ points.T).max(axis=1, keepdims=True))
+    expected = np.einsum("nm,mi,mj->nij", weight, points, points) / weight.sum(axis=1)[:, None, None]
+    np.testing.assert_allclose(second / moments.den[:, None, None], expected, rtol=0, atol=1e-10)
+
+
 @pytest.mark.parametrize("accuracy", [1e-6, 1e-10, 1e-12])
 @pytest.mark.parametrize("kappa", [20.0, 60.0, 300.0])
 def test_quadrature_is_exact_for_each_source_alone(kappa, accuracy):
