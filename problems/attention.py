@@ -32,6 +32,7 @@ MATRICES = ("query", "key", "value")
 WEIGHT_KEYS = ("beta", *MATRICES, "normalization", "score", "heads")
 # exp overflows beyond this exponent (docs/theory.md §8.1).
 LARGEST_EXPONENT = 700.0
+LARGEST_WRITTEN = 64
 # Beyond this beta |B| the exponents, known to 16 digits, no longer tell one maximiser from the next.
 LARGEST_SHARPNESS = 1e14
 
@@ -273,9 +274,16 @@ def _check_normalization(layers: tuple[Layer, ...], rescaled: bool) -> None:
             raise ProblemError("attention.beta", weights.beta, 'must be finite where normalization = "none"')
 
 
+def _goes_without_saying(matrix: np.ndarray) -> bool:
+    """Whether a matrix is the default, and so large that nobody wants to read it: 10^4 x 10^4 numbers are a gigabyte of text."""
+    return (len(matrix) > LARGEST_WRITTEN and matrix.shape[0] == matrix.shape[1] and bool(np.all(np.diagonal(matrix) == 1.0))
+            and np.count_nonzero(matrix) == len(matrix))
+
+
 def _tabulate_weights(weights: Weights) -> dict[str, object]:
     beta = "inf" if math.isinf(weights.beta) else weights.beta
-    heads = [{name: getattr(head, name).tolist() for name in MATRICES} for head in weights.heads]
+    heads = [{name: getattr(head, name).tolist() for name in MATRICES if not _goes_without_saying(getattr(head, name))}
+             for head in weights.heads]
     matrices = heads[0] if len(heads) == 1 else {"heads": heads}
     score = {"score": weights.own_score.table()} if weights.own_score is not None else {}
     return {"beta": beta, "normalization": weights.normalization} | score | matrices

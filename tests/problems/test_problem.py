@@ -198,3 +198,15 @@ def test_a_normal_law_on_a_mesh_file(tmp_path):
     with pytest.raises(ProblemError, match=r"initial.components.0..mean = .0, 0, 200.; must be a point near the mesh"):
         path.write_text(path.read_text().replace("[0, 0, 2]", "[0, 0, 200]"))
         load(path)
+
+
+def test_large_identities_are_not_written_out():
+    content = ('[space]\nmanifold = "sphere"\ndimension = 300\n[attention]\nbeta = 1.0\n[[attention.heads]]\n'
+               '[[attention.heads]]\n[initial]\nlaw = "uniform"\n')
+    problem = loads(content)
+    text = dumps(problem)
+    assert len(text) < 2000
+    again = loads(text)
+    assert [head.value.shape for head in again.attention.layers[0].weights.heads] == [(300, 300)] * 2
+    assert all(np.array_equal(head.query, np.eye(300)) for head in again.attention.layers[0].weights.heads)
+    assert dumps(again) == text
