@@ -31,8 +31,13 @@ code=$?
 while kill -0 "$run" 2> /dev/null; do wait "$run"; code=$?; done
 
 echo "coldflow ended with exit code $code"
-# 143: stopped by the signal; 3: by coldflow's own time limit. Anything else is the end, well or not.
-if { [ -n "$stopped" ] && [ "$code" = 143 ]; } || [ "$code" = 3 ]; then
+# 143: stopped by the signal; 3: by coldflow's own time limit. mpirun may turn the first into a code of its own, and the signal may
+# come before the run has begun: then run.json tells. Anything else is the end, well or not.
+interrupted() {
+    [ -n "$stopped" ] && [ "$code" != 0 ] && [ "$code" != 2 ] || return 1
+    [ "$code" = 143 ] || [ ! -e "$out/run.json" ] || grep -Eq '"exit_reason": "(interrupted|running)"' "$out/run.json"
+}
+if interrupted || [ "$code" = 3 ]; then
     [ -z "${SLURM_JOB_ID:-}" ] || scontrol requeue "$SLURM_JOB_ID"
 fi
 exit "$code"

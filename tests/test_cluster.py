@@ -24,11 +24,11 @@ def start(tmp_path):
     (programs / "scontrol").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n')
     (programs / "scontrol").chmod(0o755)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("OMPI_", "PMIX_", "PRTE_"))}
-    environment = kept | {"PATH": f"{programs}:{kept['PATH']}", "PYTHONPATH": str(ROOT), "SLURM_JOB_ID": "7",
-                          "COLDFLOW": f"{sys.executable} -m solver"}
+    environment = kept | {"PATH": f"{programs}:{kept['PATH']}", "PYTHONPATH": str(ROOT), "SLURM_JOB_ID": "7"}
 
-    def run():
-        return subprocess.Popen([str(ROOT / "docker" / "slurm.sh"), *OPTIONS], cwd=tmp_path, env=environment,
+    def run(command=f"{sys.executable} -m solver"):
+        return subprocess.Popen([str(ROOT / "docker" / "slurm.sh"), *OPTIONS], cwd=tmp_path,
+                                env=environment | {"COLDFLOW": command},
                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     return run
@@ -58,3 +58,36 @@ def test_signal_requeue_and_resume(start, tmp_path):
     assert len(times) == SIZES["time.outputs"]
     assert times == sorted(set(times))
     assert (tmp_path / "asked").read_text() == "requeue 7\n"
+
+
+STAND_IN = """
+import json, pathlib, signal, sys, time
+out = pathlib.Path(sys.argv[sys.argv.index("--out") + 1])
+
+def stop(*_):
+    if {reason!r}:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "run.json").write_text(json.dumps({{"exit_reason": {reason!r}}}, indent=2))
+    sys.exit({code})
+
+signal.signal(signal.SIGTERM, stop)
+pathlib.Path("ready").touch()
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(("reason", "code", "again"), [
+    ("interrupted", 1, True),  # Open MPI's mpirun ends with 1 where its ranks end with 143
+    ("", 1, True),  # stopped before the run had begun
+    ("the step underflows", 1, False), ("done", 0, False), ("", 2, False),
+])
+def test_a_signal_leads_to_another_turn_unless_the_run_has_ended_by_itself(start, tmp_path, reason, code, again):
+    (tmp_path / "stand_in.py").write_text(STAND_IN.format(reason=reason, code=code))
+    job = start(f"{sys.executable} {tmp_path}/stand_in.py")
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "ready").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    job.send_signal(signal.SIGTERM)
+    job.communicate(timeout=30)
+    assert job.returncode == code
+    assert (tmp_path / "asked").exists() == again

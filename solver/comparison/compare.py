@@ -150,7 +150,7 @@ def summarise(to_target: TargetDistance, comparison: Comparison, comm: MPI.Comm)
 
 
 def compare(problem: ProblemLike, *, comm: MPI.Comm | None = None, out: str | Path | None = None, force: bool = False,
-            resume: bool = False, quiet: bool = True, verdict: bool = True, limits: Limits | None = None,
+            resume: bool = False, quiet: bool | None = None, verdict: bool = True, limits: Limits | None = None,
             accuracy: float | None = None) -> Comparison:
     """Solve for density and particles and compare them with each other and with the target (collective).
 
@@ -159,7 +159,7 @@ def compare(problem: ProblemLike, *, comm: MPI.Comm | None = None, out: str | Pa
         comm: all ranks; default the world.
         out: run folder; None keeps everything in memory and draws nothing.
         force, resume: replace an earlier run in that folder, or go on with it.
-        quiet: nothing on the terminal.
+        quiet: nothing on the terminal; None: neither there, but in a notebook progress below its cell.
         limits: of time, between checkpoints, and of the watchdog.
         verdict: also run the coarser mesh and the smaller token systems that tell noise and mesh error from a bug.
         accuracy: of density and tokens in W2, 1e-8 to 1: cells, degree, tokens and steps are then chosen by refinement instead of
@@ -234,7 +234,7 @@ def compare(problem: ProblemLike, *, comm: MPI.Comm | None = None, out: str | Pa
 
 
 def accurate(problem: Problem, accuracy: float, comm: MPI.Comm, out: str | Path | None, *, force: bool, resume: bool,
-             quiet: bool) -> Chosen:
+             quiet: bool | None) -> Chosen:
     """The settings for an accuracy, as an earlier run in this folder chose them if it is to go on (collective).
 
     Raises:
@@ -249,7 +249,7 @@ def accurate(problem: Problem, accuracy: float, comm: MPI.Comm, out: str | Path 
         if facts is not None and not (force or resume):
             # Before the search, not after it; `open_run` has the last word.
             raise ProblemError("--out", str(out), "a new folder (or use --force to replace it, --resume to go on)")
-    return choose(problem, accuracy, comm, Extra(comm, announce(rank_console(comm, quiet))))
+    return choose(problem, accuracy, comm, Extra(comm, announce(rank_console(comm, quiet is not False))))
 
 
 def write_table(context: Context, name: str, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:

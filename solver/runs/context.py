@@ -8,7 +8,7 @@ import socket
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,7 +30,7 @@ from solver.runs.distances import TargetDistance
 from solver.runs.folder import RunFolder
 from solver.runs.history import History
 from solver.runs.phases import Phase, find_or_skip
-from solver.runs.progress import rank_console
+from solver.runs.progress import notebook_display, rank_console
 from solver.runs.provenance import peak_memory, provenance
 from solver.runs.resolution import unresolved
 from solver.runs.stop import Limits, Supervisor
@@ -52,6 +52,7 @@ class Context:
     supervisor: Supervisor
     phases: list[Phase] = field(default_factory=list)
     warden: Warden | None = None
+    show: Callable[[str], None] | None = None  # what shows progress below the cell of a notebook
     stages: dict[str, float] = field(default_factory=dict)
     kernels_before: Counter[str] = field(default_factory=USED.copy)
 
@@ -75,7 +76,7 @@ class Context:
 
 
 def open_run(problem: Problem, *, comm: MPI.Comm | None = None, out: str | Path | None = None, force: bool = False,
-             resume: bool = False, quiet: bool = True, command: str = "solve", limits: Limits | None = None) -> Context:
+             resume: bool = False, quiet: bool | None = None, command: str = "solve", limits: Limits | None = None) -> Context:
     """Prepare a run: folder, provenance, target (collective).
 
     Args:
@@ -83,7 +84,7 @@ def open_run(problem: Problem, *, comm: MPI.Comm | None = None, out: str | Path 
         comm: all ranks of the run; default the world.
         out: run folder; None keeps everything in memory.
         force, resume: replace an earlier run in that folder, or go on with it.
-        quiet: no progress on the terminal.
+        quiet: no progress on the terminal; None: neither there, but in a notebook below its cell.
         command: recorded in run.json.
         limits: of time, between checkpoints, and of the watchdog.
 
@@ -92,7 +93,7 @@ def open_run(problem: Problem, *, comm: MPI.Comm | None = None, out: str | Path 
     """
     if comm is None:
         comm = world()
-    folder, console = None, rank_console(comm, quiet)
+    folder, console = None, rank_console(comm, quiet is not False)
     to_target = TargetDistance(problem, comm)  # before anything is written: it may find that the problem makes no sense
     findings = [finding.words for finding in unresolved(problem, SIDES.get(command, BOTH))]
     resumed: list[str] = []
@@ -107,6 +108,8 @@ def open_run(problem: Problem, *, comm: MPI.Comm | None = None, out: str | Path 
         if folder.resumed:
             folder.facts["resumed"] = resumed
     context = Context(problem, comm, folder, console, to_target, Supervisor(comm, limits))
+    if quiet is None and comm.rank == 0:
+        context.show = notebook_display()
     if folder is not None:
         everyone = comm.allgather((socket.gethostname(), os.getpid()))
         here = {rank: pid for rank, (host, pid) in enumerate(everyone) if host == everyone[comm.rank][0]}

@@ -10,7 +10,7 @@ import numpy as np
 from rich.console import Console
 
 from solver.runs.checkpoints import Store
-from solver.runs.progress import Ticker, ticker
+from solver.runs.progress import Ticker, notebook_ticker, ticker
 
 if TYPE_CHECKING:
     from solver.density.output import DensityWriter
@@ -138,11 +138,13 @@ class ProgressLine(Observer[Snapshot]):
 
     Args:
         console: of rank 0; None shows nothing. label: of the run. end: last depth, None if not known.
+        show: what shows HTML below the cell of a notebook, instead of a console; None outside of one.
         distance: W2 to the target at the newest output, None where there is none.
     """
 
-    def __init__(self, console: Console | None, label: str, end: float | None, distance: Callable[[], float | None]):
-        self.shown = ticker(console, label, end)
+    def __init__(self, console: Console | None, label: str, end: float | None, distance: Callable[[], float | None],
+                 show: Callable[[str], None] | None = None):
+        self.shown = ticker(console, label, end) if show is None else notebook_ticker(show, label, end)
         self.distance = distance
         self.ticker: Ticker = Ticker()
 

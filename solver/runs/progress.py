@@ -5,10 +5,12 @@ Only rank 0 speaks. The bar is closed in every case, since an open one aborts an
 
 from __future__ import annotations
 
+import html
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
 PLAIN_LINE_SECONDS = 10.0
+# A run shorter than this shows no progress in a notebook; longer ones do so often.
+NOTEBOOK_SECONDS = 0.5
 
 
 class Ticker:
@@ -68,6 +72,63 @@ def describe(facts: dict[str, float]) -> str:
         else:
             words.append(f"{name} {value:.4g}")
     return "  ".join(words)
+
+
+class NotebookTicker(Ticker):
+    """A line with a bar below a cell of a notebook, replaced as the run goes on and taken away at its end.
+
+    Args:
+        show: makes or replaces what stands below the cell. label: of the run. end: last depth, None if not known.
+    """
+
+    def __init__(self, show: Callable[[str], None], label: str, end: float | None):
+        self.show, self.label, self.end = show, label, end
+        self.began = time.monotonic()
+        self.last = self.began
+
+    def update(self, time_reached: float, **facts: float) -> None:
+        now = time.monotonic()
+        if now - self.last < NOTEBOOK_SECONDS:
+            return
+        self.last = now
+        share = "" if not self.end else f' value="{time_reached / self.end:.4f}"'
+        end = "" if self.end is None else f" of {self.end:.4g}"
+        self.show(f"{html.escape(self.label)} <progress{share}></progress> t = {time_reached:.4g}{end}, "
+                  f"{now - self.began:.0f} s {html.escape(describe(facts))}")
+
+    def close(self) -> None:
+        """Take the line away, if there is one."""
+        if self.last > self.began:
+            self.show("")
+
+
+def notebook_display() -> Callable[[str], None] | None:
+    """What shows HTML below the present cell, each time in the place of the last; None where this is no notebook."""
+    module = sys.modules.get("IPython")
+    shell = module.get_ipython() if module is not None else None
+    if shell is None or not hasattr(shell, "kernel"):
+        return None
+    from IPython.display import HTML, display
+
+    shown: list[Any] = []
+
+    def show(text: str) -> None:
+        if shown:
+            shown[0].update(HTML(text))
+        else:
+            shown.append(display(HTML(text), display_id=True))
+
+    return show
+
+
+@contextmanager
+def notebook_ticker(show: Callable[[str], None], label: str, end: float | None) -> Iterator[Ticker]:
+    """Progress below a cell of a notebook."""
+    found = NotebookTicker(show, label, end)
+    try:
+        yield found
+    finally:
+        found.close()
 
 
 @contextmanager

@@ -139,7 +139,7 @@ def record(context: Context, side: str, *, shared: bool = False) -> History:
 
     def others(history: History) -> list[Observer[Snapshot]]:
         line = ProgressLine(context.console, side, context.end,
-                            lambda: history.rows[-1].get("w2_target") if history.rows else None)
+                            lambda: history.rows[-1].get("w2_target") if history.rows else None, context.show)
         return [line] if store is None else [Checkpoints(store), line]
 
     with context.stage(side):
@@ -155,7 +155,7 @@ def record(context: Context, side: str, *, shared: bool = False) -> History:
 
 
 def solve(problem: ProblemLike, *, comm: MPI.Comm | None = None, out: str | Path | None = None, force: bool = False,
-          resume: bool = False, quiet: bool = True, limits: Limits | None = None) -> History:
+          resume: bool = False, quiet: bool | None = None, limits: Limits | None = None) -> History:
     """The density on its mesh, at every output depth of the problem (collective).
 
     Args: problem: a Problem, a bundled name, the path of a file, or its tables; the others see `open_run`.
@@ -175,7 +175,7 @@ def solve(problem: ProblemLike, *, comm: MPI.Comm | None = None, out: str | Path
 
 
 def simulate(problem: ProblemLike, *, comm: MPI.Comm | None = None, out: str | Path | None = None, force: bool = False,
-             resume: bool = False, quiet: bool = True, limits: Limits | None = None) -> History:
+             resume: bool = False, quiet: bool | None = None, limits: Limits | None = None) -> History:
     """The token system, at every output depth of the problem (collective); as `solve`."""
     context = open_run(as_problem(problem), comm=comm, out=out, force=force, resume=resume, quiet=quiet, command="particles",
                        limits=limits)
