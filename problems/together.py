@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 
-from meshes.manifold import Manifold
+from meshes.manifold import Flat, Manifold
 from meshes.own import TokenSpace
 from problems.attention import LARGEST_EXPONENT, Attention
 from problems.drift import Drift
@@ -39,8 +39,9 @@ def check_together(manifold: Manifold | None, attention: Attention | None, noise
             wrong.note("particles.sampling", "adaptive", f"not with noise, under which no cell keeps its mass; {others}")
         if attention and attention.has_own_score:
             wrong.note("particles.sampling", "adaptive", f"not with a registered score, of unknown width; {others}")
-        if manifold and (manifold.intrinsic > 1 or isinstance(manifold, TokenSpace)):
-            wrong.note("particles.sampling", "adaptive", f"for curves, not in {manifold.intrinsic} dimensions; {others}")
+        if manifold and (isinstance(manifold, TokenSpace) or not (manifold.intrinsic == 1 or has_triangles(manifold))):
+            kind = "on a surface from a file" if manifold.name == "file" else f"in {manifold.intrinsic} dimensions"
+            wrong.note("particles.sampling", "adaptive", f"for curves, the sphere and the plane, not {kind}; {others}")
     if density and noisy and density.integrator not in IMPLICIT:
         wrong.note("density.integrator", density.integrator, "with noise it must be arkimex, bdf or theta (implicit)")
     if density and noisy and manifold and density.degree == 0 and 1 < manifold.intrinsic <= 3:
@@ -55,6 +56,11 @@ def check_together(manifold: Manifold | None, attention: Attention | None, noise
     if time and time.outputs and compare and compare.until is not None and compare.until < time.outputs[0]:
         wrong.note("compare.until", compare.until, f"must be at least the first output, {time.outputs[0]:g}")
     wrong.stop()
+
+
+def has_triangles(manifold: Manifold) -> bool:
+    """Whether adaptive tokens of a surface can be the corners of triangles: the sphere, a rectangle, the plane."""
+    return manifold.intrinsic == 2 and (manifold.normalised or isinstance(manifold, Flat))
 
 
 def _exponent(manifold: Manifold, attention: Attention, time: Time, wrong: Mistakes) -> None:

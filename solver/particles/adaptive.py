@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from problems import Problem, ProblemError
+from problems.together import has_triangles
 from solver.particles.chain import start_chain
 from solver.particles.density import kernel_width
+from solver.particles.surface_start import start_triangulation
 
 Array = NDArray[np.float64]
 
@@ -18,7 +20,7 @@ GAP = {1: 0.2, 2: 0.35}
 
 
 class Cells(Protocol):
-    """What is between adaptive tokens: `solver.particles.chain.Chain` on curves, `Triangulation` on surfaces."""
+    """What is between adaptive tokens: `solver.particles.chain.Chain` on curves, `solver.particles.triangulation.Triangulation` on surfaces."""
 
     masses: Array
 
@@ -30,6 +32,8 @@ class Cells(Protocol):
     def largest(self, points: Array) -> float: ...
 
     def token_masses(self, points: Array, logs: Array | None) -> Array: ...
+
+    def sources(self, points: Array, logs: Array | None, masses: Array) -> tuple[Array, Array]: ...
 
     def adapt(self, points: Array, logs: Array | None, largest: float, most: int) -> tuple[Array, Array | None, bool]: ...
 
@@ -61,8 +65,10 @@ def start_adaptive(problem: Problem) -> tuple[Cells, Array, Array]:
     """
     if problem.manifold.intrinsic == 1:
         cells, points, logs = start_chain(problem, largest_gap(problem))
+    elif has_triangles(problem.manifold):
+        cells, points, logs = start_triangulation(problem, largest_gap(problem))
     else:
-        raise ProblemError("particles.sampling", "adaptive", "for curves")  # told earlier, by `problems.together`
+        raise ProblemError("particles.sampling", "adaptive", "for curves, the sphere and the plane")  # told earlier, by `problems.together`
     if len(points) > problem.particles.most:
         allowed = f"at least the {len(points)} tokens of the start, or a larger particles.gap"
         raise ProblemError("particles.most", problem.particles.most, allowed)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,6 +31,12 @@ class NotFiniteError(ArithmeticError):
     def __init__(self, where: tuple[int, int]):
         super().__init__(f"token {where[1]} of member {where[0]} is not finite")
         self.where = where
+
+
+class Between(Protocol):
+    """The cells between adaptive tokens, as far as the drift asks for them."""
+
+    def sources(self, points: Array, logs: Array | None, masses: Array) -> tuple[Array, Array]: ...
 
 
 class Walls:
@@ -69,6 +77,7 @@ class Drift:
         carries: whether the last column of the points is log rho.
         full_support: whether at zero temperature the tokens stand for a law that charges the whole sphere, whose attended
             point is known, rather than for themselves.
+        cells: of adaptive tokens, which say where the mass between tokens is; None: at the tokens.
 
     Attributes:
         calls: how often the field of all members was evaluated.
@@ -76,7 +85,9 @@ class Drift:
             that would cause it in a law as narrow as the kernel.
     """
 
-    def __init__(self, problem: Problem, masses: Array, layout: Layout, *, carries: bool = False, full_support: bool = False):
+    def __init__(self, problem: Problem, masses: Array, layout: Layout, *, carries: bool = False, full_support: bool = False,
+                 cells: Between | None = None):
+        self.cells = cells
         self.manifold, self.schedule, self.external = problem.manifold, problem.attention, problem.drift
         self.masses, self.layout = masses, layout
         self.carries, self.full_support = carries, full_support
@@ -111,7 +122,11 @@ class Drift:
             if points.shape[1] == 0:
                 continue
             places, everyone = np.ascontiguousarray(points[member, :, :d]), np.ascontiguousarray(sources[member, :, :d])
-            values, divergence, log_scale = self._evaluate(places, everyone)
+            law, masses = everyone, self.masses
+            if self.cells is not None:
+                logs = np.ascontiguousarray(sources[member, :, d]) if self.carries else None
+                law, masses = self.cells.sources(everyone, logs, self.masses)
+            values, divergence, log_scale = self._evaluate(places, everyone, law, masses)
             if self.weights.normalization == "none":
                 shift = self.weights.beta if self.schedule.rescaled_time else 0.0
                 # Capped where the step it leads to is caught as not finite, on every rank; an infinity would become NaN here.
@@ -134,15 +149,16 @@ class Drift:
             divergence = divergence + slow * own_values(known, (len(points),), points.copy())
         return values, divergence
 
-    def _evaluate(self, points: Array, sources: Array) -> tuple[Array, Array, float]:
-        """The field (n, d), its divergence (n,), zero unless tokens carry their density, and the log of their scale."""
+    def _evaluate(self, points: Array, crowd: Array, law: Array, masses: Array) -> tuple[Array, Array, float]:
+        """The field (n, d) of a law (m, d) with its masses (m,), its divergence (n,), zero unless tokens carry their density, and
+        the log of their scale; `crowd`: all tokens."""
         sphere = self.manifold.normalised
         if self.full_support and np.isinf(self.weights.beta):
             values = self.attention.full_support_field(points)
             return values, full_support_divergence(self.attention, points), 0.0
         if self.carries:
-            return field_with_divergence(self.attention, points, sources, self.masses, sphere=sphere, crowd=sources)
-        values, log_scale = self.attention.field(points, sources, self.masses, sources)
+            return field_with_divergence(self.attention, points, law, masses, sphere=sphere, crowd=crowd)
+        values, log_scale = self.attention.field(points, law, masses, crowd)
         return values, np.zeros(len(points)), log_scale
 
     def retract(self, points: Array) -> Array:

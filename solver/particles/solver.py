@@ -100,7 +100,8 @@ class ParticleSolver:
         self.masses = masses
         self.layout = Layout(self.comm, len(masses))
         full = self.cells is not None and has_full_support(self.problem)
-        self.drift: Drift = Drift(self.problem, masses, self.layout, carries=self.carries, full_support=full)
+        self.drift: Drift = Drift(self.problem, masses, self.layout, carries=self.carries, full_support=full,
+                                  cells=self.cells)
 
     @property
     def words(self) -> list[str]:
@@ -169,11 +170,14 @@ class ParticleSolver:
         if self.cells is not None:
             tokens["largest_gap"] = self.cells.largest(members[0])
         for i, points in enumerate(members):
+            law, masses = points, self.masses
+            if self.cells is not None:
+                law, masses = self.cells.sources(points, logs[i] if logs is not None else None, masses)
             rows.append({
                 "mass": float(self.masses.sum()),
                 **self._energies(points, np.ascontiguousarray(self.points[i, :, :d])),
-                "mean": self.masses @ points,
-                "second": (self.masses[:, None] * points).T @ points, **tokens,
+                "mean": masses @ law,
+                "second": (masses[:, None] * law).T @ law, **tokens,
                 **own_columns(self.problem, points, self.masses),
             })
             if logs is not None:

@@ -1,0 +1,111 @@
+"""The first triangles of adaptive tokens on the sphere and in the plane, with the exact mass of the initial law."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meshes.manifold import Flat
+from problems import Problem
+from problems.laws.mixture import Mixture
+from problems.laws.normal import Normal
+from solver.particles.bisection import Edges, bisected
+from solver.particles.density import contrast
+from solver.particles.triangulation import CORNERS, WEIGHTS, Triangulation, areas, normals
+
+Array = NDArray[np.float64]
+Numbers = NDArray[np.int64]
+
+# Deviations of a normal law that its triangles cover in each direction.
+DEVIATIONS = 8.0
+LARGEST_START = 300_000
+# Edges of a subdivided icosahedron are at most so much longer than its own edge over the number of parts.
+UNEVEN = 1.19
+LEAST_LOG = -600.0
+# A rotation that takes the corners of the icosahedron off the directions in which tokens often rest.
+TURN = np.linalg.qr(np.array([[0.71, -0.43, 0.29], [0.37, 0.83, -0.19], [-0.23, 0.31, 0.91]]))[0]
+
+
+def start_triangulation(problem: Problem, largest: float) -> tuple[Triangulation, Array, Array]:
+    """The triangles of the initial law with their tokens (N, d) and log rho (N,)."""
+    law, manifold = problem.initial, problem.manifold
+    points, cells = _icosphere(largest) if manifold.normalised else _grid(problem, largest)
+    while True:
+        logs = np.maximum(law.log_density(points), LEAST_LOG)
+        triangulation = Triangulation(manifold, cells, _masses(problem, points, cells), contrast(problem.attention))
+        edges = Edges(cells)
+        length = manifold.distance(*points[edges.ends.T])
+        marked = edges.closed(triangulation._long(edges, points, logs, largest, 1.0), length)
+        if not marked.any() or len(points) > LARGEST_START:
+            break
+        points = np.concatenate([points, manifold.retract(points[edges.ends[marked]].mean(axis=1))])
+        cells = bisected(cells, edges, marked, length)[0]
+    triangulation.masses /= triangulation.masses.sum()
+    return triangulation, points, logs
+
+
+def _masses(problem: Problem, points: Array, cells: Numbers) -> Array:
+    """(c,): of the initial law in each triangle, by six points in each of its four quarters."""
+    a, b, c = (points[cells[:, k]] for k in range(3))
+    total = np.zeros(len(cells))
+    for corners in ((a, (a + b) / 2, (a + c) / 2), ((a + b) / 2, b, (b + c) / 2), ((a + c) / 2, (b + c) / 2, c),
+                    ((a + b) / 2, (b + c) / 2, (a + c) / 2)):
+        inside = np.einsum("qk,kcd->qcd", CORNERS, np.stack(corners))
+        weight = np.repeat(WEIGHTS[:, None], len(cells), axis=1) * areas(points, cells) / 4
+        if problem.manifold.normalised:
+            # What a flat triangle covers of the sphere, seen from its centre.
+            size = np.linalg.norm(inside, axis=2)
+            normal = normals(points, cells)
+            normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+            weight *= np.abs(np.einsum("qcd,cd->qc", inside, normal)) / size**3
+            inside = inside / size[..., None]
+        total += np.sum(weight * problem.initial.density(inside.reshape(-1, points.shape[1])).reshape(weight.shape), axis=0)
+    return np.asarray(total, float)
+
+
+def _icosphere(largest: float) -> tuple[Array, Numbers]:
+    """An icosahedron whose faces are cut into n^2 triangles with edges of at most `largest`; it is its own mirror image in the
+    origin, as even laws are."""
+    golden = (1 + 5**0.5) / 2
+    corners = np.array([[0, s, t * golden] for s in (1, -1) for t in (1, -1)], float)
+    corners = np.concatenate([np.roll(corners, k, axis=1) for k in range(3)])
+    edge = np.linalg.norm(corners[:, None] - corners[None], axis=2)
+    near = np.abs(edge - 2.0) < 1e-9
+    faces = [(i, j, k) for i in range(12) for j in range(i + 1, 12) for k in range(j + 1, 12)
+             if near[i, j] and near[j, k] and near[i, k]]
+    corners = corners @ TURN.T / np.sqrt(1 + golden**2)
+    n = max(2, int(np.ceil(UNEVEN * np.arccos(1 / 5**0.5) / largest)))
+    i, j = (part[: (n + 1) * (n + 2) // 2] for part in np.array([(i, j) for i in range(n + 1) for j in range(n + 1 - i)]).T)
+    number = {(int(x), int(y)): k for k, (x, y) in enumerate(zip(i, j, strict=True))}
+    small = [(number[x, y], number[x + 1, y], number[x, y + 1]) for x in range(n) for y in range(n - x)]
+    small += [(number[x + 1, y], number[x + 1, y + 1], number[x, y + 1]) for x in range(n - 1) for y in range(n - 1 - x)]
+    weights = np.column_stack([n - i - j, i, j]) / n
+    points = np.concatenate([weights @ corners[list(face)] for face in faces])
+    cells = np.concatenate([np.array(small) + k * len(weights) for k in range(len(faces))])
+    _, first, inverse = np.unique(np.round(points, 9), axis=0, return_index=True, return_inverse=True)
+    points, cells = points[first], inverse.ravel()[cells]
+    inwards = np.einsum("ij,ij->i", normals(points, cells), points[cells].mean(axis=1)) < 0
+    cells[inwards] = cells[inwards][:, ::-1]
+    return points / np.linalg.norm(points, axis=1, keepdims=True), cells
+
+
+def _grid(problem: Problem, largest: float) -> tuple[Array, Numbers]:
+    """Squares of a rectangle, cut in two along diagonals that alternate."""
+    manifold, law = problem.manifold, problem.initial
+    if isinstance(manifold, Flat) and manifold.bounds is not None:
+        low, high = np.array(manifold.bounds).T
+    else:
+        parts_of_law = [part for part in law.components if isinstance(part, Normal)] if isinstance(law, Mixture) else []
+        spread = [(part.mean, np.linalg.norm(part.factor, axis=1)) for part in parts_of_law]
+        low = np.min([mean - DEVIATIONS * size for mean, size in spread], axis=0)
+        high = np.max([mean + DEVIATIONS * size for mean, size in spread], axis=0)
+    parts = 2 * np.ceil((high - low) / (largest / 2**0.5) / 2).astype(int)
+    parts = np.maximum(np.minimum(parts, int((LARGEST_START / 4) ** 0.5)), 2)
+    x, y = (np.linspace(low[k], high[k], parts[k] + 1) for k in range(2))
+    points = np.stack(np.meshgrid(x, y, indexing="ij"), axis=-1).reshape(-1, 2)
+    i, j = (part.ravel() for part in np.meshgrid(np.arange(parts[0]), np.arange(parts[1]), indexing="ij"))
+    a = i * (parts[1] + 1) + j
+    b, c, d = a + parts[1] + 1, a + parts[1] + 2, a + 1
+    even = (i + j) % 2 == 0
+    cells = np.concatenate([np.where(even, [a, b, c], [a, b, d]).T, np.where(even, [a, c, d], [b, c, d]).T])
+    return points, np.ascontiguousarray(cells)
