@@ -40,8 +40,9 @@ def check_together(manifold: Manifold | None, attention: Attention | None, noise
         if attention and attention.has_own_score:
             wrong.note("particles.sampling", "adaptive", f"not with a registered score, of unknown width; {others}")
         if manifold and (isinstance(manifold, TokenSpace) or not (manifold.intrinsic == 1 or has_triangles(manifold))):
-            kind = "on a surface from a file" if manifold.name == "file" else f"in {manifold.intrinsic} dimensions"
-            wrong.note("particles.sampling", "adaptive", f"for curves, the sphere and the plane, not {kind}; {others}")
+            kinds = {"file": "on a mesh from a file", "rectangle": "between walls"}
+            kind = kinds.get(manifold.name, f"in {manifold.intrinsic} dimensions")
+            wrong.note("particles.sampling", "adaptive", f"for curves, the sphere and the open plane, not {kind}; {others}")
     if density and noisy and density.integrator not in IMPLICIT:
         wrong.note("density.integrator", density.integrator, "with noise it must be arkimex, bdf or theta (implicit)")
     if density and noisy and manifold and density.degree == 0 and 1 < manifold.intrinsic <= 3:
@@ -59,8 +60,9 @@ def check_together(manifold: Manifold | None, attention: Attention | None, noise
 
 
 def has_triangles(manifold: Manifold) -> bool:
-    """Whether adaptive tokens of a surface can be the corners of triangles: the sphere, a rectangle, the plane."""
-    return manifold.intrinsic == 2 and (manifold.normalised or isinstance(manifold, Flat))
+    """Whether adaptive tokens of a surface can be the corners of triangles: the sphere, and the plane without walls, at which mass
+    gathers that no triangle can say the place of."""
+    return manifold.intrinsic == 2 and (manifold.normalised or (isinstance(manifold, Flat) and manifold.bounds is None))
 
 
 def _exponent(manifold: Manifold, attention: Attention, time: Time, wrong: Mistakes) -> None:

@@ -68,7 +68,7 @@ def start_adaptive(problem: Problem) -> tuple[Cells, Array, Array]:
     elif has_triangles(problem.manifold):
         cells, points, logs = start_triangulation(problem, largest_gap(problem))
     else:
-        raise ProblemError("particles.sampling", "adaptive", "for curves, the sphere and the plane")  # told earlier, by `problems.together`
+        raise ProblemError("particles.sampling", "adaptive", "for curves, the sphere and the open plane")  # told earlier, by `problems.together`
     if len(points) > problem.particles.most:
         allowed = f"at least the {len(points)} tokens of the start, or a larger particles.gap"
         raise ProblemError("particles.most", problem.particles.most, allowed)

@@ -35,7 +35,7 @@ def bends(manifold: Manifold, points: Array, values: Array, ends: Numbers, a: Nu
     starts = np.searchsorted(number, np.arange(len(centre)))
     normal = np.add.reduceat(rows[:, :, None] * rows[:, None, :], starts, axis=0)
     right = np.add.reduceat(rows * rise[:, None], starts, axis=0)
-    normal += DAMPING * np.trace(normal, axis1=1, axis2=2)[:, None, None] * np.eye(5)
+    normal += (DAMPING * np.trace(normal, axis1=1, axis2=2)[:, None, None] + 1e-30) * np.eye(5)  # all in one place at a wall
     fit = np.linalg.solve(normal, right[..., None])[..., 0]
     place = np.full(len(points), -1)
     place[centre] = np.arange(len(centre))

@@ -170,9 +170,8 @@ class ParticleSolver:
         if self.cells is not None:
             tokens["largest_gap"] = self.cells.largest(members[0])
         for i, points in enumerate(members):
-            law, masses = points, self.masses
-            if self.cells is not None:
-                law, masses = self.cells.sources(points, logs[i] if logs is not None else None, masses)
+            logs_here = logs[i] if logs is not None else None
+            law, masses = self.cells.sources(points, logs_here, self.masses) if self.cells else (points, self.masses)
             rows.append({
                 "mass": float(self.masses.sum()),
                 **self._energies(points, np.ascontiguousarray(self.points[i, :, :d])),
@@ -180,8 +179,8 @@ class ParticleSolver:
                 "second": (masses[:, None] * law).T @ law, **tokens,
                 **own_columns(self.problem, points, self.masses),
             })
-            if logs is not None:
-                rows[-1]["entropy"] = float(self.masses @ logs[i])
+            if logs_here is not None:
+                rows[-1]["entropy"] = float(self.masses @ logs_here)
         found = ParticleSnapshot(self.time, self.step, members, self.masses.copy(), tuple(rows), self.problem, logs)
         if self.cells is None:
             return found

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from meshes.manifold import Flat
-from problems import Problem
+from problems import Problem, ProblemError
 from problems.laws.mixture import Mixture
 from problems.laws.normal import Normal
 from solver.particles.bisection import Edges, bisected
@@ -90,15 +89,14 @@ def _icosphere(largest: float) -> tuple[Array, Numbers]:
 
 
 def _grid(problem: Problem, largest: float) -> tuple[Array, Numbers]:
-    """Squares of a rectangle, cut in two along diagonals that alternate."""
-    manifold, law = problem.manifold, problem.initial
-    if isinstance(manifold, Flat) and manifold.bounds is not None:
-        low, high = np.array(manifold.bounds).T
-    else:
-        parts_of_law = [part for part in law.components if isinstance(part, Normal)] if isinstance(law, Mixture) else []
-        spread = [(part.mean, np.linalg.norm(part.factor, axis=1)) for part in parts_of_law]
-        low = np.min([mean - DEVIATIONS * size for mean, size in spread], axis=0)
-        high = np.max([mean + DEVIATIONS * size for mean, size in spread], axis=0)
+    """Squares of a rectangle that covers a normal law, cut in two along diagonals that alternate."""
+    law = problem.initial
+    parts_of_law = [part for part in law.components if isinstance(part, Normal)] if isinstance(law, Mixture) else []
+    if not parts_of_law:
+        raise ProblemError("initial.law", law.name, "for adaptive tokens in the plane must be \"normal\"")
+    spread = [(part.mean, np.linalg.norm(part.factor, axis=1)) for part in parts_of_law]
+    low = np.min([mean - DEVIATIONS * size for mean, size in spread], axis=0)
+    high = np.max([mean + DEVIATIONS * size for mean, size in spread], axis=0)
     parts = 2 * np.ceil((high - low) / (largest / 2**0.5) / 2).astype(int)
     parts = np.maximum(np.minimum(parts, int((LARGEST_START / 4) ** 0.5)), 2)
     x, y = (np.linspace(low[k], high[k], parts[k] + 1) for k in range(2))

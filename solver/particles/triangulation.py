@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from meshes.manifold import Manifold
 from solver.particles.bisection import Edges, bisected
 from solver.particles.density import negligible_mass
-from solver.particles.drift import CAUGHT
 from solver.particles.quadratic_fit import bends
 
 Array = NDArray[np.float64]
@@ -31,7 +30,7 @@ NEGLIGIBLE = 1e-2
 # Normals of merged triangles must not turn by more than this cosine says.
 FLAT = 0.2
 # Rounds of merging in one change; tokens that may be taken out before a change for their sake alone.
-ROUNDS, SPARE = 4, 0.1
+ROUNDS, SPARE = 8, 0.1
 FEWEST = 20
 
 # Six points of degree four on the triangle (Dunavant 1985), barycentric.
@@ -45,7 +44,7 @@ class Triangulation:
     """The triangles between tokens of a surface.
 
     Args:
-        manifold: the sphere or the plane.
+        manifold: the sphere or the plane without walls.
         cells: (c, 3) numbers of the tokens at the corners, all turning the same way.
         masses: (c,) of the triangles.
         contrast: beta |B|, see `solver.particles.density.negligible_mass`.
@@ -114,14 +113,12 @@ class Triangulation:
 
     def _known(self, points: Array, logs: Array | None) -> Array:
         """(N,): log rho of the tokens, from the triangles around them where they do not carry it."""
-        known = np.full(len(points), CAUGHT) if logs is None else logs
-        missing = known > CAUGHT / 2
-        if not missing.any():
-            return known
+        if logs is not None:
+            return logs
         flat, count = self.cells.ravel(), len(points)
         mass = np.bincount(flat, np.repeat(self.masses, 3), count)
         room = np.bincount(flat, np.repeat(areas(points, self.cells), 3), count)
-        return np.where(missing, np.log(np.maximum(mass, 1e-300)) - np.log(np.maximum(room, 1e-300)), known)
+        return np.asarray(np.log(np.maximum(mass, 1e-300)) - np.log(np.maximum(room, 1e-300)), float)
 
     def _long(self, edges: Edges, points: Array, known: Array, largest: float, part: float) -> Flags:
         """(E,): edges to cut, of triangles that matter."""
@@ -159,8 +156,7 @@ class Triangulation:
         middle = self.manifold.retract(0.5 * (points[a] + points[b]))
         value = 0.5 * (known[a] + known[b]) - bends(self.manifold, points, known, edges.ends, a, b)
         if logs is not None:
-            caught = (logs[a] > CAUGHT / 2) & (logs[b] > CAUGHT / 2)
-            logs = np.concatenate([logs, np.where(caught, CAUGHT, value)])
+            logs = np.concatenate([logs, value])
         points, known = np.concatenate([points, middle]), np.concatenate([known, value])
         cells, parent = bisected(self.cells, edges, marked, length)
         cut = np.bincount(parent)[parent] > 1
@@ -211,7 +207,7 @@ class Triangulation:
             return points, logs, False
         rank = np.full(count, count, np.int64)
         rank[source[np.lexsort((source, far))]] = np.arange(len(source))
-        near = edges.least(edges.least(edges.least(rank)))
+        near = edges.least(edges.least(rank))  # no two with a neighbour in common
         chosen = rank[source] <= near[source]
         source, goal = source[chosen], goal[chosen]
         onto = np.arange(count)

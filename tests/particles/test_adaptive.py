@@ -56,20 +56,20 @@ def test_flagship_follows_the_mean_field():
         assert 300 < len(snapshot.masses) == snapshot.row["tokens"] < 2000
 
 
-@pytest.mark.parametrize(("contrast", "most"), [(100.0, 40), (np.inf, None)])
+@pytest.mark.parametrize(("contrast", "most"), [(100.0, 80), (np.inf, None)])
 def test_intervals_that_nothing_attends_to_are_left_alone(contrast, most):
     """At beta |B| = 100 a mass of 1e-200 is beyond e^{-2 beta |B|} times any rounding; without a bound it counts."""
     angles = 2 * np.pi * (np.arange(400) + 0.3) / 400
     masses = np.where(np.arange(400) < 200, 1 / 200, 1e-200)
     logs = np.log(masses * 400 / (2 * np.pi)) + np.where(np.arange(400) < 200, 0.0, 3.0 * np.sin(9 * angles))
     points = np.column_stack([np.cos(angles), np.sin(angles)])
-    chain, largest = Chain(problem().manifold, True, masses.copy(), contrast), 2 * np.pi / 390
+    chain, largest = Chain(problem().manifold, True, masses.copy(), contrast), 2 * np.pi / 250
     for _ in range(12):
         points, logs, _ = chain.adapt(points, logs, largest, 10**6)
     empty = np.count_nonzero(points[:, 1] < -0.02)
     assert math.fsum(chain.masses) == pytest.approx(1.0, abs=4e-16)
     assert chain.largest(points) <= largest
-    assert empty <= most if most else empty > 200
+    assert empty <= most if most else empty > 190
 
 
 def test_zero_temperature_is_exact():
@@ -127,7 +127,7 @@ def test_cap_is_kept_and_said():
 
 
 @pytest.mark.parametrize(("options", "field"), [
-    ({"space": "sphere", "dimension": 3}, "particles.sampling"), ({"noise": 0.1}, "particles.sampling"),
+    ({"space": "sphere", "dimension": 4}, "particles.sampling"), ({"noise": 0.1}, "particles.sampling"),
     ({"particles": {"gap": 0.1}}, "particles.gap"),
     ({"particles": {**ADAPTIVE, "most": 100}, "beta": 1e4}, "particles.most")])
 def test_what_has_no_adaptive_tokens_is_refused(options, field):

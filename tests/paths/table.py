@@ -63,10 +63,10 @@ def possible(path: Mapping[str, str]) -> bool:
         return False  # no map from the cube to such a law
     if path.get("own") == "score" and (path.get("sampling") == "adaptive" or path.get("attention") == "cold"):
         return False  # a kernel of unknown width has no chain; at zero temperature ties jump
-    if path.get("sampling") == "adaptive":  # a chain that the flow carries
+    if path.get("sampling") == "adaptive":  # a chain or triangles that the flow carries
         if path.get("noise") == "some" or law == "table":
             return False
-        if space and space not in ("circle", "interval", "ellipse"):
+        if space and space not in ("circle", "interval", "ellipse", "sphere-3", "euclidean-2"):
             return False
     # With noise tokens follow Euler-Maruyama, whatever is asked for.
     return not (path.get("noise") == "some" and path.get("tokens") in ("dopri5", "rk4"))
