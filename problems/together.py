@@ -60,8 +60,8 @@ def check_together(manifold: Manifold | None, attention: Attention | None, noise
 
 
 def has_triangles(manifold: Manifold) -> bool:
-    """Whether adaptive tokens of a surface can be the corners of triangles: the sphere, and the plane without walls, at which mass
-    gathers that no triangle can say the place of."""
+    """Whether adaptive tokens of a surface can be the corners of triangles: on the sphere, and in the plane without walls, where
+    mass would gather in a place that no triangle can say."""
     return manifold.intrinsic == 2 and (manifold.normalised or (isinstance(manifold, Flat) and manifold.bounds is None))
 
 

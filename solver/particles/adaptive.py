@@ -20,7 +20,8 @@ GAP = {1: 0.2, 2: 0.35}
 
 
 class Cells(Protocol):
-    """What is between adaptive tokens: `solver.particles.chain.Chain` on curves, `solver.particles.triangulation.Triangulation` on surfaces."""
+    """What is between adaptive tokens: `solver.particles.chain.Chain` on curves, `solver.particles.triangulation.Triangulation`
+    on surfaces."""
 
     masses: Array
 
@@ -68,7 +69,8 @@ def start_adaptive(problem: Problem) -> tuple[Cells, Array, Array]:
     elif has_triangles(problem.manifold):
         cells, points, logs = start_triangulation(problem, largest_gap(problem))
     else:
-        raise ProblemError("particles.sampling", "adaptive", "for curves, the sphere and the open plane")  # told earlier, by `problems.together`
+        # Told earlier, by `problems.together`.
+        raise ProblemError("particles.sampling", "adaptive", "for curves, the sphere and the open plane")
     if len(points) > problem.particles.most:
         allowed = f"at least the {len(points)} tokens of the start, or a larger particles.gap"
         raise ProblemError("particles.most", problem.particles.most, allowed)

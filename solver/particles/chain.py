@@ -151,7 +151,7 @@ class Chain:
             inner &= ~affected
 
     def sources(self, points: Array, logs: Array | None, masses: Array) -> tuple[Array, Array]:
-        """The law as points and masses for sums over it: tokens with the masses (N,) of `token_masses`, of fourth order already."""
+        """The law as points and masses for sums over it: tokens with the masses of `token_masses`, of fourth order already."""
         return points, masses
 
     def adapt(self, points: Array, logs: Array | None, largest: float, most: int) -> tuple[Array, Array | None, bool]:

@@ -1,9 +1,9 @@
 """Adaptive tokens on the sphere and in the plane: corners of triangles that the flow carries (docs/theory.md §9.2).
 
-Triangles keep their mass exactly. Within one, log rho is taken as linear, fixed by its three corners up to the mass. Where an edge
-stretches beyond what the kernel resolves its triangles are cut at its middle, the mass by the areas and log rho of both parts; log
-rho at the new token comes from a quadratic fit around both ends, an error of third order in the gap. Where tokens gather a token is
-moved onto its nearest neighbour, and the mass of the triangles around it dealt to those that are left.
+Triangles keep their mass exactly. Within one, log rho is taken as linear, fixed by its three corners up to the mass. Where an
+edge stretches beyond what the kernel resolves its triangles are cut at its middle, the mass by the areas and log rho of both
+parts; log rho at the new token comes from a quadratic fit around both ends, an error of third order in the gap. Where tokens
+gather a token is moved onto its nearest neighbour, and the mass of the triangles around it dealt to those that are left.
 """
 
 from __future__ import annotations
