@@ -33,7 +33,11 @@ class Uniform(InitialLaw):
             raise ProblemError("initial.law", "uniform", f'there is none on manifold = "{manifold.name}"')
 
     def density(self, points: np.ndarray) -> np.ndarray:
-        return np.full(len(points), math.exp(-log_area(self.manifold)))
+        with np.errstate(over="ignore"):  # from some 500 dimensions on a sphere has no area that a double could hold
+            return np.exp(self.log_density(points))
+
+    def log_density(self, points: np.ndarray) -> np.ndarray:
+        return np.full(len(points), -log_area(self.manifold))
 
     @property
     def uniforms(self) -> int:

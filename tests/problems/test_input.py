@@ -2,6 +2,7 @@
 
 import importlib.util
 import itertools
+import math
 import os
 from pathlib import Path
 
@@ -57,7 +58,10 @@ def test_a_table_from_a_pipe_or_device_is_refused(tmp_path):
 @pytest.mark.parametrize("dimension", [2, 3, 343, 344, 700, 2000])
 def test_spheres_of_many_dimensions(dimension):
     law = loads(PLAIN.replace('"circle"', f'"sphere"\ndimension = {dimension}')).initial
-    assert law.sample(3, 0).shape == (3, dimension)
+    points = law.sample(3, 0)
+    assert points.shape == (3, dimension)
+    area = math.log(2.0) + dimension / 2 * math.log(math.pi) - math.lgamma(dimension / 2)  # of the unit sphere
+    assert law.log_density(points) == pytest.approx(-area, rel=1e-13)
 
 
 def test_a_folder_with_the_name_of_a_bundled_problem_hides_nothing(tmp_path, monkeypatch):
