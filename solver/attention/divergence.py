@@ -148,13 +148,27 @@ def _second_moments(head: HeadField, law: Law, form: Quadratic) -> tuple[Moments
     wanted = method == "gathered" or (method == "auto" and not head._is_spread(law))
     if wanted and (plan := head._plan(law, limit, order=2)) is not None:
         return _gathered(head, form, law, plan)
-    if head._can_relay and (method == "relayed" or (method == "auto" and RELAYED_COST * head._relayed_time(law) <= limit)):
-        found, second, _ = relayed_moments(head.z, head.place, head._weighed(law), head.kappa[1], head.settings.accuracy,
-                                           head.settings.workers, with_second=True)
-        return found, form.contract(head.z, second)
+    if _takes_relay(head, law, limit):
+        return _relayed(head, law, form)
     if method not in ("pruned", "relayed") and (expansion := head._expansion(law, method != "auto")) is not None:
         return _expanded(head, expansion, law, form)
+    if _takes_relay(head, law, min(QUADRATIC_COST * head._dense_time(law), PRUNED_COST * head._pruned_time(law))):
+        return _relayed(head, law, form)
     return _summed(head, head.z, form, law)
+
+
+def _takes_relay(head: HeadField, law: Law, limit: float) -> bool:
+    """Whether a larger sphere serves, and is asked for or takes at most `limit` nanoseconds."""
+    if head.settings.method != "auto":
+        return head.settings.method == "relayed" and head._can_relay
+    return RELAYED_COST * head._relayed_time(law) <= limit
+
+
+def _relayed(head: HeadField, law: Law, form: Quadratic) -> tuple[Moments, Array]:
+    """By way of a larger sphere."""
+    found, second, _ = relayed_moments(head.z, head.place, head._weighed(law), head.kappa[1], head.settings.accuracy,
+                                       head.settings.workers, with_second=True)
+    return found, form.contract(head.z, second)
 
 
 def _dense(head: HeadField, z: Array, turned: Array, law: Law, form: Quadratic) -> tuple[Moments, Array]:
