@@ -33,7 +33,7 @@ PROBES = 16
 # Targets that are pruned first, to see what pruning saves.
 TRIALS = 16
 # Sources that are looked at to tell whether a law is spread.
-SEEN = 1024
+SEEN = 512
 # Sources this close to the unit sphere have cells with an axis: flat ones.
 NEARLY_SPHERE = 0.1
 # Exponentials, about two milliseconds of them, from which a kernel is worth several threads.
@@ -222,15 +222,27 @@ class HeadField:
         return len(self.crowd) * (500.0 + 1.4 * self._pair_time * pairs / len(z))
 
     def _is_spread(self, law: Law) -> bool:
-        """Whether a few targets see about as many of the sources as if these covered the sphere evenly: expansions about cells
-        are not for such laws, and planning them takes time."""
-        if self.sources.sphere_error > NEARLY_SPHERE or self.z.shape[1] < 2:
+        """Whether the points cover the unit sphere evenly, and a few targets see about as much of them as if masses were even:
+        expansions about cells are not for such laws, and planning them takes time."""
+        if not self._points_spread:
             return False
         z = self.crowd[::max(1, len(self.crowd) // TRIALS)][:TRIALS]
         few = slice(None, None, max(1, len(law) // SEEN))
         score = LOG2E * (z @ law.points[few].T) + law.log_masses[few]
         seen = np.mean(score > score.max(axis=1, keepdims=True) + np.log2(self.settings.accuracy) - 4.0)
         return bool(seen < 2.0 * self._part_in_reach + 4.0 / SEEN)
+
+    @cached_property
+    def _points_spread(self) -> bool:
+        """Whether points of the sphere are as far from their neighbours as evenly spread ones, half of which have none within r:
+        of N points, N r^2/4 = log 2."""
+        if self.z.shape[1] != 3 or self.sources.sphere_error > SPHERE_TOLERANCE:
+            return False
+        few = self.sources.points[::max(1, len(self.sources.points) // SEEN)][:SEEN]
+        products = few @ few.T
+        np.fill_diagonal(products, -1.0)
+        nearest = 2.0 - 2.0 * products.max(axis=1)
+        return bool(np.median(nearest) > 0.25 * 4.0 * np.log(2.0) / len(few))
 
     def _plan(self, law: Law, limit: float, order: int = 1) -> Plan | None:
         """The plan for all targets of the crowd, if expansions about cells take less than `limit` nanoseconds and give moments up
