@@ -68,8 +68,8 @@ def clusters(rng, n, d, count, width, sphere=True):
     return unit(points) if sphere else points
 
 
-@pytest.mark.parametrize(("d", "sphere", "count", "beta"), [(2, True, 2, 1e4), (3, True, 8, 100.0), (3, False, 2, 100.0), (3, False, 1, 10.0),
-                                                            (8, True, 2, 100.0), (5, False, 8, 1e3)])
+@pytest.mark.parametrize(("d", "sphere", "count", "beta"), [
+    (2, True, 2, 1e4), (3, True, 8, 100.0), (3, False, 2, 100.0), (3, False, 1, 10.0), (8, True, 2, 100.0), (5, False, 8, 1e3)])
 def test_gathered_laws_are_chosen_and_right(d, sphere, count, beta):
     """Laws in clusters take terms in proportion to the tokens: far fewer than pairs; and keep the accuracy."""
     rng = np.random.default_rng(d)
