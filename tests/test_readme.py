@@ -42,6 +42,16 @@ def folder(tmp_path_factory):
     return path
 
 
+def test_it_opens_with_an_animation():
+    first = re.search(r"!\[.+\]\((.+)\)", README)
+    assert README[:first.start()].strip() == "# coldflow"
+    assert first[1].endswith(".gif")
+    data = (ROOT / first[1]).read_bytes()
+    assert data.startswith(b"GIF89a")
+    assert data.count(b"\x21\xf9\x04") > 20  # frames
+    assert len(data) < 2e6
+
+
 def test_two_commands():
     assert commands()[:2] == ["docker/run coldflow compare problems/misaligned_circle.toml", "docker/run pytest"]
 
