@@ -29,7 +29,8 @@ time.outputs=1; time.outputs=[]; time.outputs=2.5; time.rescaled=1; time.stop=1.
 density.degree=1.5; density.cfl=1.5; density.integrator=ssprk3; density.limiter=1; density.step=0.0; particles.count=0
 particles.sampling=grid; particles.seed=-1; particles.integrator=dopri; particles.rtol=1.0; compare.metric=geodesc
 compare.tolerance=0.0; initial.law=unifrom; initial.cos=[0.1]; initial={law="von-mises-fisher"}
-initial={law="wrapped-normal",components=[{mean=0.0}]}; title=""; titel="a"
+initial={law="wrapped-normal",components=[{mean=0.0}]}; title=""; titel="a"; attention.score=1.0; attention.score={width=1.0}
+drift.velocity=[1.0,0.0]; drift.speed=1.0; diagnostics.columns=energy; diagnostics.columns=[{column="mine"}]; diagnostics.rows=[]
 """.replace("\n", ";").split(";")
 # Wrong settings that only `check` can tell, and why.
 ONLY_CHECK = {
@@ -41,6 +42,9 @@ ONLY_CHECK = {
     "noise={diffusivity=0.1};density.integrator=ssprk33": "two sections together",
     'initial={law="harmonics",cos=[3.0]}': "a negative density",
     'initial={law="table",path="nowhere.csv"}': "the file is not there",
+    "attention.score=nobody": "what is registered depends on the process",
+    "drift.velocity=nobody": "likewise",
+    'diagnostics.columns=["nobody"]': "likewise",
 }
 
 
