@@ -28,7 +28,7 @@ class TokenSpace(Manifold):
             registered laws need.
     """
 
-    maps: dict[str, Callable[..., np.ndarray] | None] = field(repr=False)
+    maps: dict[str, Callable[..., np.ndarray]] = field(repr=False)
     nodes: Callable[[int], tuple[np.ndarray, np.ndarray]] | None = field(repr=False)
 
     def __init__(self, dimension: int, *, retract: Map, project: Callable[[np.ndarray, np.ndarray], np.ndarray],
@@ -37,13 +37,14 @@ class TokenSpace(Manifold):
         own = int(dimension) - 1 if intrinsic is None else int(intrinsic)
         volume = None if nodes is None else float(np.sum(nodes(1000)[1]))
         super().__init__("own", int(dimension), own, True, False, volume)
-        object.__setattr__(self, "maps", {"retract": retract, "project": project, "distance": distance})
+        maps: dict[str, Callable[..., np.ndarray]] = {"retract": retract, "project": project}
+        object.__setattr__(self, "maps", maps if distance is None else {**maps, "distance": distance})
         object.__setattr__(self, "nodes", nodes)
 
     @property
     def has_distance(self) -> bool:
         """Whether lengths of shortest ways are known."""
-        return self.maps["distance"] is not None
+        return "distance" in self.maps
 
     def project(self, points: np.ndarray, vectors: np.ndarray) -> np.ndarray:
         points, vectors = np.asarray(points, float), np.asarray(vectors, float)

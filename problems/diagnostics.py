@@ -76,7 +76,8 @@ def read_diagnostics(table: Mapping[str, object]) -> Diagnostics:
     Raises:
         ProblemError: with every mistake of the section.
     """
-    wrong, columns = Mistakes(), []
+    wrong = Mistakes()
+    columns: list[tuple[str, Named]] = []
     values = read_fields("diagnostics", table, FIELDS, wrong)
     for i, entry in enumerate(values.get("columns", ())):
         field = f"diagnostics.columns[{i}]"

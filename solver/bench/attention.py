@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypedDict
 
@@ -127,8 +128,8 @@ def measure_growth(d: int, beta: float, sizes: Sequence[int]) -> list[Line]:
         points, masses = tokens(d, n)
         fast, dense = Attention(weights, workers=1), Attention(weights, method="dense", workers=1)
         some = points[::max(1, n // SAMPLE)][:SAMPLE]
-        seconds = best_time(lambda fast=fast, points=points, masses=masses: fast.field(points, points, masses))
-        slow = best_time(lambda dense=dense, some=some, points=points, masses=masses: dense.field(some, points, masses))
+        seconds = best_time(partial(fast.field, points, points, masses))
+        slow = best_time(partial(dense.field, some, points, masses))
         slow *= n / len(some)
         values = fast.field(points, points, masses)[0][::max(1, n // SAMPLE)][:SAMPLE]
         error = np.abs(values - dense.field(some, points, masses)[0]).max()
@@ -156,8 +157,8 @@ def measure_gathered(space: str, d: int, sphere: bool, beta: float, n: int) -> l
                 points /= np.linalg.norm(points, axis=1, keepdims=True)
             some = points[::max(1, n // SAMPLE)][:SAMPLE]
             kept: dict[str, Array] = {}   # evaluations that take half a minute are not repeated for their values
-            seconds = best_time(lambda points=points, kept=kept: kept.update(fast=fast.field(points, points, masses)[0]))
-            slow = best_time(lambda some=some, points=points, kept=kept: kept.update(dense=dense.field(some, points, masses)[0]))
+            seconds = best_time(partial(keep, kept, "fast", fast, points, points, masses))
+            slow = best_time(partial(keep, kept, "dense", dense, some, points, masses))
             slow *= n / len(some)
             values = kept["fast"][::max(1, n // SAMPLE)][:SAMPLE]
             rows.append({
@@ -165,6 +166,11 @@ def measure_gathered(space: str, d: int, sphere: bool, beta: float, n: int) -> l
                 "seconds": seconds, "spread seconds": even, "slower than spread": seconds / even, "dense seconds": slow,
                 "faster than dense": slow / seconds, "error": np.abs(values - kept["dense"]).max()})
     return rows
+
+
+def keep(kept: dict[str, Array], name: str, attention: Attention, targets: Array, points: Array, masses: Array) -> None:
+    """Evaluate, and keep the values under a name."""
+    kept[name] = attention.field(targets, points, masses)[0]
 
 
 def cap_pairs(d: int, beta: float, z: Array, accuracy: float) -> float:

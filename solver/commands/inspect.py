@@ -81,9 +81,10 @@ def show_target(name: str, settings: list[str] | None, out: Path | None, force: 
         folder.record(command="target", title=problem.title, exit_reason="done", target=found.summary())
     if found.exists:
         points, masses = found.measure(4096)
-        written = CsvTable(path / "target.csv" if comm.rank == 0 else None, [*axis_names(points.shape[1]), "mass"])
-        for point, mass in zip(points, masses, strict=True):
-            written.write(dict(zip([*axis_names(points.shape[1]), "mass"], [*point, mass], strict=True)))
+        names = [*axis_names(points.shape[1]), "mass"]
+        written = CsvTable(path / "target.csv" if comm.rank == 0 else None, names)
+        for line in np.column_stack([points, masses]):
+            written.write(dict(zip(names, line, strict=True)))
         written.close()
         if console:
             shown = min(len(masses), 4)

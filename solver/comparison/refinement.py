@@ -342,7 +342,8 @@ def scrambles(problem: Problem, comm: MPI.Comm, measure: Measure, tokens: Measur
 def random_curve(problem: Problem, comm: MPI.Comm, members: Members, measure: Measure, last: int,
                  extra: Extra) -> tuple[list[float], list[float]]:
     """Mean W2 to the density of the random samples `members`, and of such with half and a quarter as many tokens (collective)."""
-    sizes, values = [], []
+    sizes: list[float] = []
+    values: list[float] = []
     largest = len(members.everywhere(last)[0].masses)
     for count in (largest, largest // 2, largest // 4):
         if count < FEWEST_TOKENS and sizes:

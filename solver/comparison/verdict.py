@@ -43,6 +43,7 @@ class Judged(TypedDict, total=False):
     w2_density_particles: float
     mesh_error: float | None
     sampling_error: float
+    step_error: float
     atoms_error: float
     noise_floor: float
     allowed: float

@@ -150,6 +150,8 @@ class Geometry:
 
     def _directions(self, points: np.ndarray) -> np.ndarray:
         """Smooth normals or tangents (c, q, gdim) of a mesh from a file at points (c, q, gdim)."""
+        if self._normals is None:
+            raise TypeError("only the manifold of a mesh from a file has smooth normals")
         return self._normals(points.reshape(-1, points.shape[-1])).reshape(points.shape)
 
     def _conormal(self, facet: int, jacobian: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -52,7 +52,7 @@ class ParticleSnapshot:
         return self.rows[0]
 
     @property
-    def carried(self) -> dict[str, Array]:
+    def carried(self) -> dict[str, np.ndarray]:
         """What tokens of the first member carry beside their masses: log_density (N,), cells and cell_masses, where they do."""
         found = {"cells": self.cells, "cell_masses": self.cell_masses,
                  "log_density": None if self.log_density is None else self.log_density[0]}

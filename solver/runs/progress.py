@@ -51,7 +51,8 @@ class BarTicker(Ticker):
     """A rich progress bar; facts of earlier calls stay shown until replaced."""
 
     def __init__(self, progress: Progress, task: TaskID):
-        self.progress, self.task, self.facts = progress, task, {}
+        self.progress, self.task = progress, task
+        self.facts: dict[str, float] = {}
         self.last = 0.0
 
     def update(self, time_reached: float, **facts: float) -> None:

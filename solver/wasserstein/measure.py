@@ -89,7 +89,7 @@ class Atoms(NamedTuple):
     masses: np.ndarray
 
     @property
-    def count(self) -> int:
+    def count(self) -> int:  # type: ignore[override]  # instead of the count of equal entries that every tuple has
         """Number of atoms."""
         return len(self.masses)
 

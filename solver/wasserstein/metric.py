@@ -15,7 +15,8 @@ Metric = Literal["arc", "chord"]
 class Space(Protocol):
     """What is needed of `meshes.manifold.Manifold`: whether its points are unit vectors."""
 
-    normalised: bool
+    @property
+    def normalised(self) -> bool: ...
 
 
 def ground_metric(manifold: Space, metric: str) -> Metric:

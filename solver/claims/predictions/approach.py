@@ -112,7 +112,8 @@ def arrival(case: Case) -> Arrival:
     """
     if case.problem.manifold.dimension != 2 or case.unnormalised or case.problem.initial.name != "uniform":
         raise ProblemError("claim", case.problem.name, "must have a uniform start and softmax attention on the circle here")
-    if target(case.problem).analysis.kind != "simple":
+    analysis = target(case.problem).analysis
+    if analysis is None or analysis.kind != "simple":
         raise ProblemError("attention", case.problem.name, "must have a real and simple leading eigenvalue of V K^T Q here")
     return _arrival(tuple(case.V.ravel()), tuple(case.B.ravel()))
 

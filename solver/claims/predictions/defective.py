@@ -12,6 +12,7 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import vonmises
 
 from problems import ProblemError
+from problems.laws.spherical import VonMisesFisher
 from solver.claims.case import Array, Case
 
 NODES = 6000
@@ -41,8 +42,8 @@ def jordan_distance(case: Case) -> Array:
     """W_1 to the target at every output: min over c of int |F_t - G - c| along the circle, F_t the distribution function of the
     law, which is F_0 traced back along the flow, and G that of the target."""
     places, weights, b = _distribution(case)
-    component = case.problem.initial.options["components"][0]
-    mean, kappa = np.asarray(component["mean"], float), float(component["concentration"])
+    component = case.component(VonMisesFisher)
+    mean, kappa = component.mean, component.kappa
     middle = float(np.arctan2(mean[1], mean[0]))
 
     def below(angle: Array) -> Array:
