@@ -17,7 +17,7 @@ from problems.errors import ProblemError
 NAMES = ("problem.toml", "run.json", "diagnostics.csv", "particles.csv", "comparison.csv", "verdict.csv", "convergence.csv",
          "accuracy.csv", "also.csv", "particles.xdmf",
          "distances.csv", "target.csv", "clusters.csv", "events.csv", "particles.h5", "density.xdmf", "density.h5", "density.bp",
-         "density-*.bp", "figures", "checkpoint", "report.html", "film.*")
+         "density-*.bp", "figures", "checkpoint", "report.html")
 MARK = ".coldflow-replaced"
 
 
