@@ -1,4 +1,4 @@
-"""Comparisons at their edges: nothing to judge, layers inf then finite, a run killed in its last extra runs."""
+"""Comparisons at their edges: nothing to judge, layers inf then finite, runs that were stopped late or are over, no limiter."""
 
 import json
 
@@ -7,9 +7,12 @@ import pytest
 
 from problems.errors import ProblemError
 from problems.problem import read_problem
-from solver import compare
+from solver import compare, solve
 from solver.comparison import refinement
+from solver.comparison.variations import other_meshes, vary
 from solver.runs.recorders import Recorder
+from solver.runs.resolution import unresolved
+from tests.meshes import shapes
 
 
 def table(**sections):
@@ -75,3 +78,47 @@ def test_a_run_stopped_in_its_last_extra_run_is_not_done(tmp_path, monkeypatch):
     alone = compare(problem)
     assert [row["verdict"] for row in alone.verdict.rows] == [row["verdict"] for row in found.verdict.rows]
     assert [row.get("noise_floor") for row in alone.verdict.rows] == [row.get("noise_floor") for row in found.verdict.rows]
+
+
+def test_a_finished_stationary_run_stays_as_it_is(tmp_path):
+    """Resumed it computes nothing and appends nothing."""
+    problem = table(time={"end": "stationary", "outputs": [0.0]}, density={"cells": 12},
+                    attention={"beta": 1.0, "value": [[-1.0, 0.0], [0.0, -1.0]]})
+    first = solve(problem, out=tmp_path / "run")
+    tables = {path.name: path.read_bytes() for path in (tmp_path / "run").glob("*.csv")}
+    again = solve(problem, out=tmp_path / "run", resume=True)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").glob("*.csv")} == tables
+    assert again.times == first.times and len(first.times) == 2
+
+
+def test_negative_densities_are_compared_and_not_trusted():
+    """Without the limiter averages may be negative: their atoms are cut and scaled to mass one, and it is said why not to believe
+    what is derived from them."""
+    problem = table(attention={"beta": "inf", "value": [[1.0, 0.0], [0.0, 1.0]]}, time={"end": 1.0, "outputs": 2},
+                    initial={"law": "von-mises-fisher", "components": [{"mean": [1.0, 0.0], "concentration": 100.0}]},
+                    density={"cells": 16, "degree": 2, "limiter": False})
+    found = compare(problem)
+    assert found.density.rows[-1]["minimum"] < 0.0
+    assert np.isfinite(found.column("w2_density_particles")).all()
+    assert any("density.limiter" in finding.words for finding in unresolved(problem))
+
+
+@pytest.mark.parametrize(("cells", "known"), [(12, True), (12_000, False)])
+def test_the_mesh_error_of_a_file_is_measured_or_not_known(cells, known, tmp_path):
+    """A file brings one mesh: its cells are cut for the mesh error, or, where they are too many, nothing is invented."""
+    shapes.write(shapes.ellipse(12), tmp_path / "ellipse.msh")
+    problem = table(space={"manifold": "file", "path": str(tmp_path / "ellipse.msh")}, initial={"law": "uniform"}, density={})
+    varied = other_meshes(vary(problem, "density", cells=cells))
+    assert [(level, other.density.cells, other.space.refine) for level, other in varied] == ([(-1, 24, 1)] if known else [])
+
+
+def test_a_picture_that_fails_ends_no_run(tmp_path, monkeypatch, capfd):
+    """Whatever goes wrong in it is one line on stderr."""
+    def fail(*arguments):
+        raise ValueError("no such colour")
+
+    monkeypatch.setattr("solver.report.gallery.draw_comparison", fail)
+    compare(table(), out=tmp_path / "run", verdict=False)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["exit_reason"] == "done"
+    told = [line for line in capfd.readouterr().err.splitlines() if "no such colour" in line]
+    assert len(told) == 1 and told[0].startswith("coldflow: ")
