@@ -53,8 +53,7 @@ def run_claims(names: list[str], settings: list[str] | None, out: Path | None, q
         if console:
             words = outcome.error or "done"
             console.print(f"[dim]{done:4d}/{total}  {time.monotonic() - began:6.0f} s[/dim]  {escape(f'{label(job)}: {words}')}",
-            highlight=False,
-                          soft_wrap=True)
+            highlight=False)
 
     if console:
         seconds = sum(claim.cost[1 if quick else 0] for claim in claims)
@@ -122,9 +121,9 @@ def show(console: Console, claim: Claim, result: Result) -> None:
     made.print(console)
     for row in result.rows:
         if row["note"] and not math.isfinite(as_number(row["measured"])):
-            console.print(f"[dim]{escape(row['quantity'])}: {escape(row['note'])}[/dim]", highlight=False, soft_wrap=True)
+            console.print(f"[dim]{escape(row['quantity'])}: {escape(row['note'])}[/dim]", highlight=False)
     for failure in result.failures:
-        console.print(f"[red]failed[/red] {escape(failure)}", highlight=False, soft_wrap=True)
+        console.print(f"[red]failed[/red] {escape(failure)}", highlight=False)
 
 
 def list_claims(folder: Path, console: Console | None) -> int:

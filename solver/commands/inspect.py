@@ -73,7 +73,7 @@ def show_target(name: str, settings: list[str] | None, out: Path | None, force: 
     if console:
         console.print(f"[bold]{escape(problem.title)}[/bold]", highlight=False)
         for line in found.words:
-            console.print(line, highlight=False, soft_wrap=True)
+            console.print(line, highlight=False)
     path = run_path(problem, out)
     kept = comm.bcast((path / "run.json").exists() and (path / "comparison.csv").exists() if comm.rank == 0 else None)
     if not kept or out is not None or force:  # else beside the comparison it belongs to, of which nothing is touched

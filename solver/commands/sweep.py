@@ -102,7 +102,7 @@ def tell(console: Console | None, cell: SweepCell, outcome: Outcome[CellResult],
     """One line for a cell that ended."""
     if console:
         console.print(f"[dim]{done:4d}/{total}[/dim]  {escape(cell.label)}: {escape(outcome.error or 'done')}",
-                      highlight=False, soft_wrap=True)
+                      highlight=False)
 
 
 def rows_of_cells(cells: list[SweepCell], kept: dict[int, CellResult], errors: dict[int, str]) -> list[Line]:

@@ -81,7 +81,7 @@ class TerminalTable:
         """Print it, in as many blocks as the width asks for."""
         for k, block in enumerate(self.blocks(console.width)):
             if k == 0 and self.title:
-                console.print(f"[bold]{escape(self.title)}[/bold]", soft_wrap=True)
+                console.print(f"[bold]{escape(self.title)}[/bold]")
             if k > 0:
                 console.print()
             made = Table(header_style="dim", box=None, pad_edge=False, show_header=any(self.columns))

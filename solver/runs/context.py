@@ -101,7 +101,7 @@ def open_run(problem: Problem, *, comm: MPI.Comm | None = None, out: str | Path 
     def tell(words: str) -> None:
         resumed.append(words)
         if console is not None:
-            console.print(words, style="dim", highlight=False, markup=False, soft_wrap=True)
+            console.print(words, style="dim", highlight=False, markup=False)
 
     if out is not None:
         folder = RunFolder(out, comm, dumps(problem), force=force, resume=resume, tell=tell)
@@ -122,7 +122,7 @@ def open_run(problem: Problem, *, comm: MPI.Comm | None = None, out: str | Path 
                                                       resolution=findings, **provenance(comm)))
     if console is not None:
         for words in findings:
-            console.print(f"[bold]not resolved[/bold]: {escape(words)}", highlight=False, soft_wrap=True)
+            console.print(f"[bold]not resolved[/bold]: {escape(words)}", highlight=False)
     return context
 
 

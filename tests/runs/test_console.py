@@ -2,11 +2,15 @@
 
 import io
 import itertools
+import re
 
 import pytest
 from rich.console import Console
 
+from problems import load
+from solver.commands import inspect
 from solver.commands.run import chosen_outputs
+from solver.projection.target import target
 from solver.runs.console import TerminalTable, print_pairs
 
 COLUMNS = ["attention.beta", "closest_w1", "closest_w1_time", "closest_w2", "w2_density_particles_max", "verdict"]
@@ -51,3 +55,14 @@ def test_rows_are_chosen_at_equal_distances(count):
     chosen = chosen_outputs(count, set())
     assert chosen[0] == 0 and chosen[-1] == count - 1 and len(chosen) <= 14
     assert len({b - a for a, b in itertools.pairwise(chosen[:-1])}) <= 1
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_the_words_of_a_target_wrap_between_words(width, tmp_path, monkeypatch):
+    stream = io.StringIO()
+    monkeypatch.setattr(inspect, "rank_console", lambda comm, quiet: Console(file=stream, width=width, force_terminal=True))
+    inspect.show_target("misaligned_circle", None, tmp_path / "target", False, False)
+    lines = re.sub("\x1b[^m]*m", "", stream.getvalue()).splitlines()
+    assert max(map(len, lines)) <= width
+    words = set(" ".join(target(load("misaligned_circle")).words).split())
+    assert words <= set(" ".join(lines).split())
