@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 from solver.claims.evaluate import Row
@@ -49,28 +50,50 @@ def told_text(row: Row) -> str:
 RELATION = {"equal": "", "at most": "≤ ", "at least": "≥ "}
 
 
-def claims_page(kept: Sequence[Kept], when: str) -> str:
-    """The page for these claims (contents of claim.json, in order)."""
-    count = {name: sum(k["verdict"] == name for k in kept) for name in ("shown", "contradicted", "not resolved", "finding")}
-    summary = f"**{len(kept)} claims: " + ", ".join(f"{n} {name}" for name, n in count.items() if n) + ".**"
-    parts = [HEAD.format(when=when, summary=summary),
-             "| claim | | verdict | command | commit | cost |\n|---|---|---|---|---|---|\n" + "".join(
-                 f"| [{k['claim']}](#{anchor(k)}) | {k['title']} | {k['verdict']} | `{k['command']}` | {commit_of(k)} | "
-                 f"{cost_of(k)} |\n" for k in kept)]
+def claims_page(kept: Sequence[Kept], when: str, before: str = "", order: Sequence[str] = ()) -> str:
+    """The page for these claims (contents of claim.json).
+
+    Args:
+        before: an earlier page, whose claims stay as they are where `kept` has nothing newer.
+        order: of the ids; those that are not in it go to the end.
+    """
+    found = _earlier(before)
     for k in kept:
-        lines = [f"## {k['claim']}: {k['title']}", "", k["statement"].strip(), "", f"*{k['source']}.* `{k['command']}`", ""]
-        lines += ["| quantity | predicted | measured | verdict | tells a factor |", "|---|---|---|---|---|"]
-        for row in k["rows"]:
-            predicted = RELATION[row.get("relation", "equal")] + number_text(as_number(row["predicted"]), 8)
-            cells = [row["quantity"].replace("|", "/"), predicted if row["verdict"] != "finding" else "",
-                     measured_text(as_number(row["measured"]), as_number(row["error"])), row["verdict"], told_text(row)]
-            lines.append("| " + " | ".join(cells) + " |")
-        if k["failures"]:
-            lines += ["", "Runs that failed: " + "; ".join(k["failures"]) + "."]
-        if k["known"]:
-            lines += ["", k["known"].strip()]
-        parts.append("\n".join(lines) + "\n")
-    return "\n".join(parts)
+        line = [f"[{k['claim']}](#{anchor(k)})", k["title"], k["verdict"], f"`{k['command']}`", commit_of(k), cost_of(k)]
+        found[k["claim"]] = line, _section(k)
+    names = sorted(found, key=lambda name: list(order).index(name) if name in order else len(order))
+    verdicts = [found[name][0][2] for name in names]
+    count = {name: verdicts.count(name) for name in ("shown", "contradicted", "not resolved", "finding")}
+    summary = f"**{len(names)} claims: " + ", ".join(f"{n} {name}" for name, n in count.items() if n) + ".**"
+    table = "".join("| " + " | ".join(found[name][0]) + " |\n" for name in names)
+    return "\n".join([HEAD.format(when=when, summary=summary),
+                      "| claim | | verdict | command | commit | cost |\n|---|---|---|---|---|---|\n" + table,
+                      *(found[name][1] for name in names)])
+
+
+def _section(k: Kept) -> str:
+    lines = [f"## {k['claim']}: {k['title']}", "", k["statement"].strip(), "", f"*{k['source']}.* `{k['command']}`", ""]
+    lines += ["| quantity | predicted | measured | verdict | tells a factor |", "|---|---|---|---|---|"]
+    for row in k["rows"]:
+        predicted = RELATION[row.get("relation", "equal")] + number_text(as_number(row["predicted"]), 8)
+        cells = [row["quantity"].replace("|", "/"), predicted if row["verdict"] != "finding" else "",
+                 measured_text(as_number(row["measured"]), as_number(row["error"])), row["verdict"], told_text(row)]
+        lines.append("| " + " | ".join(cells) + " |")
+    if k["failures"]:
+        lines += ["", "Runs that failed: " + "; ".join(k["failures"]) + "."]
+    if k["known"]:
+        lines += ["", k["known"].strip()]
+    return "\n".join(lines) + "\n"
+
+
+def _earlier(page: str) -> dict[str, tuple[list[str], str]]:
+    """Claim id -> cells of its line in the first table and its section, of a page written earlier."""
+    head, *sections = re.split(r"^(?=## )", page, flags=re.MULTILINE)
+    lines = {match[1]: [cell.strip() for cell in match[0].strip("| ").split(" | ")]
+             for match in re.finditer(r"^\| \[(\w+)\]\(#.*$", head, flags=re.MULTILINE)}
+    names = {re.match(r"## (\w+):", section): section.rstrip("\n") + "\n" for section in sections}
+    return {match[1]: ((lines[match[1]] + [""] * 3)[:6], section)
+            for match, section in names.items() if match and match[1] in lines}
 
 
 def commit_of(kept: Kept) -> str:

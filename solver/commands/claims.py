@@ -143,7 +143,7 @@ def list_claims(folder: Path, console: Console | None) -> int:
 
 
 def write_page(folder: Path, page: Path, console: Console | None) -> int:
-    """docs/claims.md from the latest results."""
+    """docs/claims.md from the latest results; claims without any keep what the page says of them."""
     found = latest(folder)
     if not found:
         raise ProblemError("--write-docs", str(page), f"needs results in {folder}; run coldflow claims --all first")
@@ -153,7 +153,8 @@ def write_page(folder: Path, page: Path, console: Console | None) -> int:
             claim = read_claim(name)
             ordered.append(Kept({**found[name], "title": claim.title, "statement": claim.statement, "known": claim.known}))
     page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(claims_page(ordered, max(str(kept.get("when", "")) for kept in ordered)))
+    before = page.read_text() if page.is_file() else ""
+    page.write_text(claims_page(ordered, max(str(kept.get("when", "")) for kept in ordered), before, list(claim_files())))
     if console:
         print_pairs(console, [("written", str(page))])
     return 0

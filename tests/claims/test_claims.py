@@ -26,6 +26,7 @@ from solver.claims.page import claims_page
 from solver.claims.predictions import PREDICTIONS
 from solver.claims.starts import starting_tokens
 from solver.claims.work import Job, jobs_of, request
+from solver.commands.claims import write_page
 from solver.report.claim_figure import plot_claim
 from solver.report.panels import Panel, Series
 
@@ -117,6 +118,17 @@ def test_a_prediction_that_has_changed_needs_no_run(tmp_path: Path):
     done = []
     again, _ = answer_jobs([claim], tmp_path, resume=True, workers=1, on_job=lambda *found: done.append(found))
     assert not done and again == answers
+
+
+def test_a_page_keeps_the_claims_that_were_not_measured_again(tmp_path: Path):
+    for name in ("LT10", "MP2"):
+        claim = read_claim(name, quick=True)
+        conclude([claim], *answer_jobs([claim], None, workers=1), tmp_path / name, quick=True)
+        assert write_page(tmp_path / name, tmp_path / "claims.md", None) == 0
+    page = (tmp_path / "claims.md").read_text()
+    assert write_page(tmp_path / "LT10", tmp_path / "claims.md", None) == 0
+    assert (tmp_path / "claims.md").read_text() == page
+    assert "**2 claims: 2 shown.**" in page and page.count("\n## ") == 2 and page.index("## LT10") < page.index("## MP2")
 
 
 def made_up(claim: Claim, measured: Callable[[Cell, str], float]) -> dict[str, Any]:
