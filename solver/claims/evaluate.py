@@ -22,7 +22,7 @@ from solver.sweeps.formula import evaluate_number, names
 
 # What the integrators behind predictions leave over: their relative tolerances are 1e-12 to 1e-10.
 PREDICTION = 1e-9
-NUMBER = number()
+NUMBER = number(infinite=True)
 
 
 @dataclass

@@ -86,7 +86,7 @@ def test_the_distance_of_a_jordan_block_is_that_of_its_quadrature():
     points, masses = case.problem.initial.quadrature(20000)
     up = masses[points[:, 1] > 0].sum()
     goal = Measure(np.array([[1.0, 0.0], [-1.0, 0.0]]), np.array([up, 1 - up]))
-    for t, value in zip(case.times, jordan_distance(case), strict=True):
+    for t, value in zip(case.times, jordan_distance(case).value, strict=True):
         moved = points + t * np.outer(points[:, 1], case.V[0, 1] * np.array([1.0, 0.0]))
         moved /= np.linalg.norm(moved, axis=1, keepdims=True)
         assert abs(distance(Measure(moved, masses), goal, p=1, manifold=case.problem.manifold).value - value) < 3e-4

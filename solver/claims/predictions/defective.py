@@ -13,15 +13,15 @@ from scipy.stats import vonmises
 
 from problems import ProblemError
 from problems.laws.spherical import VonMisesFisher
-from solver.claims.case import Array, Case
+from solver.claims.case import Array, Case, Value
 
 NODES = 6000
 # Nodes gather like this power towards e_1 and -e_1, where the distribution function at depth t changes within 1/t.
 POWER = 4
 
 
-def _distribution(case: Case) -> tuple[Array, Array, float]:
-    """Nodes on (0, pi), their weights, and the strength b of the Jordan block.
+def _distribution(case: Case, nodes: int) -> tuple[Array, Array, float]:
+    """Nodes on (0, pi), that many, their weights, and the strength b of the Jordan block.
 
     Raises:
         ProblemError: weights or a start for which this is not derived.
@@ -32,16 +32,21 @@ def _distribution(case: Case) -> tuple[Array, Array, float]:
     single = case.problem.initial.name == "von-mises-fisher" and len(options["components"]) == 1
     if not (block and single):
         raise ProblemError("claim", case.problem.name, "must have V = [[a, b], [0, a]], B = I, and one von Mises-Fisher law here")
-    u = (np.arange(NODES) + 0.5) / NODES
+    u = (np.arange(nodes) + 0.5) / nodes
     bump = u**POWER / (u**POWER + (1 - u) ** POWER)
     slope = POWER * (u * (1 - u)) ** (POWER - 1) / (u**POWER + (1 - u) ** POWER) ** 2
-    return np.pi * bump, np.pi * slope / NODES, float(a[0, 1])
+    return np.pi * bump, np.pi * slope / nodes, float(a[0, 1])
 
 
-def jordan_distance(case: Case) -> Array:
+def jordan_distance(case: Case) -> Value:
     """W_1 to the target at every output: min over c of int |F_t - G - c| along the circle, F_t the distribution function of the
-    law, which is F_0 traced back along the flow, and G that of the target."""
-    places, weights, b = _distribution(case)
+    law, which is F_0 traced back along the flow, and G that of the target. The error is that of half the nodes."""
+    fine, coarse = _distances(case, NODES), _distances(case, NODES // 2)
+    return Value(fine, np.abs(fine - coarse))
+
+
+def _distances(case: Case, nodes: int) -> Array:
+    places, weights, b = _distribution(case, nodes)
     component = case.component(VonMisesFisher)
     mean, kappa = component.mean, component.kappa
     middle = float(np.arctan2(mean[1], mean[0]))
@@ -68,7 +73,7 @@ def jordan_distance(case: Case) -> Array:
 def jordan_exponent(case: Case, start: float) -> float:
     """Exponent of W_1 in t of a power law through the values of `jordan_distance` at the outputs from `start` on."""
     kept = (case.times >= start) & (case.times > 0)
-    return float(np.polyfit(np.log(case.times[kept]), np.log(jordan_distance(case)[kept]), 1)[0])
+    return float(np.polyfit(np.log(case.times[kept]), np.log(jordan_distance(case).value[kept]), 1)[0])
 
 
 def leading_dimension(case: Case) -> int:
