@@ -288,6 +288,6 @@ def _quantities(entry: dict[str, object]) -> list[Quantity]:
     for combination in itertools.product(*loops.values()):
         extra = dict(zip(loops, combination, strict=True))
         plain: dict[str, Any] = {k: v for k, v in entry.items() if k not in ("with", "for")}
-        plain["name"] = name.format(**extra)
+        plain |= {key: str(plain[key]).format(**extra) for key in ("name", "label") if key in plain}
         made.append(Quantity(**plain, options=options | extra))
     return made
