@@ -306,7 +306,7 @@ def reduce_points(quantity: Quantity, x: np.ndarray, y: np.ndarray,
         return found.slope, found.interval, found.words, found(x)
     if quantity.across.endswith(" misfit"):
         found = fit(x, y, quantity.across.removesuffix(" misfit"))
-        return float(np.max(np.abs(y / found(x) - 1))), 0.0, found.words, found(x)
+        return float(np.max(np.abs(found(x) / y - 1))), 0.0, found.words, found(x)
     if quantity.across == "limit":
         return (*limit(x, y), "extrapolated to 0", None)
     if quantity.across == "crossing":
