@@ -127,15 +127,16 @@ class Refinement:
     """What the extra runs found.
 
     remeshed: density on another mesh, None where there is none to be had, and mesh_factor, what its distance to the main
-    density is multiplied by to give the mesh error of the latter; fewer: half the tokens; random: the ensemble of random or Sobol
-    samples and random_factor, moments_factor, what scales its error to the main number of tokens; strides: an ensemble with the
-    steps of the main tokens and with steps twice as long, None where they choose their own, and stride_factor, what scales its
-    change to the error of the shorter ones; curves: name -> (sizes, W2 between density and particles at the last judged output),
-    width for "mesh", number of tokens otherwise; words: what was run, one line.
+    density is multiplied by to give the mesh error of the latter; coarsest: on a mesh coarser still; fewer: half the tokens;
+    random: the ensemble of random or Sobol samples and random_factor, moments_factor, what scales its error to the main number
+    of tokens; strides: an ensemble with the steps of the main tokens and with steps twice as long, None where they choose their
+    own, and stride_factor, what scales its change to the error of the shorter ones; curves: name -> (sizes, W2 between density
+    and particles at the last judged output), width for "mesh", number of tokens otherwise; words: what was run, one line.
     """
 
     remeshed: History | None
     mesh_factor: float = 1.0
+    coarsest: History | None = None
     fewer: History | None = None
     random: Members | None = None
     random_factor: float = 1.0
@@ -160,6 +161,20 @@ class Refinement:
             some = pairs(members) if len(members) <= ENSEMBLE else list(itertools.pairwise(members))
             mine[k] = self.random_factor * self._independent([distance_between(problem, a, b, 2) for a, b in some])
         return shared(comm, mine, len(judged))
+
+    def mesh_gaps(self, problem: Problem, density: History, judged: Sequence[int]) -> np.ndarray:
+        """Mesh error of the moments of the main density at the judged outputs; local, the same on every rank.
+
+        The change to the next mesh is the error of the coarser one. On surfaces, where moments judge alone, the change from that
+        to the coarsest says by how much errors fall from mesh to mesh, which is taken as seen, though never as more than the
+        scheme's order p + 1 has it: the error of the main mesh is the change over that factor less one.
+        """
+        near = self.mesh_factor * gaps_between(problem, density, self.remeshed, judged)
+        if self.coarsest is None or problem.manifold.intrinsic == 1:
+            return near
+        far, order = gaps_between(problem, self.remeshed, self.coarsest, judged), 2.0 ** (problem.density.degree + 1)
+        falls = np.clip(np.divide(far, near, out=np.full_like(far, order), where=near > 0.0), 2.0, order)
+        return np.maximum(near / (falls - 1.0), far / (order * (order - 1.0)))
 
     def sampling_gaps(self, problem: Problem, particles: History, judged: Sequence[int]) -> np.ndarray:
         """The same for the moments; local, the same on every rank."""
@@ -273,6 +288,8 @@ def refine(problem: Problem, comm: MPI.Comm, density: History, particles: Histor
         steps.append(f"{cells}")
         factor = FINER if level < 0 else 1.0
     found = Refinement(remeshed=meshes[0] if meshes else None, curves={"mesh": mesh})
+    if len(meshes) > 1:
+        found.coarsest = meshes[1]
     if meshes:
         found.mesh_factor = factor
         found.words = f"mesh error against {steps[0]} cells"

@@ -139,7 +139,7 @@ def judge(problem: Problem, comm: MPI.Comm, rows: list[dict[str, float]], densit
             mesh = dict.fromkeys(judged)
         else:
             mesh = dict(zip(judged, factor * distances_between(problem, comm, density, other, judged), strict=True))
-            floors = factor * gaps_between(problem, density, other, judged) + refinement.sampling_gaps(
+            floors = refinement.mesh_gaps(problem, density, judged) + refinement.sampling_gaps(
                 problem, particles, judged) + refinement.step_gaps(problem, judged)
             gaps = dict(zip(judged, zip(gaps_between(problem, density, particles, judged), floors, strict=True), strict=True))
         rule = f"{SAFETY:g} times their sum allowed" if other is not None else "agreement is not judged without a tolerance"

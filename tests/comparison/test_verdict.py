@@ -10,6 +10,7 @@ from solver.comparison.moments import moment_gap
 from solver.comparison.variations import other_meshes
 from solver.comparison.verdict import VERDICT_COLUMNS
 from solver.particles import drift
+from tests.comparison.campaign import FACTORS, judged
 
 SMOOTH = {
     "circle": ("smooth_circle", {"time.end": "1.0", "time.outputs": "3", "density.cells": "128", "density.degree": "1",
@@ -33,6 +34,14 @@ def test_verdict_finds_a_wrong_drift(space, factor, agree, monkeypatch):
         last = verdict.rows[-1]
         assert last["moments_density_particles"] > 5 * last["moments_allowed"]
         assert "t = " in verdict.words()
+
+
+@pytest.mark.parametrize("factor", FACTORS)
+def test_verdict_on_the_sphere_sees_a_thousandth(factor):
+    """More laws and weights in `tests/comparison/campaign.py`."""
+    name, settings = SMOOTH["sphere"]
+    verdict = judged(load(name, settings | {"density.cells": "800"}), factor)
+    assert verdict.outcome == FACTORS[factor], verdict.words()
 
 
 def test_random_tokens_agree_within_their_noise():
