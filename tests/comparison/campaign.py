@@ -48,8 +48,8 @@ def main() -> int:
             last = verdict.rows[-1]
             well = verdict.outcome == expected
             bad += not well
-            print(f"seed {seed:2d}  drift x {factor:<5g}  {verdict.outcome:12s}  "
-                  f"moments {last['moments_density_particles']:.2e}, allowed {last['moments_allowed']:.2e}{'' if well else '  <--'}", flush=True)
+            moments = f"moments {last['moments_density_particles']:.2e}, allowed {last['moments_allowed']:.2e}"
+            print(f"seed {seed:2d}  drift x {factor:<5g}  {verdict.outcome:12s}  {moments}{'' if well else '  <--'}", flush=True)
     print(f"{bad} wrong")
     return 1 if bad else 0
 
