@@ -147,10 +147,17 @@ class DensitySolver:
 
     def admissible(self) -> np.ndarray:
         """A copy of the unknowns, non-negative and of the mass of the start; collective."""
+        state = self._repaired()
+        if self.remembers:
+            self.operator.limit_state(state)
+        return state
+
+    def _repaired(self) -> np.ndarray:
+        """A copy of the unknowns; of schemes that remember earlier steps, which are not limited themselves, with non-negative
+        averages and the mass of the start; collective."""
         state = self.state.array.copy()
         if self.remembers and self.implicit is not None:
             self.implicit.repair(state, self.total_mass)
-            self.operator.limit_state(state)
         return state
 
     def state_dict(self) -> State:
@@ -213,7 +220,7 @@ class DensitySolver:
         drift, 1e-16 a step and always the same way, is taken out. Anything larger than rounding stays to be seen.
         """
         if self.remembers:
-            _, self.minimum, mass, self._top = self.operator.limit_state(self.admissible())
+            _, self.minimum, mass, self._top = self.operator.limit_state(self._repaired())
             return mass, self.minimum
         _, minimum, mass, self._top = self.operator.limit_state(self.state.array)
         self.minimum = minimum
