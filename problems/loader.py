@@ -67,7 +67,8 @@ def read_tables(source: str | Path, overrides: Mapping[str, str] | None = None) 
     path = find(source)
     values = parse(path)
     override_all(values, overrides)
-    return Tables(values, path.stem, path, Files())
+    # Run folders have this name: a file ".toml" or "..toml" must not make the folder of all results, or a hidden one.
+    return Tables(values, path.stem.strip(".") or "problem", path, Files())
 
 
 def build(tables: Tables) -> Problem:

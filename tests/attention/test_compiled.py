@@ -1,5 +1,6 @@
 """Compiling, caching and loading C kernels."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -98,3 +99,9 @@ def test_a_cached_object_that_others_can_write_is_built_again(cache):
     link = cache / "link.so"
     link.symlink_to(target)
     assert not compiled.is_own_file(link)
+
+
+def test_cores_are_counted_where_the_system_has_no_affinity(monkeypatch):
+    """macOS has none."""
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert compiled.usable_cores() == (os.cpu_count() or 1)

@@ -112,6 +112,15 @@ def test_the_mesh_error_of_a_file_is_measured_or_not_known(cells, known, tmp_pat
     assert [(level, other.density.cells, other.space.refine) for level, other in varied] == ([(-1, 24, 1)] if known else [])
 
 
+def test_figures_of_long_intervals(tmp_path, capfd):
+    """Two thousand units of length: no picture fails, and nothing warns."""
+    problem = table(space={"manifold": "interval", "bounds": [[0.0, 2000.0]]}, attention={"beta": 1e-6, "value": [[-1.0]]},
+                    initial={"law": "normal", "components": [{"mean": [900.0], "covariance": 9e4}]}, density={"cells": 16})
+    compare(problem, out=tmp_path / "run", verdict=False)
+    assert not capfd.readouterr().err
+    assert {"density.png", "distances.png"} <= {path.name for path in (tmp_path / "run" / "figures").glob("*.png")}
+
+
 def test_a_picture_that_fails_ends_no_run(tmp_path, monkeypatch, capfd):
     """Whatever goes wrong in it is one line on stderr."""
     def fail(*arguments):

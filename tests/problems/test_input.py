@@ -70,6 +70,12 @@ def test_a_folder_with_the_name_of_a_bundled_problem_hides_nothing(tmp_path, mon
     assert load("smooth_circle").name == "smooth_circle"
 
 
+@pytest.mark.parametrize(("file", "name"), [(".toml", "toml"), ("..toml", "problem"), ("a.b.toml", "a.b"), ("...x.toml", "x")])
+def test_run_folders_are_neither_hidden_nor_that_of_all_results(file, name, tmp_path):
+    (tmp_path / file).write_text(PLAIN)
+    assert load(tmp_path / file).name == name
+
+
 def test_random_mutations(tmp_path):
     spec = importlib.util.spec_from_file_location("mutations", Path(__file__).with_name("mutations.py"))
     mutations = importlib.util.module_from_spec(spec)
