@@ -85,7 +85,7 @@ def concentration_rate(case: Case) -> float:
         field = c * r * (around @ z) - a * z * ((scale * ive(1, ring)) @ r)
         return field if case.unnormalised else field / around.sum(axis=1)
 
-    end = solve_ivp(slope, (0, case.times[-1]), start, rtol=1e-9, atol=1e-12, method="DOP853").y[:, -1]
+    end = solve_ivp(slope, (0, case.times[-1]), start, rtol=1e-8, atol=1e-11, method="DOP853").y[:, -1]
     return float(mass @ np.log(np.abs(np.tan(start) / np.tan(end)))) / float(case.times[-1])
 
 
