@@ -271,7 +271,7 @@ class Triangulation:
 def normals(points: Array, cells: Numbers) -> Array:
     """(c, 3): normals of triangles (c, 3) of points (n, 2 or 3), twice the area long."""
     x = points if points.shape[1] == 3 else np.pad(points, ((0, 0), (0, 1)))
-    return np.cross(x[cells[:, 1]] - x[cells[:, 0]], x[cells[:, 2]] - x[cells[:, 0]])
+    return np.asarray(np.cross(x[cells[:, 1]] - x[cells[:, 0]], x[cells[:, 2]] - x[cells[:, 0]]), float)
 
 
 def areas(points: Array, cells: Numbers, *, sphere: bool = False) -> Array:

@@ -9,12 +9,8 @@ from problems import ProblemError
 from problems.laws.spherical import VonMisesFisher
 from solver.claims.case import Array, Case, Value
 from solver.projection.rates import Predictions
-from solver.projection.spectrum import Analysis, analyse
+from solver.projection.spectrum import analyse
 from solver.projection.target import target
-
-
-def _analysis(case: Case) -> Analysis:
-    return analyse(case.V @ case.B.T)
 
 
 def _leading(case: Case) -> tuple[float, float, Array]:
@@ -65,7 +61,6 @@ def terminal_distance(case: Case) -> float:
     """W2 between the target and the terminal state: each atom +-e of the target moved to the nearest of the dominant eigenspace
     of
     V (docs/theory.md §4.7)."""
-    from solver.projection.spectrum import analyse
     points, masses = target(case.problem).measure(4096)
     basis = np.linalg.qr(analyse(case.V).basis)[0]
     inside = points @ basis
