@@ -19,16 +19,16 @@ def plan(problem: Problem) -> list[tuple[str, str]]:
     if density is not None:
         about = "" if problem.space.manifold == "file" else "about "
         lines += [("density", f"{about}{density.size:.0f} cells, {density.unknowns:.0f} unknowns, {mebibytes(density.memory)}"),
-                  ("", time_words(density))]
-    lines += [("particles", f"{tokens.size:.0f} tokens, {mebibytes(tokens.memory)}"), ("", time_words(tokens))]
+                  ("", time_words(density, "density"))]
+    lines += [("particles", f"{tokens.size:.0f} tokens, {mebibytes(tokens.memory)}"), ("", time_words(tokens, "particles"))]
     return lines
 
 
-def time_words(cost: Cost) -> str:
+def time_words(cost: Cost, side: str) -> str:
     """Steps and time in words."""
     if cost.chosen:
         seconds = duration(1000 * cost.dense / cost.steps)
-        return f"steps chosen by their error (density.rtol), 1000 of them at most {seconds} on one core with dense attention"
+        return f"steps chosen by their error ({side}.rtol), 1000 of them at most {seconds} on one core with dense attention"
     return f"about {math.ceil(cost.steps)} steps, at most {duration(cost.dense)} on one core with dense attention"
 
 

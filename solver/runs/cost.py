@@ -37,7 +37,7 @@ class Cost:
 
     Attributes:
         size: cells of the density, or tokens of all members.
-        chosen: whether the density's integrator chooses steps by their error: `steps` then is what stability alone would ask for.
+        chosen: whether steps are chosen by their error and cannot be foretold: `steps` is what stability alone would ask for.
         unknowns: numbers that are integrated. steps: in depth, roughly. memory: bytes, over all ranks.
         dense, least: seconds with the dense attention kernel, and with the fast ones at their best.
     """
@@ -111,7 +111,9 @@ def token_cost(problem: Problem) -> Cost:
     pair = OWN_PAIR_SECONDS if own else PAIR_SECONDS * max(1.0, d / 4)
     dense = steps * TOKEN_STAGES[kind] * members * count * pair
     least *= TOKEN_STAGES[kind] * members * (count * pair if own else min(count * pair, SOURCE_SECONDS))
-    return Cost(members, members * d, steps, memory, dense, least)
+    # At zero temperature steps shrink wherever a token's favourite changes.
+    chosen = kind == "dopri5" and any(math.isinf(layer.weights.beta) for layer in problem.attention.layers)
+    return Cost(members, members * d, steps, memory, dense, least, chosen)
 
 
 def _depth(problem: Problem) -> float:

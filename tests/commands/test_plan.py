@@ -29,6 +29,8 @@ def test_steps_that_errors_choose_are_not_foretold():
     words = " ".join(text for _, text in plan(load("noisy_circle")))
     assert "steps chosen by their error (density.rtol), 1000 of them at most" in words
     assert "about" in " ".join(text for _, text in plan(load("smooth_circle")))
+    cold = " ".join(text for _, text in plan(load("smooth_circle", {"attention.beta": '"inf"'})))
+    assert "steps chosen by their error (particles.rtol)" in cold and "about" in cold
 
 
 @pytest.mark.parametrize(("name", "settings"), [
