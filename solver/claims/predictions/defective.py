@@ -73,7 +73,7 @@ def _distances(case: Case, nodes: int) -> Array:
 def jordan_exponent(case: Case, start: float) -> float:
     """Exponent of W_1 in t of a power law through the values of `jordan_distance` at the outputs from `start` on."""
     kept = (case.times >= start) & (case.times > 0)
-    return float(np.polyfit(np.log(case.times[kept]), np.log(jordan_distance(case).value[kept]), 1)[0])
+    return float(np.polyfit(np.log(case.times[kept]), np.log(np.asarray(jordan_distance(case).value)[kept]), 1)[0])
 
 
 def leading_dimension(case: Case) -> int:
