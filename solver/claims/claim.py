@@ -164,9 +164,7 @@ def read_claim(name: str, *, quick: bool = False, settings: Mapping[str, str] | 
         place = next((s for s in sweep if s == key or s.rsplit(".", 1)[-1] == key), None)
         if place is not None:
             tied = isinstance(value, str) and value.startswith("=")
-            swept = sweep[place]
-            depth = _depth(swept[0]) if isinstance(swept, list) and swept else 0
-            sweep[place] = value if tied or _depth(value) > depth else [value]
+            sweep[place] = value if tied or _depth(value) > _swept_depth(values, sweep, place) else [value]
         elif key.startswith("run."):
             run[key[4:]] = value
         else:
@@ -203,6 +201,17 @@ def _depth(value: object) -> int:
 
 def _text(value: object) -> str:
     return json.dumps(value).replace("Infinity", "inf")
+
+
+def _swept_depth(values: Mapping[str, object], sweep: Mapping[str, object], place: str) -> int:
+    """How many lists deep one value of a swept key is: the first of a list, what a formula gives in the first cell."""
+    variables = _numbers(values)
+    for key, entry in sweep.items():
+        found = (entry[0] if entry else None) if isinstance(entry, list) else resolve(entry, variables, key)
+        if key == place:
+            return _depth(found)
+        variables[short(key)] = resolve(found, variables, key)
+    return 0
 
 
 def resolve(value: object, variables: Mapping[str, object], field_name: str) -> object:

@@ -235,6 +235,16 @@ def test_figures_draw_predicted_slopes_and_limits(tmp_path):
     assert (tmp_path / "c.png").stat().st_size > 5000 and (tmp_path / "c.pdf").exists()
 
 
+def test_a_matrix_for_a_key_tied_by_a_formula_is_one_value():
+    """QC2 chooses its matrices by a formula of the case; LT11 its beta from a list."""
+    text = "[[1.0, 0.3], [0.1, 0.8]]"
+    claim = read_claim("QC2", settings={"attention.value": text, "case": "2"})
+    assert [cell.case().V.tolist() for cell in claim.cells] == [[[1.0, 0.3], [0.1, 0.8]]]
+    several = read_claim("QC2", settings={"attention.value": f"[{text}, [[1.0, 0.0], [0.0, 1.0]]]", "case": "2"})
+    assert len(several.cells) == 2
+    assert {cell.case().beta for cell in read_claim("LT11", settings={"attention.beta": "[2.0, 3.0]"}).cells} == {2.0, 3.0}
+
+
 def test_a_claim_that_does_not_exist_is_refused_with_the_nearest():
     with pytest.raises(ProblemError, match="MS5"):
         read_claim("MS55")
