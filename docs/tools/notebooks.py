@@ -29,6 +29,9 @@ def execute(path: Path, work: Path) -> nbformat.NotebookNode:
     client.execute()
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # times of day
+        if "outputs" in cell:
+            # Progress of a run that took its time, which took itself away at the end.
+            cell.outputs = [output for output in cell.outputs if output.get("data", {}).get("text/html") != ""]
     return notebook
 
 

@@ -27,6 +27,7 @@ LEAST_MASS = 0.01
 MOST_TOKENS = 5000
 # A gathering has arrived when this mass is near a place, and departs when it has fallen to half of the most there was.
 ARRIVED = 0.1
+LEAVING = -1.0
 DATED = 1e-9  # accuracy of the depth of an event, of the step
 
 
@@ -60,7 +61,8 @@ class EventWatch:
 
     Attributes:
         events: found so far, in the order of depth.
-        peaks: the largest mass at each place since it arrived there; 0 before.
+        peaks: the largest mass at each place since it arrived there; 0 before, and `LEAVING` after a departure until what is
+            left there is less than arrives.
     """
 
     problem: Problem
@@ -98,7 +100,9 @@ class EventWatch:
         if self._links and self._last is not None:
             now = self._clusters(points, begin + dt)
             for parents in merged(self._last, now):
-                found += self._date_merges(parents, begin, dt, shorter)
+                heavy = [p for p in parents if self._last.masses[p] >= LEAST_MASS]
+                if len(heavy) > 1:
+                    found += self._date_merges(heavy, points, begin, dt, shorter)
             self._last = now
         for i, place in enumerate(self.places):
             found += self._visit(i, place, place.mass(points, masses), begin, dt, shorter)
@@ -106,8 +110,9 @@ class EventWatch:
         self.events += sorted(found, key=lambda event: event.time)
         return bool(found)
 
-    def _date_merges(self, parents: list[int], begin: float, dt: float, shorter: Shorter) -> list[Event]:
-        """The merges of these clusters of before the step, pair after pair by depth."""
+    def _date_merges(self, parents: list[int], points: Array, begin: float, dt: float, shorter: Shorter) -> list[Event]:
+        """The merges of these clusters of before the step, pair after pair by depth; at the end of the step where strays link
+        them, while they are not near each other themselves. points: (N, d), after the step."""
         last = self._last
         if last is None:
             return []
@@ -118,11 +123,10 @@ class EventWatch:
             for second in parents[a + 1:]:
 
                 def gap(tau: float, i: int = first, j: int = second) -> float:
-                    tokens = shorter(tau)
+                    tokens = points if tau == dt else shorter(tau)
                     return float(cKDTree(tokens[parts[i]]).query(tokens[parts[j]])[0].min()) - reach
 
-                if gap(dt) <= 0.0:
-                    dates.append((root(gap, dt), first, second))
+                dates.append((root(gap, dt) if gap(dt) <= 0.0 else np.nextafter(dt, np.inf), first, second))
         joined = {p: frozenset((p,)) for p in parents}
         events = []
         for tau, first, second in sorted(dates):
@@ -130,10 +134,9 @@ class EventWatch:
                 continue
             pair = [float(sum(last.masses[p] for p in joined[side])) for side in (first, second)]
             both = joined[first] | joined[second]
-            if min(pair) >= LEAST_MASS:
-                members = np.concatenate([parts[p] for p in both])
-                centre = self._centre(shorter(tau)[members], self.masses[members])
-                events.append(Event(begin + tau, "merge", centre, tuple(sorted(pair, reverse=True))))
+            members, tau = np.concatenate([parts[p] for p in both]), min(tau, dt)
+            centre = self._centre((points if tau == dt else shorter(tau))[members], self.masses[members])
+            events.append(Event(begin + tau, "merge", centre, tuple(sorted(pair, reverse=True))))
             for p in both:
                 joined[p] = both
         return events
@@ -149,7 +152,10 @@ class EventWatch:
         """Arrival at a place, or departure from it, within the step after which `mass` is there."""
         peak = self.peaks[i]
         arrives, departs = peak == 0.0 and mass >= ARRIVED, peak > 0.0 and mass <= peak / 2
-        self.peaks[i] = mass if arrives else 0.0 if departs else max(peak, mass) if peak > 0.0 else 0.0
+        if arrives or (peak > 0.0 and not departs):
+            self.peaks[i] = max(peak, mass)
+        else:
+            self.peaks[i] = LEAVING if mass >= ARRIVED else 0.0
         if not (arrives or departs):
             return []
         level = ARRIVED if arrives else peak / 2
