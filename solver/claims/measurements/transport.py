@@ -96,10 +96,10 @@ def distance_at(run: Run, time: float, p: int = 1) -> float:
     return float(np.exp(CubicSpline(run.times, np.log(w_target(run, p)))(time)))
 
 
-def final_over_least(run: Run, p: int = 2) -> float:
-    """W_p(law, target) at the last output over its least value."""
+def rise_after_least(run: Run, p: int = 2) -> float:
+    """How much W_p(law, target) has risen from its least value to the last output, as a part of what it was at depth 0."""
     values = w_target(run, p)
-    return float(values[-1] / np.nanmin(values))
+    return float((values[-1] - np.nanmin(values)) / values[0])
 
 
 def departure_rate(run: Run, p: int = 1) -> Value:
@@ -162,5 +162,5 @@ def heat_ratio(run: Run, p: int = 1) -> float:
 
 
 TABLE = (heat_ratio, w_target, w_span, w2_final_dirac, closest, closest_time, closest_ratio, departure_time, distance_at,
-final_over_least,
+rise_after_least,
          departure_rate, w1_to_cold, w_reference)
