@@ -60,9 +60,10 @@ class Grid:
 
 
 def grid_degree(kappa: float, accuracy: float) -> int:
-    """Up to which the quadrature has to be exact: of depth x its error is e^{-x + x^2/(12 kappa) + 1} at most, as measured."""
+    """Up to which the quadrature has to be exact: of depth x its error is e^{-x + x^2/(12 kappa) + 1} at most for large
+    kappa, and some hundred times that at kappa = 22, as measured (`tests/attention/test_relay.py`)."""
     error = -math.log(max(QUADRATURE * accuracy, 1e-15))
-    return needed_order(SHELL ** 2 / (SHELL - 1.0) * kappa, error + 1.0 + (error + 4.0) ** 2 / (10.0 * kappa))
+    return needed_order(SHELL ** 2 / (SHELL - 1.0) * kappa, error + 1.0 + 130.0 / kappa + (error + 4.0) ** 2 / (10.0 * kappa))
 
 
 def grid_size(kappa: float, accuracy: float) -> float:

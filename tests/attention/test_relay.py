@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from solver.attention import Attention
@@ -33,7 +33,7 @@ def test_second_moments():
 
 
 @pytest.mark.parametrize("accuracy", [1e-6, 1e-10, 1e-12])
-@pytest.mark.parametrize("kappa", [20.0, 60.0, 300.0])
+@pytest.mark.parametrize("kappa", [20.0, 22.46, 31.6, 60.0, 300.0])
 def test_quadrature_is_exact_for_each_source_alone(kappa, accuracy):
     """One source, targets at all angles and of all sizes: e^{<z,y>} to a relative error, though it falls to e^{-2 kappa}."""
     rng = np.random.default_rng(int(kappa))
@@ -50,6 +50,9 @@ def test_quadrature_is_exact_for_each_source_alone(kappa, accuracy):
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(exponent=st.floats(0, 3), law_name=st.sampled_from(LAWS), score_name=st.sampled_from(SCORES),
        seed=st.integers(0, 2**32 - 1), accuracy=st.sampled_from([1e-6, 1e-10]))
+@example(exponent=1.3515625, law_name="full", score_name="identity", seed=0, accuracy=1e-10)
+@example(exponent=1.3515625, law_name="full", score_name="identity", seed=3, accuracy=1e-10)
+@example(exponent=1.3515625, law_name="concentrated", score_name="identity", seed=3, accuracy=1e-10)
 def test_bound(exponent, law_name, score_name, seed, accuracy):
     """As for the other methods; what cannot be relayed is pruned."""
     rng = np.random.default_rng(seed)
