@@ -37,6 +37,10 @@ def check_together(manifold: Manifold | None, attention: Attention | None, noise
         others = 'must be "quadrature", "sobol" or "random"'
         if noisy:
             wrong.note("particles.sampling", "adaptive", f"not with noise, under which no cell keeps its mass; {others}")
+        if attention and manifold and not manifold.normalised and manifold.intrinsic > 1 and any(
+                layer.weights.normalization == "none" for layer in attention.layers):
+            wrong.note("particles.sampling", "adaptive", f"not in the plane with unnormalised attention, which throws what is "
+                       f"far out beyond all numbers; {others}")
         if attention and attention.has_own_score:
             wrong.note("particles.sampling", "adaptive", f"not with a registered score, of unknown width; {others}")
         if manifold and (isinstance(manifold, TokenSpace) or not (manifold.intrinsic == 1 or has_triangles(manifold))):

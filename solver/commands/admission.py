@@ -9,6 +9,7 @@ import click
 from problems import Problem
 from problems.errors import Mistakes, ProblemError
 from solver.commands.plan import duration, mebibytes
+from solver.particles.adaptive import refuse_start
 from solver.ranks import Serial, world
 from solver.runs.cost import Cost, density_cost, memory_there_is, token_cost
 
@@ -126,6 +127,8 @@ def _tokens(problem: Problem) -> None:
         wrong.check(law.quadrature, settings.count)
     elif sampling == "sobol":
         wrong.check(law.sobol, 2, settings.seed)
+    elif sampling == "adaptive":
+        wrong.check(refuse_start, problem)
     if problem.time.stationary and problem.noise.diffusivity > 0.0:
         wrong.note("time.end", problem.time.end, "must be a depth for tokens with noise, which never lets them rest")
     elif problem.time.stationary and settings.integrator != "dopri5":

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from problems import Problem, ProblemError
 from problems.together import has_triangles
 from solver.particles.chain import start_chain
-from solver.particles.density import kernel_width
+from solver.particles.density import WIDEST, kernel_width
 from solver.particles.surface_start import start_triangulation
 
 Array = NDArray[np.float64]
@@ -49,7 +49,24 @@ def largest_gap(problem: Problem) -> float:
     that of `particles.count` tokens spread evenly."""
     manifold = problem.manifold
     even = (manifold.volume / problem.particles.count) ** (1 / manifold.intrinsic) if manifold.volume else np.inf
-    return min(gap_fraction(problem) * kernel_width(problem.attention), even)
+    # Where all layers are at zero temperature no kernel is to be resolved; on curves tokens are cheap enough to be close.
+    cold = all(np.isinf(layer.weights.beta) for layer in problem.attention.layers) and manifold.intrinsic > 1
+    return min(gap_fraction(problem) * (WIDEST if cold else kernel_width(problem.attention)), even)
+
+
+def refuse_start(problem: Problem) -> None:
+    """Refuse adaptive tokens whose start alone is beyond `particles.most`, before it is made.
+
+    Raises:
+        ProblemError: with the least number there would be: triangles with sides of the largest gap, or such intervals.
+    """
+    manifold, gap = problem.manifold, largest_gap(problem)
+    if manifold.volume is None:
+        return
+    least = manifold.volume / (gap if manifold.intrinsic == 1 else np.sqrt(0.75) * gap**2)
+    if least > problem.particles.most:
+        allowed = f"at least the {np.ceil(least):.0f} tokens of the start, or a larger particles.gap"
+        raise ProblemError("particles.most", problem.particles.most, allowed)
 
 
 def expected_tokens(problem: Problem) -> int:
@@ -64,6 +81,7 @@ def start_adaptive(problem: Problem) -> tuple[Cells, Array, Array]:
     Raises:
         ProblemError: there are no adaptive tokens here, or the start alone needs more than `particles.most`.
     """
+    refuse_start(problem)
     if problem.manifold.intrinsic == 1:
         cells, points, logs = start_chain(problem, largest_gap(problem))
     elif has_triangles(problem.manifold):

@@ -8,6 +8,8 @@ from mpi4py import MPI
 from scipy.optimize import brentq
 
 from problems import ProblemError
+from solver.commands.admission import admit
+from solver.particles.adaptive import start_adaptive
 from solver.particles.bisection import Edges, bisected
 from solver.particles.solver import ParticleSolver
 from solver.particles.surface_start import start_triangulation
@@ -32,7 +34,7 @@ def test_zero_temperature_is_exact():
     """docs/theory.md §3.3: the law stays angular central Gaussian, its moments are those of quadrature tokens."""
     value = np.diag([1.0, 0.6, 0.2])
     cold = {**SPHERE, "beta": np.inf, "end": 1.0, "attention": {"value": value.tolist()}}
-    last = run(problem(**cold, particles={**ADAPTIVE, "gap": 10.0}))[-1]
+    last = run(problem(**cold, particles={**ADAPTIVE, "gap": 0.1}))[-1]
     intact(last)
     exact = -1.8 - np.log(4 * np.pi) - 1.5 * np.log(np.sum((last.points * np.exp(-np.diag(value))) ** 2, axis=1))
     # A token put in takes log rho from a quadratic: third order in the gap, .1.
@@ -133,3 +135,24 @@ def test_cap_is_kept():
 def test_other_spaces_are_refused(space, why):
     with pytest.raises(ProblemError, match=f"for curves, the sphere and the open plane, not {why}"):
         problem(**space, particles=ADAPTIVE)
+
+
+def test_too_many_tokens_at_the_start_are_refused_before_they_are_made():
+    """`check` says so as well: a gap of .35 widths at beta = 1e4 would be over a million triangles."""
+    narrow = problem("sphere", beta=1e4, end=0.1, particles={"sampling": "adaptive"})
+    with pytest.raises(ProblemError, match=r"particles\.most = 100000; at least the 11"):
+        start_adaptive(narrow)
+    with pytest.raises(ProblemError, match=r"particles\.most"):
+        admit(narrow, ("particles",))
+
+
+def test_zero_temperature_has_no_kernel_to_resolve():
+    cold = problem("sphere", beta=np.inf, end=0.1, particles={"sampling": "adaptive", "count": 100})
+    assert 100 < len(start_adaptive(cold)[1]) < 2000
+
+
+def test_unnormalised_attention_in_the_plane_is_refused():
+    with pytest.raises(ProblemError, match="not in the plane with unnormalised attention"):
+        problem("euclidean", dimension=2, beta=1.0, law="normal", attention={"normalization": "none"},
+                initial={"components": [{"mean": [0.0, 0.0], "covariance": [[1.0, 0.0], [0.0, 1.0]]}]},
+                particles={"sampling": "adaptive"})

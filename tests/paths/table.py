@@ -68,6 +68,8 @@ def possible(path: Mapping[str, str]) -> bool:
             return False
         if space and space not in ("circle", "interval", "ellipse", "sphere-3", "euclidean-2"):
             return False
+        if space == "euclidean-2" and path.get("attention") in ("unnormalised", "rescaled"):
+            return False  # what is far out leaves all numbers
     # With noise tokens follow Euler-Maruyama, whatever is asked for.
     return not (path.get("noise") == "some" and path.get("tokens") in ("dopri5", "rk4"))
 
