@@ -121,6 +121,13 @@ def path_table(seed: int = 1) -> list[dict[str, str]]:
     return table
 
 
+def tokens_of(path: Mapping[str, str]) -> int:
+    """A small number of tokens with which the quadrature of the initial law is one."""
+    if path["space"] != "sphere-5":
+        return 32
+    return 1500 if path["law"] == "poisson-kernel" else 400
+
+
 def random_paths(count: int, seed: int) -> list[dict[str, str]]:
     """Further paths, drawn at random."""
     generator = random.Random(seed)
@@ -164,7 +171,7 @@ def problem_of(path: Mapping[str, str], folder: Path, name: str) -> Path:
               "noise": {"diffusivity": 0.02 if path["noise"] == "some" else 0.0},
               "initial": law_of(path["law"], d, kind, path, folder),
               "time": {"end": 0.3, "outputs": 4}, "density": density_of(path),
-              "particles": {"count": 400 if path["space"] == "sphere-5" else 32, "sampling": path["sampling"],
+              "particles": {"count": tokens_of(path), "sampling": path["sampling"],
                             "integrator": path["tokens"], "seed": 3}}
     if path["attention"] == "rescaled":
         values["time"]["rescaled"] = True
