@@ -55,6 +55,10 @@ TABLES = {
 # fmt: on
 
 
+# An adaptive step that falls below this fraction of the depth reached means a blow-up.
+SMALLEST_STEP = 1e-13
+
+
 @dataclass
 class Controller:
     """PI control of the step (Hairer & Wanner 1996, §IV.2): h <- h * 0.9 err^-0.17 err_old^0.04, within [1/5, 5].
@@ -74,6 +78,10 @@ class Controller:
         if self.step <= left / 2:
             return self.step
         return left if self.step >= left * (1 - 1e-12) else left / 2
+
+    def stuck(self, time: float) -> bool:
+        """Whether the step has become too small to go on at depth `time`."""
+        return self.step < SMALLEST_STEP * max(time, 1e-3)
 
     def accept(self, tried: float, error: float) -> None:
         factor = 5.0 if error == 0 else 0.9 * error**-0.17 * self.previous**0.04

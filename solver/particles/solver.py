@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-# An adaptive step that falls below this fraction of the depth reached means a blow-up.
-SMALLEST_STEP = 1e-13
 # Attention at zero temperature jumps whenever a token's favourite changes; no step resolves a jump, so steps stop shrinking
 # here, in units of the depth in which a token could move by one, and the jump costs at most (its size) x (this step).
 JUMP_STEP = 1e-3
@@ -357,7 +355,7 @@ class ParticleSolver:
             control.reject(dt, error)
             if np.isfinite(error):
                 control.step = max(control.step, shortest)
-            if control.step < SMALLEST_STEP * max(self.time, 1e-3):
+            if control.stuck(self.time):
                 raise self._lost(lost) if lost else RunError(
                     f"the adaptive step fell to {control.step:.3g}: the drift is not resolved to particles.rtol = "
                     f"{self.tolerance:g}", step=self.step, time=self.time)

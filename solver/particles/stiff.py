@@ -33,8 +33,6 @@ ONE = 0.01
 # Explicit steps are stable up to about 3.3/rate; where they are as long as this, stability rules them and not accuracy.
 STABILITY = 2.0
 CHECK_EVERY = 20
-# An implicit step below this fraction of the depth reached means a blow-up.
-SMALLEST = 1e-13
 
 # fmt: off
 # RODAS (Hairer & Wanner 1996, §IV.7): six stages, order 4 with an embedded order 3, stiffly accurate.
@@ -159,7 +157,7 @@ class StiffSteps:
                 control.accept(dt, error)
                 return Advance(new, dt, error, again)
             control.reject(dt, error)
-            if control.step < SMALLEST * max(time, 1e-3):
+            if control.stuck(time):
                 raise RunError(f"the implicit step fell to {control.step:.3g}: the drift is not resolved to particles.rtol = "
                                f"{self.tolerance:g}", step=step, time=time)
 

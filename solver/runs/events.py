@@ -125,6 +125,10 @@ class EventRecorder(Observer[ParticleSnapshot]):
             solver.memory["events"] = encode({"peaks": watch.peaks, "events": [
                 {"time": e.time, "kind": e.kind, "where": e.where, "masses": e.masses, "place": e.place} for e in watch.events]})
 
+    def save(self) -> None:
+        """Masses at places have changed since the last event: a checkpoint between outputs takes them along."""
+        self.keep()
+
     def output(self, snapshot: ParticleSnapshot) -> None:
         """Write what has happened since the last output (collective)."""
         if self.solver is not None and self.watch is not None:
