@@ -21,11 +21,14 @@ out=${COLDFLOW_OUT:-results/$name}
 command=${COLDFLOW:-mpirun -n ${SLURM_NTASKS:-1} coldflow}
 export OMP_NUM_THREADS=1
 
-# Slurm signals this script alone: pass it on, and wait until the run has written its checkpoint.
+# Slurm signals this script alone: pass it on, and wait until the run has written its checkpoint. The trap is set before the run
+# begins, since a signal may come between the two.
+run=
+stopped=
+trap 'stopped=1; [ -z "$run" ] || kill -TERM "$run" 2> /dev/null' TERM
 $command compare "$problem" --out "$out" --resume "$@" &
 run=$!
-stopped=
-trap 'stopped=1; kill -TERM "$run" 2> /dev/null' TERM
+[ -z "$stopped" ] || kill -TERM "$run" 2> /dev/null
 wait "$run"
 code=$?
 while kill -0 "$run" 2> /dev/null; do wait "$run"; code=$?; done
