@@ -21,6 +21,8 @@ from problems.fields import Field, read_fields
 from problems.registered import DIAGNOSTICS, Named, named, probe_points
 
 MOST = 1000
+# Coordinates up to which tables hold the second moments of all pairs; beyond it those of each with itself.
+MOST_PAIRED = 64
 COLUMN = re.compile(r"^[A-Za-z][\w-]*$")
 # Columns that every run has already.
 TAKEN = ("time", "step", "mass", "minimum", "maximum", "energy", "log_energy", "entropy", "w1_target", "w2_target", "tokens",

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import itertools
 
-import numpy as np
-
 from meshes.manifold import Flat, Manifold
 from meshes.own import TokenSpace
-from problems.attention import LARGEST_EXPONENT, Attention
+from problems.attention import LARGEST_EXPONENT, Attention, spectral_norm
 from problems.drift import Drift
 from problems.errors import Mistakes
 from problems.laws import InitialLaw
@@ -77,7 +75,7 @@ def _exponent(manifold: Manifold, attention: Attention, time: Time, wrong: Mista
         weights = layer.weights
         if weights.normalization != "none" or weights.own_score is not None:
             continue
-        norm = max(float(np.linalg.norm(head.score, 2)) for head in weights.heads)
+        norm = max(spectral_norm(head.score) for head in weights.heads)
         if time.rescaled and not weights.beta * (norm - 1.0) < LARGEST_EXPONENT:
             wrong.note("attention.beta", weights.beta,
                        f"beta (|B| - 1) must be below {LARGEST_EXPONENT:g}, |B| is {norm:.4g}: "

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from problems.attention import Attention, Weights
+from problems.attention import Attention, Weights, spectral_norm
 from problems.problem import Problem
 from problems.registered import Named
 from problems.sections import SAMPLINGS
@@ -88,7 +88,7 @@ def _matrix(matrix: np.ndarray) -> str:
     if np.array_equal(matrix, matrix[0, 0] * np.eye(len(matrix))):
         return "identity" if matrix[0, 0] == 1.0 else f"{matrix[0, 0]:g} identity"
     if len(matrix) > 3:
-        return f"{len(matrix)} x {len(matrix)} matrix of norm {np.linalg.norm(matrix, 2):.4g}"
+        return f"{len(matrix)} x {len(matrix)} matrix of norm {spectral_norm(matrix):.4g}"
     return "[" + ", ".join("[" + ", ".join(f"{entry:g}" for entry in row) + "]" for row in matrix) + "]"
 
 

@@ -56,7 +56,7 @@ class Quadratic:
 
     def of_sources(self, points: Array) -> Array:
         """(m,): y^T matrix y."""
-        return np.einsum("ij,jk,ik->i", points, self.matrix, points)
+        return np.einsum("ij,ij->i", points @ self.matrix, points)
 
     def at(self, z: Array, y: Array) -> Array:
         """(n,): y_i^T M(x_i) y_i for one y per target."""

@@ -7,7 +7,7 @@ import os
 
 import numpy as np
 
-from problems.attention import Weights
+from problems.attention import Weights, spectral_norm
 from solver.attention.head import METHODS, HeadField, Report, Settings
 from solver.attention.kernels import library
 from solver.attention.moments import Moments
@@ -119,7 +119,7 @@ class BoundAttention:
             scaled = factor * score
             z = np.ascontiguousarray(targets @ scaled)
             if settings.hard:  # where B^T x is rounding its direction is too: such a target has no favourite
-                z[np.linalg.norm(z, axis=1) <= NOTHING * np.linalg.norm(score, 2) * self.sources.radius] = 0.0
+                z[np.linalg.norm(z, axis=1) <= NOTHING * spectral_norm(score) * self.sources.radius] = 0.0
             if not np.isfinite(z.sum()) and not np.isfinite(z).all():
                 place = f"target {int(np.argmin(np.isfinite(z).all(axis=1)))}"
                 raise RunError("a target of attention is not finite", place=place)

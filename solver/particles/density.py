@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from meshes.manifold import Flat
 from problems import Attention, Problem
+from problems.attention import spectral_norm
 
 Array = NDArray[np.float64]
 
@@ -50,7 +51,7 @@ def contrast(attention: Attention) -> float:
     """beta |B| of the sharpest layer and head; infinite at zero temperature and with a registered score."""
     if attention.has_own_score:
         return np.inf
-    return max(layer.weights.beta * max(float(np.linalg.norm(head.score, 2)) for head in layer.weights.heads)
+    return max(layer.weights.beta * max(spectral_norm(head.score) for head in layer.weights.heads)
                for layer in attention.layers)
 
 

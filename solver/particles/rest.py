@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from problems.attention import spectral_norm
 from solver.errors import RunError
 from solver.particles.drift import Drift
 from solver.particles.layout import Layout
@@ -22,7 +23,7 @@ MOST_STEPS = 100_000
 
 def strength(drift: Drift) -> float:
     """Largest speed that the weights of this depth can give to a token of norm one where attention is normalised; local."""
-    return float(sum(np.linalg.norm(head.value, 2) for head in drift.weights.heads))
+    return float(sum(spectral_norm(head.value) for head in drift.weights.heads))
 
 
 def largest_speed(drift: Drift, layout: Layout, points: Array, slope: Array) -> float:

@@ -11,7 +11,7 @@ from problems import Problem
 from solver.particles.clusters import Clusters, find_clusters, linking_distance
 
 Array = NDArray[np.float64]
-# Numbers by name; "mean" (d,) and "second" (d, d) are arrays.
+# Numbers by name; "mean" (d,) and "second", (d, d) or beyond MOST_PAIRED coordinates its diagonal (d,), are arrays.
 Row = dict[str, float | Array]
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from problems import Problem
+from problems.diagnostics import MOST_PAIRED
 from solver.attention import energy_columns
 from solver.errors import RunError, own_columns
 from solver.particles.adaptive import Cells, largest_gap, start_adaptive
@@ -174,7 +175,7 @@ class ParticleSolver:
                 "mass": float(self.masses.sum()),
                 **self._energies(points, np.ascontiguousarray(self.points[i, :, :d])),
                 "mean": masses @ law,
-                "second": (masses[:, None] * law).T @ law, **tokens,
+                "second": (masses[:, None] * law).T @ law if d <= MOST_PAIRED else masses @ law**2, **tokens,
                 **own_columns(self.problem, points, self.masses),
             })
             if logs_here is not None:

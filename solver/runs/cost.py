@@ -17,6 +17,7 @@ from solver.particles.stiff import serves
 
 PAIR_SECONDS = 1.2e-9  # one pair of the dense attention kernel
 OWN_PAIR_SECONDS = 2e-8  # one pair of a registered score, in NumPy
+PRODUCT_SECONDS = 1e-9  # one entry of the two weight matrices of a head, for one token
 SOURCE_SECONDS = 2e-7  # one token or node of the fast kernels, at their best
 UNKNOWN_SECONDS = 1.0 / 15e6
 STAGES = {"euler": 1, "ssprk22": 2, "ssprk33": 4, "ssprk104": 10, "rk45": 6, "arkimex": 6, "bdf": 2, "theta": 4}
@@ -109,8 +110,9 @@ def token_cost(problem: Problem) -> Cost:
     memory = BASE_BYTES + members * d * 8 * (TOKEN_STAGES[kind] + 6) + kept + _weights(problem)
     own = problem.attention.has_own_score
     pair = OWN_PAIR_SECONDS if own else PAIR_SECONDS * max(1.0, d / 4)
-    dense = steps * TOKEN_STAGES[kind] * members * count * pair
-    least *= TOKEN_STAGES[kind] * members * (count * pair if own else min(count * pair, SOURCE_SECONDS))
+    products = d * d * PRODUCT_SECONDS  # of a token with the score and the value
+    dense = steps * TOKEN_STAGES[kind] * members * (count * pair + products)
+    least *= TOKEN_STAGES[kind] * members * ((count * pair if own else min(count * pair, SOURCE_SECONDS)) + products)
     # At zero temperature steps shrink wherever a token's favourite changes.
     chosen = kind == "dopri5" and any(math.isinf(layer.weights.beta) for layer in problem.attention.layers)
     return Cost(members, members * d, steps, memory, dense, least, chosen)

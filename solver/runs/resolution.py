@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from problems import Problem
-from problems.attention import Weights
+from problems.attention import Weights, spectral_norm
 from solver.particles.adaptive import expected_tokens, largest_gap
 from solver.runs.cost import density_cost
 
@@ -58,13 +58,7 @@ def _sharpness(weights: Weights) -> float:
     """beta |B|; infinite at zero temperature, zero where a registered score says nothing of its width."""
     if weights.own_score is not None and math.isfinite(weights.beta):
         return 0.0
-    return weights.beta * max((_norm(head.score) for head in weights.heads), default=0.0) if weights.beta else 0.0
-
-
-def _norm(matrix: np.ndarray) -> float:
-    """Spectral norm, of large matrices bounded by the norm of Frobenius over the root of the rank it would have as a multiple
-    of the identity."""
-    return float(np.linalg.norm(matrix, 2) if len(matrix) <= 64 else np.linalg.norm(matrix) / math.sqrt(len(matrix)))
+    return weights.beta * max((spectral_norm(head.score) for head in weights.heads), default=0.0) if weights.beta else 0.0
 
 
 def _density(problem: Problem) -> list[Finding]:
@@ -140,7 +134,7 @@ def drift_rate(problem: Problem) -> float:
     rates = []
     for layer in problem.attention.layers:
         weights = layer.weights
-        value = sum(_norm(head.value) for head in weights.heads)
+        value = sum(spectral_norm(head.value) for head in weights.heads)
         sharp = _sharpness(weights)
         if not math.isfinite(sharp):
             rates.append(value)
@@ -151,4 +145,4 @@ def drift_rate(problem: Problem) -> float:
 
 
 def _speed(problem: Problem) -> float:
-    return max(sum(_norm(head.value) for head in layer.weights.heads) for layer in problem.attention.layers)
+    return max(sum(spectral_norm(head.value) for head in layer.weights.heads) for layer in problem.attention.layers)

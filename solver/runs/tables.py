@@ -10,10 +10,18 @@ from pathlib import Path
 
 import numpy as np
 
+from problems.diagnostics import MOST_PAIRED
 from solver.runs.disk import append, replace_file
 
 # One line of a table of numbers, by column.
 Row = dict[str, float]
+
+
+def _pairs(dimension: int) -> list[tuple[int, int]]:
+    """The second moments of a row: all pairs of coordinates, in high dimensions each with itself."""
+    if dimension > MOST_PAIRED:
+        return [(i, i) for i in range(dimension)]
+    return [(i, j) for i in range(dimension) for j in range(i, dimension)]
 
 
 def axis_names(dimension: int) -> list[str]:
@@ -27,7 +35,7 @@ def diagnostics_columns(dimension: int, *, density: bool, own: Sequence[str] = (
     axes = axis_names(dimension)
     first = ["time", "step", "mass"] + (["minimum", "maximum"] if density else []) + ["energy", "log_energy", "entropy"]
     means = [f"mean_{a}" for a in axes]
-    seconds = [f"second_{a}{b}" for i, a in enumerate(axes) for b in axes[i:]]
+    seconds = [f"second_{axes[i]}{axes[j]}" for i, j in _pairs(dimension)]
     return [*first, *means, *seconds, "w1_target", "w2_target", *([] if density else ["tokens", "largest_gap"]), *own]
 
 
@@ -41,12 +49,12 @@ DISTANCES_COLUMNS = ["time", "between", "p", "value", "error", "lower", "upper",
 
 
 def flatten_row(row: Mapping[str, float | np.ndarray], dimension: int) -> Row:
-    """A diagnostics row with `mean` (d,) and `second` (d, d) spread over their columns; local."""
+    """A diagnostics row with `mean` (d,) and `second`, (d, d) or its diagonal (d,), spread over their columns; local."""
     axes = axis_names(dimension)
     flat: Row = {key: value for key, value in row.items() if not isinstance(value, np.ndarray)}
     mean, second = np.asarray(row["mean"], float), np.asarray(row["second"], float)
     flat.update({f"mean_{a}": mean[i] for i, a in enumerate(axes)})
-    flat.update({f"second_{a}{b}": second[i, i + j] for i, a in enumerate(axes) for j, b in enumerate(axes[i:])})
+    flat.update({f"second_{axes[i]}{axes[j]}": second[i, j] if second.ndim == 2 else second[i] for i, j in _pairs(dimension)})
     return flat
 
 

@@ -24,6 +24,14 @@ def test_columns_follow_the_dimension():
     assert "second_x1x4" in diagnostics_columns(4, density=False)
 
 
+def test_in_high_dimensions_second_moments_are_those_of_each_coordinate():
+    """All pairs at d = 10^4 would be fifty million columns."""
+    columns = diagnostics_columns(10_000, density=False)
+    assert [name for name in columns if name.startswith("second_")] == [f"second_x{i}x{i}" for i in range(1, 10_001)]
+    row = flatten_row({"mean": np.zeros(65), "second": np.arange(65.0)}, 65)
+    assert row["second_x65x65"] == 64.0
+
+
 def test_rows_are_flattened_by_name():
     row = flatten_row({"time": 1.0, "mean": np.array([1.0, 2.0]), "second": np.array([[3.0, 4.0], [4.0, 5.0]])}, 2)
     assert row == {"time": 1.0, "mean_x": 1.0, "mean_y": 2.0, "second_xx": 3.0, "second_xy": 4.0, "second_yy": 5.0}
