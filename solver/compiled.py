@@ -210,8 +210,19 @@ def _lock(path: Path) -> Iterator[None]:
         yield
 
 
+class Lent:
+    """Cores that another process of this run has at the moment."""
+
+    cores = 0
+
+
 def threads() -> int:
-    """Threads a kernel of this rank may start.
+    """Threads a kernel of this rank may start: all it may use, less those that are `Lent`."""
+    return max(1, granted_threads() - Lent.cores)
+
+
+def granted_threads() -> int:
+    """Threads that a run of this process may use.
 
     `$COLDFLOW_THREADS` if set; 1 under `mpirun` with several ranks; else `$OMP_NUM_THREADS` if above one; else the
     number of processors this process may run on.

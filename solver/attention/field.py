@@ -53,9 +53,14 @@ class Attention:
         self.scores = [np.ascontiguousarray(head.score, dtype=float) for head in weights.heads]
         self.values = [None if np.array_equal(head.value, np.eye(len(head.value))) else np.asarray(head.value, dtype=float)
                        for head in weights.heads]
-        self.workers = workers or threads()
+        self._workers = workers
         self.own_score = getattr(weights, "own_score", None)
         self.report = Report()
+
+    @property
+    def workers(self) -> int:
+        """Threads of a kernel now."""
+        return self._workers or threads()
 
     def field(self, targets: Array, sources: Array, masses: Array, crowd: Array | None = None) -> tuple[Array, float]:
         """The field sum_h V_h m_h(x), not projected on the tangent: `(values, log_scale)`.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from problems import Problem
+from solver.comparison.beside import foreseen, worthwhile
 from solver.runs.cost import Cost, density_cost, token_cost
 
 
@@ -21,6 +22,12 @@ def plan(problem: Problem) -> list[tuple[str, str]]:
         lines += [("density", f"{about}{density.size:.0f} cells, {density.unknowns:.0f} unknowns, {mebibytes(density.memory)}"),
                   ("", time_words(density, "density"))]
     lines += [("particles", f"{tokens.size:.0f} tokens, {mebibytes(tokens.memory)}"), ("", time_words(tokens, "particles"))]
+    if density is not None:
+        runs = foreseen(problem, verdict=True)
+        if worthwhile(problem, runs):
+            costs = [density_cost(run.problem) if run.side == "density" else token_cost(run.problem) for run in runs]
+            memory = max(cost.memory for cost in costs if cost is not None)
+            lines.append(("compare", f"tokens and {len(runs) - 1} extra runs on a second core, {mebibytes(memory)} more"))
     return lines
 
 

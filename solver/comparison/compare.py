@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from problems.loader import ProblemLike, as_problem
 from solver.comparison import relative_entropy
 from solver.comparison.accuracy import COLUMNS as ACCURACY_COLUMNS
 from solver.comparison.accuracy import Chosen, choose, refuse_accuracy, restored
+from solver.comparison.beside import Beside
 from solver.comparison.further import ALSO_COLUMNS, Curve, further_curves, further_tokens
 from solver.comparison.refinement import Extra, refine
 from solver.comparison.verdict import CONVERGENCE_COLUMNS, VERDICT_COLUMNS, Verdict, judge, judged_outputs
@@ -184,12 +186,17 @@ def compare(problem: ProblemLike, *, comm: MPI.Comm | None = None, out: str | Pa
     context = open_run(problem, comm=comm, out=out, force=force, resume=resume, quiet=quiet, command="compare",
                        limits=limits)
     comm, folder, console = context.comm, context.folder, context.console
-    with recorded(context):
+    with recorded(context), ExitStack() as stack:
         if chosen is not None:
             write_table(context, "accuracy.csv", ACCURACY_COLUMNS, chosen.rows)
             on_first_rank(comm, partial(finish, context, "running", accuracy=chosen.facts()))
+        beside = Beside.start(problem, folder, context.supervisor, verdict)
+        if beside is not None:
+            stack.callback(beside.end)
+            announce(console)("tokens and extra runs on a second core")
+        stores = beside.store if beside is not None else folder.store if folder is not None else None
         density = record_density(context)
-        particles = record_particles(context)
+        particles = record_particles(context, stores)
         with context.stage("distances"):
             rows, bounds = comparison_rows(problem, comm, density, particles)
         columns = COMPARISON_COLUMNS
@@ -199,7 +206,6 @@ def compare(problem: ProblemLike, *, comm: MPI.Comm | None = None, out: str | Pa
         write_table(context, "comparison.csv", columns, rows)
         write_table(context, "distances.csv", DISTANCES_COLUMNS, bounds)
         context.supervisor.check()
-        stores = folder.store if folder is not None else None
         also: list[dict[str, float | str]] = []
         if problem.compare.also:
             with context.stage("further tokens"):
@@ -214,6 +220,7 @@ def compare(problem: ProblemLike, *, comm: MPI.Comm | None = None, out: str | Pa
                                     stores, context.supervisor)
         with context.stage("verdict"):
             judgement = judge(problem, comm, rows, density, particles, refinement)
+        made = beside.end() if beside is not None else []
         write_table(context, "verdict.csv", VERDICT_COLUMNS, judgement.rows)
         if refinement is not None:
             write_table(context, "convergence.csv", CONVERGENCE_COLUMNS, refinement.table())
@@ -223,7 +230,8 @@ def compare(problem: ProblemLike, *, comm: MPI.Comm | None = None, out: str | Pa
         comparison.summary = summarise(context.to_target, comparison, comm)
         on_first_rank(comm, partial(finish, context, EXIT_REASONS[judgement.outcome],
                                     density=final_numbers(density), particles=final_numbers(particles),
-                                    summary=comparison.summary, verdict=judgement.facts(), phases=tell_phases(context)))
+                                    second_process=made, summary=comparison.summary, verdict=judgement.facts(),
+                                    phases=tell_phases(context)))
     comparison.phases = context.phases
     if folder is not None and folder.writes:
         from solver.report.pictures import draw_run

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from problems import Problem, ProblemError
-from problems.sections import FurtherTokens
-from solver.comparison.refinement import Extra, vary
+from solver.comparison.refinement import Extra
+from solver.comparison.variations import further_runs
 from solver.runs.distances import TargetDistance, bounded_distance
 from solver.runs.history import History
 
@@ -19,12 +19,6 @@ if TYPE_CHECKING:
 Curve = tuple[np.ndarray, np.ndarray]
 # One row for each output and each system; distances are empty where there is no target.
 ALSO_COLUMNS = ["time", "label", "tokens", "w1_density_tokens", "w2_density_tokens", "w1_tokens_target", "w2_tokens_target"]
-
-
-def further_problem(problem: Problem, system: FurtherTokens) -> Problem:
-    """The problem whose particles are these tokens; they carry no density, for which nothing asks."""
-    return vary(problem, "particles", count=system.count, sampling=system.sampling, seed=system.seed, density=False, ensemble=1,
-                gap=None)
 
 
 def further_tokens(problem: Problem, comm: MPI.Comm, extra: Extra, density: History,
@@ -39,9 +33,8 @@ def further_tokens(problem: Problem, comm: MPI.Comm, extra: Extra, density: Hist
         Rows of also.csv, the same on every rank.
     """
     rows: list[dict[str, float | str]] = []
-    for i, system in enumerate(problem.compare.also):
-        tokens = extra.particles(further_problem(problem, system), f"also-{i}-{system.sampling}-{system.count}-{system.seed}",
-                                 system.words)
+    for i, (system, planned) in enumerate(zip(problem.compare.also, further_runs(problem), strict=True)):
+        tokens = extra.planned(planned)
         if tokens is None:  # on every rank alike
             raise ProblemError(f"compare.also[{i}].count", system.count, "must be larger: so few tokens miss the initial law")
         mine: dict[int, dict[str, float | str]] = {}

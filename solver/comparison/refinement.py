@@ -12,7 +12,7 @@ import numpy as np
 
 from problems import Problem, ProblemError
 from solver.comparison.moments import moment_gap, moments
-from solver.comparison.variations import ENSEMBLE, FEWEST_TOKENS, fewer_tokens, other_meshes, random_samples, vary
+from solver.comparison.variations import ENSEMBLE, FEWEST_TOKENS, Planned, mesh_runs, random_samples, token_runs, vary
 from solver.particles.integrators import TABLES
 from solver.particles.snapshot import ParticleSnapshot
 from solver.runs.checkpoints import Store
@@ -92,6 +92,10 @@ class Extra:
         """The tokens of a varied problem; None where they are too few for the initial law (collective)."""
         recorder = ParticleRecorder(problem, self.comm, store=self.store(name), shared=True)
         return recorder.history if self._starts(problem, run_particles, recorder, label) else None
+
+    def planned(self, run: Planned) -> History | None:
+        """A run that was planned; None where it cannot start (collective)."""
+        return (self.density if run.side == "density" else self.particles)(run.problem, run.name, run.label)
 
     def members(self, problem: Problem, name: str, label: str, stride: int = 1) -> Members:
         """The members of an ensemble, with fixed steps taken `stride` at once (collective)."""
@@ -277,15 +281,14 @@ def refine(problem: Problem, comm: MPI.Comm, density: History, particles: Histor
     width = ((problem.manifold.volume or 1.0) / problem.density.cells) ** (1 / tdim)
     mesh = ([width], [apart(measure, tokens)])
     meshes = []
-    for level, varied in other_meshes(problem):
-        cells = varied.density.cells
-        coarse = extra.density(varied, f"mesh-{level}-{cells}", f"mesh error: {cells} cells")
+    for level, planned in mesh_runs(problem):
+        coarse = extra.planned(planned)
         if coarse is None:
             break
         meshes.append(coarse)
         mesh[0].append(width * 2.0**level)
         mesh[1].append(apart(law(coarse), tokens))
-        steps.append(f"{cells}")
+        steps.append(f"{planned.problem.density.cells}")
         factor = FINER if level < 0 else 1.0
     found = Refinement(remeshed=meshes[0] if meshes else None, curves={"mesh": mesh})
     if len(meshes) > 1:
@@ -309,15 +312,15 @@ def refine(problem: Problem, comm: MPI.Comm, density: History, particles: Histor
         found.words += f", sampling error from {SCRAMBLES} scrambles of {most} Sobol points"
     elif sampling != "random":
         tokens_curve = ([float(count)], [apart(tokens, measure)])
-        for varied, name, label in fewer_tokens(problem):
-            run = extra.particles(varied, name, f"sampling error: {label}")
+        for planned in token_runs(problem):
+            run = extra.planned(planned)
             if run is None:
                 break
             if run.counts[last] >= count:
                 break  # the rule has no fewer nodes: on a mesh from a file at least one for each cell
             if found.fewer is None:
                 found.fewer = run
-                found.words += f", sampling error against {label}"
+                found.words += f", {planned.label.replace(': ', ' against ')}"
             tokens_curve[0].append(float(run.counts[last]))
             tokens_curve[1].append(apart(law(run), measure))
         found.curves[sampling] = tokens_curve

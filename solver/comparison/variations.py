@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from problems import Problem
 from solver.particles.adaptive import gap_fraction
@@ -15,6 +16,16 @@ FEWEST_CELLS, FEWEST_TOKENS = 4, 4
 MOST_CELLS = 12_000  # of a mesh from a file when its cells are cut to measure its error
 LOOSER, LOOSEST = 10.0, 1e-2  # tolerances of the density's steps on a mesh twice as coarse; no looser than this
 ENSEMBLE = 4
+
+
+@dataclass(frozen=True)
+class Planned:
+    """An extra run: of which side, "density" or "particles", of which problem, its name among the checkpoints, what it is."""
+
+    side: str
+    problem: Problem
+    name: str
+    label: str
 
 
 def vary(problem: Problem, section: str, **changes: object) -> Problem:
@@ -53,10 +64,33 @@ def stepping(problem: Problem, level: int) -> Problem:
     return vary(problem, "density", **found)
 
 
+def mesh_runs(problem: Problem) -> list[tuple[int, Planned]]:
+    """The densities on `other_meshes`, each with its level."""
+    return [(level, Planned("density", varied, f"mesh-{level}-{cells}", f"mesh error: {cells} cells"))
+            for level, varied in other_meshes(problem) if (cells := varied.density.cells)]
+
+
+def token_runs(problem: Problem) -> list[Planned]:
+    """The systems of `fewer_tokens`, where they measure the sampling error."""
+    if problem.particles.sampling in ("random", "sobol"):
+        return []
+    return [Planned("particles", varied, name, f"sampling error: {label}") for varied, name, label in fewer_tokens(problem)]
+
+
+def further_runs(problem: Problem) -> list[Planned]:
+    """The token systems of [[compare.also]]; they carry no density, for which nothing asks."""
+    return [Planned("particles", vary(problem, "particles", count=system.count, sampling=system.sampling, seed=system.seed,
+                                      density=False, ensemble=1, gap=None),
+                    f"also-{i}-{system.sampling}-{system.count}-{system.seed}", system.words)
+            for i, system in enumerate(problem.compare.also)]
+
+
 def fewer_tokens(problem: Problem) -> Iterator[tuple[Problem, str, str]]:
-    """The problem with half the tokens and fewer still, or with gaps twice as wide and wider, each with a name and what it is."""
+    """The problem with half the tokens and fewer still, or with gaps twice as wide, each with a name and what it is."""
     settings = problem.particles
-    for level in range(1, TOKEN_LEVELS + 1):
+    # Adaptive tokens are hardly fewer with wider gaps: their number is that of the bends of the law.
+    levels = 1 if settings.sampling == "adaptive" else TOKEN_LEVELS
+    for level in range(1, levels + 1):
         if settings.sampling == "adaptive":
             gap = gap_fraction(problem) * 2**level
             varied = vary(problem, "particles", gap=gap, count=max(settings.count // 2**level, 1))

@@ -100,6 +100,11 @@ def forget(prefix: str, *, keep_users: bool = False) -> None:
             del _placed[key]
 
 
+def given_by_user() -> bool:
+    """Whether the database holds options that `configure` has not placed there."""
+    return any(key not in _placed or _placed[key][1] for key in PETSc.Options().getAll())
+
+
 # Options placed by `configure`, with their prefix: values, and whether they are copies of the user's. Defaults leave the database
 # before PETSc looks for options nobody has read.
 _placed: dict[str, tuple[str, bool]] = {}

@@ -66,10 +66,10 @@ class EventRecorder(Observer[ParticleSnapshot]):
     What was found is kept with the state of the solver, so that a run that goes on loses and repeats nothing.
 
     Args:
-        folder: of the run.
+        folder: of the run; None: nothing is written but by whoever goes on from the state of the solver.
     """
 
-    def __init__(self, folder: RunFolder):
+    def __init__(self, folder: RunFolder | None):
         self.folder = folder
         self.watch: EventWatch | None = None
         self.solver: ParticleSolver | None = None
@@ -99,9 +99,10 @@ class EventRecorder(Observer[ParticleSnapshot]):
         Raises:
             OSError.
         """
-        self.table = self.folder.table("events.csv", COLUMNS, self.rows())
-        if self.table.mended:
-            self.folder.tell("events.csv was damaged and is written again from the checkpoint")
+        if self.folder is not None:
+            self.table = self.folder.table("events.csv", COLUMNS, self.rows())
+            if self.table.mended:
+                self.folder.tell("events.csv was damaged and is written again from the checkpoint")
         self.written = len(self.watch.events) if self.watch is not None else 0
 
     def rows(self) -> list[dict[str, float | str]]:

@@ -134,9 +134,10 @@ class RunFolder:
             return None
         return "--resume", str(self.path), "the folder of the same resolved problem (or use --force)"
 
-    def store(self, name: str) -> Store:
-        """Checkpoints and journal of one solver run (collective)."""
-        return Store(self.path / "checkpoint", name, self.comm, resume=self.resumed, tell=self.tell)
+    def store(self, name: str, *, resume: bool | None = None, tell: Callable[[str], None] | None = None) -> Store:
+        """Checkpoints and journal of one solver run (collective). resume, tell: instead of the folder's own."""
+        return Store(self.path / "checkpoint", name, self.comm, resume=self.resumed if resume is None else resume,
+                     tell=tell or self.tell)
 
     def begun(self) -> None:
         """The first output is recorded: a run that was set aside goes (rank 0)."""

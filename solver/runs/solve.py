@@ -13,7 +13,7 @@ from problems import Problem
 from problems.loader import ProblemLike, as_problem
 from solver.errors import located, need_density
 from solver.ranks import Stopped, Termination
-from solver.runs.checkpoints import Restart, on_first_rank
+from solver.runs.checkpoints import Restart, Store, on_first_rank
 from solver.runs.context import Context, final_numbers, finish, leave, open_run, recorded, tell_phases
 from solver.runs.events import EventRecorder
 from solver.runs.history import History
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 S_co = TypeVar("S_co", bound=Snapshot, covariant=True)
 S = TypeVar("S", bound=Snapshot)
+Stores = Callable[[str], Store]
 
 
 class Watched(Solver, Protocol[S_co]):
@@ -124,16 +125,20 @@ def record_density(context: Context) -> History:
     return record(context, "density", shared=True)
 
 
-def record_particles(context: Context) -> History:
-    """Follow the tokens and keep everything a run folder holds of them, to be compared (collective)."""
-    return record(context, "particles", shared=True)
+def record_particles(context: Context, stores: Stores | None = None) -> History:
+    """Follow the tokens and keep everything a run folder holds of them, to be compared (collective); `stores`: see `record`."""
+    return record(context, "particles", shared=True, stores=stores)
 
 
-def record(context: Context, side: str, *, shared: bool = False) -> History:
-    """Run one solver, "density" or "particles", with its table, checkpoints, files and progress (collective); `shared`: to be
-    compared, see `History`."""
+def record(context: Context, side: str, *, shared: bool = False, stores: Stores | None = None) -> History:
+    """Run one solver, "density" or "particles", with its table, checkpoints, files and progress (collective).
+
+    Args:
+        shared: to be compared, see `History`. stores: gives the store of a run by its name, None: the folder does.
+    """
     folder = context.folder
-    store = folder.store(side) if folder is not None else None
+    stores = stores or (folder.store if folder is not None else None)
+    store = stores(side) if stores is not None else None
     restart = store.restart if store is not None else None
     arguments = context.problem, context.comm, folder, context.to_target, store, shared
 

@@ -7,7 +7,8 @@ import pytest
 
 from problems import ProblemError, load
 from solver import compare, open_results, simulate
-from solver.comparison.further import ALSO_COLUMNS, further_problem
+from solver.comparison.further import ALSO_COLUMNS
+from solver.comparison.variations import further_runs
 
 SMALL = {"time.end": "1.0", "time.outputs": "3", "density.cells": "32", "particles.gap": "0.8",
          "compare.also": '[{count = 96}, {count = 64, sampling = "random", seed = 3, label = "few"}]'}
@@ -22,7 +23,7 @@ def compared(tmp_path_factory):
 def test_rows_are_the_distances_of_the_same_tokens_alone(compared, tmp_path):
     problem, found, _ = compared
     assert [row["label"] for row in found.also] == ["96 quadrature tokens"] * 3 + ["few"] * 3
-    alone = simulate(further_problem(problem, problem.compare.also[1]), out=tmp_path / "alone")
+    alone = simulate(further_runs(problem)[1].problem, out=tmp_path / "alone")
     times, distances = found.further("w2_tokens_target")["few"]
     assert np.array_equal(times, alone.times)
     assert distances == pytest.approx(alone.column("w2_target"), abs=1e-13)

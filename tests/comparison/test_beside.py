@@ -1,0 +1,87 @@
+"""A second process beside a comparison makes the same runs, and nothing depends on it."""
+
+import csv
+import json
+import os
+import signal
+import time
+
+import pytest
+
+from problems import load
+from solver import compare
+from solver.comparison import beside
+from solver.ranks import Stopped
+from solver.runs.stop import Limits
+
+SMALL = {"time.end": "2.0", "time.outputs": "9", "density.cells": "64", "particles.gap": "0.8", "compare.also": "[{count = 96}]"}
+TABLES = ["diagnostics.csv", "particles.csv", "clusters.csv", "events.csv", "comparison.csv", "also.csv", "verdict.csv",
+          "convergence.csv"]
+
+
+def facts(folder):
+    return json.loads((folder / "run.json").read_text())
+
+
+def tables(folder):
+    return {name: list(csv.reader((folder / name).open())) for name in TABLES}
+
+
+@pytest.fixture
+def two_cores(monkeypatch):
+    """A second process, for small problems too, and a comparison that waits until it has begun."""
+    begin = beside.Beside.__init__
+
+    def begun(self, *arguments):
+        begin(self, *arguments)
+        while not self._states and self._process.poll() is None:
+            time.sleep(0.005)
+
+    monkeypatch.setenv("COLDFLOW_THREADS", "2")
+    monkeypatch.setattr(beside, "LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(beside.Beside, "__init__", begun)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    out = tmp_path_factory.mktemp("beside") / "alone"
+    compare(load("misaligned_circle", SMALL), out=out)
+    assert facts(out)["second_process"] == []
+    return tables(out)
+
+
+def test_same_numbers_to_the_last_digit(two_cores, alone, tmp_path):
+    compare(load("misaligned_circle", SMALL), out=tmp_path / "both")
+    assert "particles" in facts(tmp_path / "both")["second_process"]
+    assert tables(tmp_path / "both") == alone
+
+
+def test_a_second_process_that_is_killed_is_not_missed(two_cores, alone, tmp_path, monkeypatch):
+    def kill(self, order, folder, supervisor):
+        begin(self, order, folder, supervisor)
+        while not (folder.path / "checkpoint/particles.ckpt").exists():  # its first output
+            time.sleep(0.005)
+        os.kill(self._process.pid, signal.SIGKILL)
+
+    begin = beside.Beside.__init__
+    monkeypatch.setattr(beside.Beside, "__init__", kill)
+    compare(load("misaligned_circle", SMALL), out=tmp_path / "killed")
+    assert tables(tmp_path / "killed") == alone
+    assert beside.Lent.cores == 0
+
+
+def test_stopped_by_the_time_limit_and_gone_on_with(two_cores, alone, tmp_path):
+    problem, out = load("misaligned_circle", SMALL), tmp_path / "stopped"
+    with pytest.raises(Stopped):
+        compare(problem, out=out, limits=Limits(time_limit=0.05))
+    assert facts(out)["exit_reason"] == "stopped by the time limit"
+    compare(problem, out=out, resume=True)
+    assert tables(out) == alone
+
+
+def test_small_comparisons_have_none(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLDFLOW_THREADS", "2")
+    assert not beside.worthwhile(load("misaligned_circle", SMALL), beside.foreseen(load("misaligned_circle", SMALL), True))
+    assert beside.worthwhile(load("misaligned_circle"), beside.foreseen(load("misaligned_circle"), True))
+    monkeypatch.setenv("COLDFLOW_THREADS", "1")
+    assert not beside.worthwhile(load("misaligned_circle"), beside.foreseen(load("misaligned_circle"), True))
