@@ -19,6 +19,7 @@ import numpy as np
 from problems import Problem
 from solver.comparison.refinement import Refinement, distances_between, gaps_between
 from solver.comparison.resolved import not_resolved
+from solver.particles.adaptive import beyond_gap
 from solver.runs.history import History
 
 if TYPE_CHECKING:
@@ -169,7 +170,9 @@ def judge(problem: Problem, comm: MPI.Comm, rows: list[dict[str, float]], densit
             entry["verdict"] = "disagree" if gap > gap_allowed else entry["verdict"]
         verdict.rows.append(entry)
     # Without extra runs and without a tolerance nothing is judged, and there is nothing to resolve.
-    verdict.unresolved = not_resolved(problem, rows, verdict.rows) if refinement is not None or tolerance is not None else []
+    if refinement is not None or tolerance is not None:
+        capped = beyond_gap(problem, particles.times, particles.column("largest_gap"))
+        verdict.unresolved = not_resolved(problem, rows, verdict.rows) + [capped] * bool(capped)
     for entry in verdict.rows:
         if verdict.unresolved and entry["verdict"] == "agree":
             entry["verdict"] = "not resolved"

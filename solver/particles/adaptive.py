@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -73,6 +74,20 @@ def expected_tokens(problem: Problem) -> int:
     """What adaptive tokens have been seen to grow to."""
     cells = (problem.manifold.volume or 10.0) / largest_gap(problem) ** problem.manifold.intrinsic
     return int(min(3.0 * cells, problem.particles.most))
+
+
+def beyond_gap(problem: Problem, times: Sequence[float], gaps: Array) -> str:
+    """Whether `particles.most` has kept adaptive tokens from being added where they thin out, in words; empty if not. Local.
+
+    Args:
+        times: of the outputs. gaps: (T,) the largest gaps there, NaN for other tokens.
+    """
+    allowed = largest_gap(problem) if problem.particles.sampling == "adaptive" else np.inf
+    wide = np.flatnonzero(np.asarray(gaps) > 1.001 * allowed)
+    if not len(wide):
+        return ""
+    return (f"adaptive tokens have reached particles.most = {problem.particles.most} by t = {times[wide[0]]:.6g}: gaps of up to "
+            f"{np.max(gaps[wide]):.3g}, where {allowed:.3g} is wanted, are no more filled")
 
 
 def start_adaptive(problem: Problem) -> tuple[Cells, Array, Array]:

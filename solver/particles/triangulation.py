@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from meshes.manifold import Manifold
 from solver.particles.bisection import Edges, bisected
 from solver.particles.density import negligible_mass
+from solver.particles.flips import flipped
 from solver.particles.quadratic_fit import bends
 
 Array = NDArray[np.float64]
@@ -22,15 +23,18 @@ Flags = NDArray[np.bool_]
 
 # Edges are cut beyond this part of the largest one allowed, once any exceeds it; tokens are merged over edges below MERGE,
 # if the edges that come of it stay below LONGEST_MERGED.
-SPLIT, MERGE, LONGEST_MERGED = 0.9, 0.35, 0.7
+SPLIT, MERGE, LONGEST_MERGED = 0.9, 0.35, 0.85
 # Change of log rho along an edge beyond which it is cut, along an edge that is merged, and along those that come of it.
 CHANGE, MERGED_CHANGE = 2.0, 0.7
-# Edges below this part of the largest are not cut for their log rho, and below a tenth of it merged whatever that is.
-NEGLIGIBLE = 1e-2
+# Edges below this part of the largest are not cut for their log rho, and below that part merged whatever it is: what is narrower
+# than that in a cluster no kernel sees.
+NEGLIGIBLE, TINY = 5e-2, 2e-2
 # Normals of merged triangles must not turn by more than this cosine says.
 FLAT = 0.2
 # Rounds of merging in one change; tokens that may be taken out before a change for their sake alone.
 ROUNDS, SPARE = 8, 0.1
+# Rounds of flips before each of them.
+FLIPS = 4
 FEWEST = 20
 
 # Six points of degree four on the triangle (Dunavant 1985), barycentric.
@@ -99,6 +103,7 @@ class Triangulation:
             return points, logs, False
         changed = wanted.any()
         for _ in range(ROUNDS):
+            self._flip(points, logs)
             points, logs, fewer = self._merge(points, logs, largest)
             changed |= fewer
             if not fewer:
@@ -106,6 +111,20 @@ class Triangulation:
         if wanted.any():
             points, logs = self._refine(points, logs, largest, most)
         return points, logs, bool(changed)
+
+    def _flip(self, points: Array, logs: Array | None) -> None:
+        """Edges turned to the other diagonal where that makes triangles rounder; each pair shares its mass anew."""
+        known = self._known(points, logs)
+        for _ in range(FLIPS):
+            pairs, new = flipped(points, self.cells)
+            if not len(pairs):
+                return
+            cells, masses = self.cells.copy(), self.masses.copy()
+            cells[pairs] = new
+            group = np.repeat(np.arange(len(pairs)), 2)
+            part = self._shares(points, known, new.reshape(-1, 3), group, len(pairs), Edges(cells))
+            masses[pairs] = (masses[pairs].sum(axis=1)[group] * part).reshape(-1, 2)
+            self.cells, self.masses = cells, masses
 
     def _matters(self, points: Array) -> Flags:
         """(c,): triangles whose mass can be felt anywhere."""
@@ -183,7 +202,7 @@ class Triangulation:
         a, b = edges.ends.T
         length = self.manifold.distance(points[a], points[b])
         alike = np.abs(known[a] - known[b]) < MERGED_CHANGE
-        return np.asarray(((length < MERGE * largest) & alike) | (length < 0.1 * NEGLIGIBLE * largest), bool)
+        return np.asarray(((length < MERGE * largest) & alike) | (length < TINY * largest), bool)
 
     def _merge(self, points: Array, logs: Array | None, largest: float) -> tuple[Array, Array | None, bool]:
         """One round of merging: tokens moved onto a neighbour, no two of them near each other."""
@@ -235,7 +254,7 @@ class Triangulation:
         place[source] = np.arange(len(source))
         bad = np.zeros(len(source), bool)
         common = np.zeros(len(source), np.int64)
-        tiny = far < 0.1 * NEGLIGIBLE * largest
+        tiny = far < TINY * largest
         before = normals(points, self.cells)
         for k in range(3):
             own = place[self.cells[:, k]]
@@ -255,7 +274,7 @@ class Triangulation:
                 old = self.manifold.distance(points[source[own]], points[cells[:, j]])
                 long |= (reach > LONGEST_MERGED * largest) & (reach > old)
                 steep |= np.abs(known[target] - known[cells[:, j]]) > CHANGE
-            bad[own[turned | long | (steep & ~tiny[own])]] = True
+            bad[own[long | ((turned | steep) & ~tiny[own])]] = True
         return ~bad & (common == 2) & self._linked(source, goal, count)
 
     def _linked(self, source: Numbers, goal: Numbers, count: int) -> Flags:

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
+from rich.markup import escape
 
 from problems import Problem
 from problems.loader import ProblemLike, as_problem
 from solver.errors import located, need_density
+from solver.particles.adaptive import beyond_gap
 from solver.ranks import Stopped, Termination
 from solver.runs.checkpoints import Restart, Store, on_first_rank
 from solver.runs.context import Context, final_numbers, finish, leave, open_run, recorded, tell_phases
@@ -156,7 +158,19 @@ def record(context: Context, side: str, *, shared: bool = False, stores: Stores 
         tokens = ParticleRecorder(*arguments)
         events = [] if folder is None else [EventRecorder(folder)]
         run_particles(context.problem, context.comm, [tokens, *events, *others(tokens.history)], restart, context.supervisor)
+        tell_capped(context, tokens.history)
         return tokens.history
+
+
+def tell_capped(context: Context, tokens: History) -> None:
+    """Say on the terminal and in run.json where adaptive tokens were not allowed to become as many as are needed (collective)."""
+    words, folder = beyond_gap(context.problem, tokens.times, tokens.column("largest_gap")), context.folder
+    if words and context.console is not None:
+        context.console.print(f"[bold]not resolved[/bold]: {escape(words)}", highlight=False)
+    if words and folder is not None:
+        earlier = folder.facts.get("resolution", [])
+        found = [*(earlier if isinstance(earlier, list) else []), words]
+        on_first_rank(context.comm, lambda: folder.record(resolution=found))
 
 
 def solve(problem: ProblemLike, *, comm: MPI.Comm | None = None, out: str | Path | None = None, force: bool = False,

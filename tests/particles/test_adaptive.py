@@ -1,5 +1,6 @@
 """Adaptive tokens: cells that keep their mass, tokens added and taken out, the mean field reached."""
 
+import json
 import math
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from mpi4py import MPI
 
 from problems import ProblemError, load
+from solver import compare
 from solver.particles.chain import Chain, Profile
 from solver.particles.solver import ParticleSolver
 from solver.runs.distances import TargetDistance
@@ -119,6 +121,17 @@ def test_resumed_run_is_the_uninterrupted_one():
     again.run(later.append)
     assert np.array_equal(whole[-1].points, later[-1].points) and np.array_equal(whole[-1].masses, later[-1].masses)
     assert np.array_equal(whole[-1].cell_masses, later[-1].cell_masses)
+
+
+def test_cap_is_said_on_the_terminal_and_in_the_verdict(tmp_path, capsys):
+    case = load("misaligned_circle", {"time.end": "0.5", "time.outputs": "2", "particles.most": "400", "density.cells": "64",
+                                      "compare.also": "[]"})
+    found = compare(case, out=tmp_path / "run", quiet=False)
+    assert found.verdict.outcome == "not resolved" and "particles.most = 400" in found.verdict.words()
+    assert any("particles.most" in words for words in json.loads((tmp_path / "run/run.json").read_text())["resolution"])
+    assert "particles.most = 400" in "".join(capsys.readouterr())
+    wider = compare(case.with_({"particles.most": 100000}), out=tmp_path / "wider")
+    assert not wider.verdict.unresolved
 
 
 def test_cap_is_kept_and_said():

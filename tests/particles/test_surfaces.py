@@ -11,6 +11,7 @@ from problems import ProblemError
 from solver.commands.admission import admit
 from solver.particles.adaptive import start_adaptive
 from solver.particles.bisection import Edges, bisected
+from solver.particles.flips import flipped
 from solver.particles.solver import ParticleSolver
 from solver.particles.surface_start import start_triangulation
 from solver.particles.triangulation import areas, normals
@@ -93,6 +94,37 @@ def test_cutting_keeps_area_and_orientation_and_leaves_no_hanging_corner():
     assert np.bincount(parent, areas(more, cut)) == pytest.approx(areas(flat, cells))
     assert Edges(cut).joined().all() and np.bincount(parent).max() <= 4
     assert np.all(np.einsum("ij,ij->i", normals(more, cut), normals(flat, cells)[parent]) > 0)
+
+
+def test_flips_make_triangles_round_and_keep_what_they_cover():
+    """A sheet drawn out to three times its length: in the end no two angles opposite an edge exceed a straight one together."""
+    i, j = (part.ravel() for part in np.meshgrid(np.arange(12), np.arange(12), indexing="ij"))
+    points = np.column_stack([3.0 * i + 0.9 * (j % 2) + 1.5 * j, j]) / 12
+    at = np.arange(144).reshape(12, 12)
+    a, b, c, d = (part.ravel() for part in (at[:-1, :-1], at[1:, :-1], at[1:, 1:], at[:-1, 1:]))
+    cells = np.concatenate([np.column_stack([a, b, c]), np.column_stack([a, c, d])])
+    area, before = areas(points, cells).sum(), len(flipped(points, cells)[0])
+    for _ in range(20):
+        pairs, new = flipped(points, cells)
+        assert len(np.unique(pairs)) == pairs.size
+        cells[pairs] = new
+    assert before > 50 and not len(flipped(points, cells)[0])
+    assert np.all(normals(points, cells)[:, 2] > 0.0)
+    assert areas(points, cells).sum() == pytest.approx(area, rel=1e-13)
+    assert len(points) - len(Edges(cells).ends) + len(cells) == 1
+
+
+def test_triangles_do_not_turn_over_and_tokens_stay_few():
+    """Attention that squeezes a sphere onto a great circle: 2227 tokens and 62 triangles turned over, before there were flips."""
+    case = problem(**SPHERE, beta=50.0, end=1.5, outputs=3,
+                   particles={"sampling": "adaptive", "gap": 1.6, "rtol": 1e-3, "count": 16},
+                   attention={"key": [[0.5, 0.5, 0.0], [0.25, 1.0, 0.1], [0.0, 0.2, 0.7]],
+                              "value": np.diag([2.0, 1.0, 0.5]).tolist()})
+    for snapshot in run(case):
+        intact(snapshot)
+        corners = snapshot.points[snapshot.cells]
+        assert np.all(np.einsum("ij,ij->i", normals(snapshot.points, snapshot.cells), corners.mean(axis=1)) > 0.0)
+    assert len(snapshot.points) < 1500
 
 
 def test_merging_keeps_mass_and_surface():
