@@ -58,15 +58,23 @@ INLINE void measure(const int d, const Plan *plan, Pair *pair)
         pair->sizes = own, pair->degrees = found;
 }
 
-/* Eight vectors to the vector of their totals. */
-INLINE vd totals(const vd *a)
+/* Registers hold ROWS monomials for TOGETHER cells. */
+#define ROWS (LANES == 8 ? 4 : 2)
+
+/* The totals of eight vectors are added to `out`. */
+INLINE void add_totals(const vd *a, double *out)
 {
+#if LANES == 8
     const vl even = {0, 8, 2, 10, 4, 12, 6, 14}, odd = {1, 9, 3, 11, 5, 13, 7, 15}, low = {0, 1, 8, 9, 4, 5, 12, 13},
              high = {2, 3, 10, 11, 6, 7, 14, 15}, first = {0, 1, 2, 3, 8, 9, 10, 11}, last = {4, 5, 6, 7, 12, 13, 14, 15};
     vd b[4], c[2];
     for (int i = 0; i < 4; ++i) b[i] = __builtin_shuffle(a[2 * i], a[2 * i + 1], even) + __builtin_shuffle(a[2 * i], a[2 * i + 1], odd);
     for (int i = 0; i < 2; ++i) c[i] = __builtin_shuffle(b[2 * i], b[2 * i + 1], low) + __builtin_shuffle(b[2 * i], b[2 * i + 1], high);
-    return __builtin_shuffle(c[0], c[1], first) + __builtin_shuffle(c[0], c[1], last);
+    vd all = __builtin_shuffle(c[0], c[1], first) + __builtin_shuffle(c[0], c[1], last);
+    for (int i = 0; i < 8; ++i) out[i] += all[i];
+#else
+    for (int i = 0; i < 8; ++i) out[i] += total(a[i]);
+#endif
 }
 
 /* sum[g][a] += sum_v mono[a][v] weight[g][v] for a below `count`, which is rounded up to whole eights. */
@@ -74,23 +82,18 @@ INLINE void multiply(const int cells, long count, long vectors, const vd *mono, 
 {
     for (long a = 0; a < count; a += 8) {
         vd acc[TOGETHER][8];
-        for (int g = 0; g < cells; ++g)
-            for (int i = 0; i < 8; ++i) acc[g][i] = splat(0.0);
-        for (int half = 0; half < 8; half += 4) {
-            const vd *row = mono + (a + half) * CHUNK;
-            vd part[TOGETHER][4];
+        for (int some = 0; some < 8; some += ROWS) {
+            const vd *row = mono + (a + some) * CHUNK;
+            vd part[TOGETHER][ROWS];
             for (int g = 0; g < cells; ++g)
-                for (int i = 0; i < 4; ++i) part[g][i] = splat(0.0);
+                for (int i = 0; i < ROWS; ++i) part[g][i] = splat(0.0);
             for (long v = 0; v < vectors; ++v)
                 for (int g = 0; g < cells; ++g)
-                    for (int i = 0; i < 4; ++i) part[g][i] += row[i * CHUNK + v] * weight[g][v];
+                    for (int i = 0; i < ROWS; ++i) part[g][i] += row[i * CHUNK + v] * weight[g][v];
             for (int g = 0; g < cells; ++g)
-                for (int i = 0; i < 4; ++i) acc[g][half + i] = part[g][i];
+                for (int i = 0; i < ROWS; ++i) acc[g][some + i] = part[g][i];
         }
-        for (int g = 0; g < cells; ++g) {
-            vd all = totals(acc[g]);
-            for (int i = 0; i < 8; ++i) sum[g][a + i] += all[i];
-        }
+        for (int g = 0; g < cells; ++g) add_totals(acc[g], sum[g] + a);
     }
 }
 

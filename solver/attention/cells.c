@@ -34,8 +34,8 @@ INLINE vd load(const double *from)
 /* 1 for the lanes below `count`, else 0, as a mask */
 INLINE vl first_lanes(long count)
 {
-    const vl lane = {0, 1, 2, 3, 4, 5, 6, 7};
-    return lane < (vl){count, count, count, count, count, count, count, count};
+    const vl lane = COUNT;
+    return lane < (vl)EACH(count);
 }
 
 /* Mass and mean of the points of one cell. */

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from solver.attention.kernels import LANES, LN2, LOG2E, aligned, library, pointer
+from solver.attention.kernels import LN2, LOG2E, aligned, lanes, library, pointer
 from solver.attention.moments import Moments
 from solver.attention.reference import TIE
 
@@ -14,15 +14,15 @@ BOUNDED_RANGE = 800.0
 
 
 def pack(points: Array, log_masses: Array, order: Array | None = None, multiple: int = 1) -> Array:
-    """Sources in packs of eight, (packs, d+1, 8): coordinates and base-2 logarithms of their masses.
+    """Sources in packs of `lanes()`, (packs, d+1, lanes): coordinates and base-2 logarithms of their masses.
 
     points (m, d), log_masses (m,), -inf for none, order (m,) or None: which source comes at which place; the number of
     packs is rounded up to a `multiple`.
     """
     ffi, lib = library()  # type: ignore[misc]
     m, d = points.shape
-    packs = -(-m // (LANES * multiple)) * multiple
-    packed = aligned(packs, d + 1, LANES)
+    packs = -(-m // (lanes() * multiple)) * multiple
+    packed = aligned(packs, d + 1, lanes())
     chosen = ffi.NULL if order is None else pointer(order)
     lib.coldflow_pack(d, m, pointer(points), pointer(log_masses), chosen, packs, pointer(packed))
     return packed

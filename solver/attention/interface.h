@@ -1,5 +1,7 @@
 /* What Python calls: cffi reads this text, and the C files are compiled after it. */
 
+int coldflow_lanes(void);
+
 void coldflow_pack(int d, long n, const double *y, const double *l, const long *order, long packs, double *packed);
 
 void coldflow_dense(int d, int bounded, long n, const double *z, double *shift, long m, const double *packed,

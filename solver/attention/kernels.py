@@ -16,7 +16,6 @@ FILES = ("vector.h", "dense.c", "circle.c", "sphere.c", "tree.c", "pruned.c", "d
          "cell_degrees.c", "cell_plan.c", "cell_moments.c", "cell_sums.c", "gathered.c", "relay.c")
 LOG2E = math.log2(math.e)
 LN2 = math.log(2.0)
-LANES = 8
 
 
 @functools.cache
@@ -30,6 +29,13 @@ def library() -> tuple[Foreign, Library] | None:
     except (CompilerError, OSError) as error:
         logging.getLogger("coldflow").warning("attention runs in NumPy, slowly: %s", str(error).splitlines()[0])
         return None
+
+
+@functools.cache
+def lanes() -> int:
+    """How many doubles are in a pack: those of one register of this processor."""
+    _, lib = library()  # type: ignore[misc]
+    return lib.coldflow_lanes()
 
 
 def aligned(*shape: int) -> np.ndarray:

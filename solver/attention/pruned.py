@@ -39,7 +39,7 @@ import math
 import numpy as np
 
 from solver.attention.dense import pack
-from solver.attention.kernels import LANES, LN2, LOG2E, library, pointer
+from solver.attention.kernels import LN2, LOG2E, lanes, library, pointer
 from solver.attention.moments import Moments
 from solver.attention.reference import TIE
 from solver.attention.sources import Law
@@ -80,7 +80,7 @@ class Tree:
     def weigh(self, log_masses: Array) -> None:
         """Put base-2 log masses (m,) on the sources, -inf for none."""
         _, lib = library()  # type: ignore[misc]
-        self.packed = pack(self.points, log_masses, self.order, LEAF // LANES)
+        self.packed = pack(self.points, log_masses, self.order, LEAF // lanes())
         lib.coldflow_weigh(self.d, self.leaves, pointer(self.packed), pointer(self.node))
 
 

@@ -9,7 +9,7 @@
 /* 1/sqrt(a) */
 INLINE vd inverse_root(vd a)
 {
-#ifdef __AVX512F__
+#if LANES == 8
     vd y = (vd)_mm512_rsqrt14_pd((__m512d)a), half = splat(0.5) * a;
     y *= splat(1.5) - half * y * y;
     return y * (splat(1.5) - half * y * y);
@@ -30,15 +30,6 @@ INLINE double least_distance(const Shell *shell, const double *node, const doubl
     }
     double distance = square + shell->s * shell->s - 2.0 * shell->s * most;
     return distance > 0.0 ? sqrt(distance) * (1.0 - 1e-14) : 0.0;
-}
-
-INLINE int any_above(vd a, double limit)
-{
-#ifdef __AVX512F__
-    return _mm512_cmp_pd_mask((__m512d)a, _mm512_set1_pd(limit), _CMP_GT_OQ) != 0;
-#else
-    return largest(a) > limit;
-#endif
 }
 
 /* Sums over a leaf: den, minus the factor of z in the gradient, factors times Z; for second derivatives also the factors of z z^T and of

@@ -32,7 +32,7 @@ import numpy as np
 
 from solver.attention.dense import pack
 from solver.attention.expansion import needed_order
-from solver.attention.kernels import LANES, LN2, library, pointer
+from solver.attention.kernels import LN2, lanes, library, pointer
 from solver.attention.moments import Moments, unpacked
 from solver.attention.pruned import GROUP, LEAF, Tree, neighbours, pruned_moments
 
@@ -119,7 +119,7 @@ def relayed_moments(z: Array, place: Array, tree: Tree, kappa: float, accuracy: 
     facing = np.einsum("ij,ij->i", grid.points, found.num) / found.den
     level = (np.log(found.den) + found.shift) / LN2 + np.log2(grid.weights * (grid.radius ** 2 / (4.0 * np.pi)))
     grid.tree.weigh(level)
-    packed = pack(np.column_stack([grid.radius * grid.points, facing]), level, grid.tree.order, LEAF // LANES)
+    packed = pack(np.column_stack([grid.radius * grid.points, facing]), level, grid.tree.order, LEAF // lanes())
     n = len(z)
     num, den, shift, six = np.empty((n, 3)), np.empty(n), np.empty(n), np.empty((n if with_second else 0, 6))
     pairs += lib.coldflow_relay(n, pointer(z), pointer(place), grid.tree.leaves, pointer(packed), pointer(grid.tree.node),

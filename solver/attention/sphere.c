@@ -7,6 +7,7 @@
 
 #define SPHERE_CHUNKS 16
 #define BUNCH 16              /* blocks of sources or targets that share one order m */
+#define BESIDE (LANES == 8 ? 2 : 1)   /* vectors of targets whose sums are kept in registers */
 #define TINY 1e-280           /* powers s^m below this carry nothing at the degrees used, and would be denormal */
 
 /* Row m of a triangle of degrees 0 .. degree: entries l = m .. degree. */
@@ -107,15 +108,15 @@ INLINE void sphere_bessel(vd inverse, vd start, long top, long degree, const dou
 static void sphere_bunch(long count, const double *z, long degree, double depth, const double *beta, const double *mix,
                          const double *rough, vd *bessel, double *num, double *den, double *shift, double *error)
 {
-    vd x[BUNCH][PAIR], er[BUNCH][PAIR], ei[BUNCH][PAIR], gr[BUNCH][PAIR], gi[BUNCH][PAIR];
-    vd kappa[BUNCH][PAIR], start[BUNCH][PAIR], whole[BUNCH][PAIR], noise[BUNCH][PAIR], out[BUNCH][PAIR][4];
-    long blocks = (count + PAIR * LANES - 1) / (PAIR * LANES);
+    vd x[BUNCH][BESIDE], er[BUNCH][BESIDE], ei[BUNCH][BESIDE], gr[BUNCH][BESIDE], gi[BUNCH][BESIDE];
+    vd kappa[BUNCH][BESIDE], start[BUNCH][BESIDE], whole[BUNCH][BESIDE], noise[BUNCH][BESIDE], out[BUNCH][BESIDE][4];
+    long blocks = (count + BESIDE * LANES - 1) / (BESIDE * LANES);
     for (long b = 0; b < blocks; ++b)
-        for (int v = 0; v < PAIR; ++v) {
+        for (int v = 0; v < BESIDE; ++v) {
             vd inverse;
             long top = 0;
             for (int lane = 0; lane < LANES; ++lane) {
-                long at = (b * PAIR + v) * LANES + lane;
+                long at = (b * BESIDE + v) * LANES + lane;
                 const double *p = z + 3 * (at < count ? at : count - 1);
                 double norm = sqrt(p[0] * p[0] + p[1] * p[1] + p[2] * p[2]), scale = norm > 0.0 ? 1.0 / norm : 0.0;
                 kappa[b][v][lane] = norm;
@@ -127,22 +128,22 @@ static void sphere_bunch(long count, const double *z, long degree, double depth,
                 if (start[b][v][lane] > top) top = (long)start[b][v][lane];
             }
             sphere_bessel(inverse, start[b][v], top > degree ? top : degree, degree, rough,
-                          bessel + b * PAIR * (degree + 1) + v, PAIR, &whole[b][v], &noise[b][v]);
+                          bessel + b * BESIDE * (degree + 1) + v, BESIDE, &whole[b][v], &noise[b][v]);
             gr[b][v] = splat(1.0), gi[b][v] = splat(0.0);
             for (int c = 0; c < 4; ++c) out[b][v][c] = splat(0.0);
         }
     for (long m = 0; m <= degree; ++m) {
         const double *bm = beta + row(m, degree), *cm = mix + 8 * row(m, degree);
         for (long b = 0; b < blocks; ++b) {
-            const vd *i = bessel + (b * (degree + 1) + m) * PAIR;
-            vd p[PAIR], before[PAIR], re[PAIR][4], im[PAIR][4];
-            for (int v = 0; v < PAIR; ++v) {
+            const vd *i = bessel + (b * (degree + 1) + m) * BESIDE;
+            vd p[BESIDE], before[BESIDE], re[BESIDE][4], im[BESIDE][4];
+            for (int v = 0; v < BESIDE; ++v) {
                 p[v] = splat(1.0), before[v] = splat(0.0);
                 for (int c = 0; c < 4; ++c) re[v][c] = im[v][c] = splat(0.0);
             }
             for (long l = 0; l <= degree - m; ++l) {
-                for (int v = 0; v < PAIR; ++v) {
-                    vd term = p[v] * i[l * PAIR + v];
+                for (int v = 0; v < BESIDE; ++v) {
+                    vd term = p[v] * i[l * BESIDE + v];
                     for (int c = 0; c < 4; ++c) {
                         re[v][c] += term * splat(cm[8 * l + c]);
                         im[v][c] += term * splat(cm[8 * l + 4 + c]);
@@ -152,7 +153,7 @@ static void sphere_bunch(long count, const double *z, long degree, double depth,
                     p[v] = next;
                 }
             }
-            for (int v = 0; v < PAIR; ++v) {
+            for (int v = 0; v < BESIDE; ++v) {
                 for (int c = 0; c < 4; ++c) out[b][v][c] += re[v][c] * gr[b][v] - im[v][c] * gi[b][v];
                 vd r = gr[b][v] * er[b][v] - gi[b][v] * ei[b][v], s = gr[b][v] * ei[b][v] + gi[b][v] * er[b][v];
                 vl keep = (vl)(r * r + s * s > splat(TINY));
@@ -162,7 +163,7 @@ static void sphere_bunch(long count, const double *z, long degree, double depth,
         }
     }
     for (long at = 0; at < count; ++at) {
-        long b = at / (PAIR * LANES), v = at / LANES % PAIR, lane = at % LANES;
+        long b = at / (BESIDE * LANES), v = at / LANES % BESIDE, lane = at % LANES;
         double sum = whole[b][v][lane], k = kappa[b][v][lane], from = start[b][v][lane];
         den[at] = out[b][v][0][lane] / sum, shift[at] = k;
         for (int c = 0; c < 3; ++c) num[3 * at + c] = out[b][v][c + 1][lane] / sum;
@@ -170,7 +171,7 @@ static void sphere_bunch(long count, const double *z, long degree, double depth,
         double q = k / (from + 1.0 + sqrt(k * k + (from + 1.0) * (from + 1.0))), left = q / (1.0 - q) / sum;
         double lost = ((from + 1.0) * (from + 1.0) + (2.0 * from + 3.0) / (1.0 - q) + 2.0 / ((1.0 - q) * (1.0 - q))) * left;
         if (from > degree) {
-            double last = bessel[(b * (degree + 1) + degree) * PAIR + v][lane] / sum + left;
+            double last = bessel[(b * (degree + 1) + degree) * BESIDE + v][lane] / sum + left;
             q = k / (degree + 1.0 + sqrt(k * k + (degree + 1.0) * (degree + 1.0)));
             lost += last * q * ((2.0 * degree + 3.0) / (1.0 - q) + 2.0 / ((1.0 - q) * (1.0 - q)));
         }
@@ -183,12 +184,12 @@ static void sphere_bunch(long count, const double *z, long degree, double depth,
 void coldflow_sphere_targets(long n, const double *z, long degree, double depth, const double *mix, const double *rough,
                              double *num, double *den, double *shift, double *error, int threads)
 {
-    const long bunch = BUNCH * PAIR * LANES;
+    const long bunch = BUNCH * BESIDE * LANES;
     double *beta = recurrence(degree);
     threads = pick_threads(threads, (double)n * degree * degree / 2);
 #pragma omp parallel num_threads(threads) if (threads > 1)
     {
-        vd *bessel = aligned_alloc(64, sizeof(vd) * BUNCH * PAIR * (size_t)(degree + 1));
+        vd *bessel = aligned_alloc(64, sizeof(vd) * BUNCH * BESIDE * (size_t)(degree + 1));
 #pragma omp for schedule(dynamic)
         for (long i = 0; i < n; i += bunch)
             sphere_bunch(n - i < bunch ? n - i : bunch, z + 3 * i, degree, depth, beta, mix, rough, bessel, num + 3 * i,

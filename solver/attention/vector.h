@@ -1,4 +1,5 @@
-/* Eight doubles at a time, in the compiler's own vector type: AVX-512, AVX2 or NEON come out of the same text. */
+/* Vectors of as many doubles as the processor has in one register, in the compiler's own vector type: AVX-512, AVX2 or NEON come out
+   of the same text. Wider vectors than the processor's would be taken apart, through memory, some thirty times slower. */
 
 #include <math.h>
 #include <stdlib.h>
@@ -7,24 +8,48 @@
 #ifdef _OPENMP
 #include <omp.h>
 #endif
-#ifdef __AVX512F__
+#ifdef __AVX__
 #include <immintrin.h>
 #endif
 
+#if defined(__AVX512F__)
 #define LANES 8
+#define EACH(x) {x, x, x, x, x, x, x, x}
+#define COUNT {0, 1, 2, 3, 4, 5, 6, 7}
+#elif defined(__AVX__)
+#define LANES 4
+#define EACH(x) {x, x, x, x}
+#define COUNT {0, 1, 2, 3}
+#else
+#define LANES 2
+#define EACH(x) {x, x}
+#define COUNT {0, 1}
+#endif
 #define INLINE static inline __attribute__((always_inline))
 
-typedef double vd __attribute__((vector_size(64)));
-typedef long long vl __attribute__((vector_size(64)));
+typedef double vd __attribute__((vector_size(8 * LANES)));
+typedef long long vl __attribute__((vector_size(8 * LANES)));
 
-INLINE vd splat(double x) { return (vd){x, x, x, x, x, x, x, x}; }
+/* How many doubles are in a pack. */
+int coldflow_lanes(void) { return LANES; }
 
-INLINE vd choose(vl mask, vd yes, vd no) { return (vd)((mask & (vl)yes) | (~mask & (vl)no)); }
+INLINE vd splat(double x) { return (vd)EACH(x); }
+
+INLINE vd choose(vl mask, vd yes, vd no)
+{
+#if LANES == 4
+    return (vd)_mm256_blendv_pd((__m256d)no, (__m256d)yes, (__m256d)mask);
+#else
+    return (vd)((mask & (vl)yes) | (~mask & (vl)no));
+#endif
+}
 
 INLINE vd larger(vd a, vd b)
 {
-#ifdef __AVX512F__
+#if LANES == 8
     return (vd)_mm512_max_pd((__m512d)a, (__m512d)b);
+#elif LANES == 4
+    return (vd)_mm256_max_pd((__m256d)a, (__m256d)b);
 #else
     return choose((vl)(a > b), a, b);
 #endif
@@ -32,21 +57,43 @@ INLINE vd larger(vd a, vd b)
 
 INLINE vd root(vd a)
 {
-#ifdef __AVX512F__
+#if LANES == 8
     return (vd)_mm512_sqrt_pd((__m512d)a);
+#elif LANES == 4
+    return (vd)_mm256_sqrt_pd((__m256d)a);
 #else
     for (int i = 0; i < LANES; ++i) a[i] = sqrt(a[i]);
     return a;
 #endif
 }
 
-INLINE double total(vd a) { return ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7])); }
+INLINE double total(vd a)
+{
+#if LANES == 8
+    return ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7]));
+#elif LANES == 4
+    return (a[0] + a[2]) + (a[1] + a[3]);
+#else
+    return a[0] + a[1];
+#endif
+}
 
 INLINE double largest(vd a)
 {
     double m = a[0];
     for (int i = 1; i < LANES; ++i) m = a[i] > m ? a[i] : m;
     return m;
+}
+
+INLINE int any_above(vd a, double limit)
+{
+#if LANES == 8
+    return _mm512_cmp_pd_mask((__m512d)a, _mm512_set1_pd(limit), _CMP_GT_OQ) != 0;
+#elif LANES == 4
+    return _mm256_movemask_pd(_mm256_cmp_pd((__m256d)a, _mm256_set1_pd(limit), _CMP_GT_OQ)) != 0;
+#else
+    return largest(a) > limit;
+#endif
 }
 
 /* 2^t for t <= 1023, relative error below 4e-16; everything below 2^-960 becomes 2^-960, which callers must
@@ -72,7 +119,7 @@ INLINE vd exp2_vector(vd t)
     return (vd)((vl)p + ((vl)k << 52));
 }
 
-/* Sources are stored in packs of eight: d vectors of coordinates, then one vector of log2 masses. */
+/* Sources are stored in packs of LANES: d vectors of coordinates, then one vector of log2 masses. */
 #define PACK(d) ((d) + 1)
 /* The log2 mass of a place that holds no source: its exponential is the neglected 2^-960. */
 #define EMPTY (-1e300)
