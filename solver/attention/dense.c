@@ -12,15 +12,18 @@
 /* Four targets against one tile. acc: [target][den, num_1..num_d]. */
 INLINE void tile_bounded(const int d, const vd *pack, long packs, const double *z, const double *shift, vd *acc)
 {
-    for (long i = 0; i < packs; ++i, pack += PACK(d))
+    for (long i = 0; i < packs; ++i, pack += PACK(d)) {
+        vd e[TARGETS];
+        for (int b = 0; b < TARGETS; ++b) e[b] = pack[d] - splat(shift[b]);
+        for (int k = 0; k < d; ++k)
+            for (int b = 0; b < TARGETS; ++b) e[b] += splat(z[b * d + k]) * pack[k];
+        exp2_vectors(TARGETS, e);
         for (int b = 0; b < TARGETS; ++b) {
-            vd t = pack[d] - splat(shift[b]);
-            for (int k = 0; k < d; ++k) t += splat(z[b * d + k]) * pack[k];
-            vd e = exp2_vector(t);
             vd *sum = acc + b * (d + 1);
-            sum[0] += e;
-            for (int k = 0; k < d; ++k) sum[k + 1] += e * pack[k];
+            sum[0] += e[b];
+            for (int k = 0; k < d; ++k) sum[k + 1] += e[b] * pack[k];
         }
+    }
 }
 
 INLINE void tile_running(const int d, const vd *pack, long packs, const double *z, double *shift, vd *acc)

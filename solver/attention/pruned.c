@@ -17,7 +17,7 @@ typedef struct {
     double tie;
 } Tree;
 
-typedef struct { long size, *leaf, *kept; double *row, *value; } List;
+typedef struct { long size, *leaf, *kept; double *row, *value; unsigned char *wanted; } List;
 
 INLINE double dot(const int d, const double *a, const double *b)
 {
@@ -154,23 +154,37 @@ INLINE double rate(const int d, const Tree *tree, const double *z, const List *l
     return largest(top);
 }
 
-INLINE void sum_leaves(const int d, const Tree *tree, const double *z, const List *list, long kept, double shift,
-                       double *num, double *den)
+#define COUPLE 2   /* targets that are summed together */
+
+/* The sums of a couple of targets over the leaves that are kept for either; `wanted`: for which. A leaf that a target does not want adds
+   zeros to its sums, which so do not depend on its neighbour. */
+INLINE void sum_leaves(const int d, const Tree *tree, const double (*z)[d], const List *list, long kept, const double *shift,
+                       double (*num)[d], double *den)
 {
-    vd acc[2][d + 1];
+    static const union { long long bits[2]; double value[2]; } mask = {{0, -1}};
+    vd acc[COUPLE][d + 1];
     memset(acc, 0, sizeof acc);
     for (long i = 0; i < kept; ++i) {
         const vd *pack = tree->pack + list->kept[i] * (LEAF / LANES) * PACK(d);
+        vl wanted[COUPLE];
+        for (int b = 0; b < COUPLE; ++b) wanted[b] = (vl)splat(mask.value[list->wanted[i] >> b & 1]);
         for (int p = 0; p < LEAF / LANES; ++p, pack += PACK(d)) {
-            vd t = pack[d] - splat(shift);
-            for (int k = 0; k < d; ++k) t += splat(z[k]) * pack[k];
-            vd e = exp2_vector(t);
-            acc[p & 1][0] += e;
-            for (int k = 0; k < d; ++k) acc[p & 1][k + 1] += e * pack[k];
+            vd e[COUPLE];
+            for (int b = 0; b < COUPLE; ++b) e[b] = pack[d] - splat(shift[b]);
+            for (int k = 0; k < d; ++k)
+                for (int b = 0; b < COUPLE; ++b) e[b] += splat(z[b][k]) * pack[k];
+            exp2_vectors(COUPLE, e);
+            for (int b = 0; b < COUPLE; ++b) e[b] = (vd)((vl)e[b] & wanted[b]);
+            for (int b = 0; b < COUPLE; ++b) {
+                acc[b][0] += e[b];
+                for (int k = 0; k < d; ++k) acc[b][k + 1] += e[b] * pack[k];
+            }
         }
     }
-    *den = total(acc[0][0] + acc[1][0]);
-    for (int k = 0; k < d; ++k) num[k] = total(acc[0][k + 1] + acc[1][k + 1]);
+    for (int b = 0; b < COUPLE; ++b) {
+        den[b] = total(acc[b][0]);
+        for (int k = 0; k < d; ++k) num[b][k] = total(acc[b][k + 1]);
+    }
 }
 
 INLINE void average_ties(const int d, const Tree *tree, const double *z, const List *list, long kept, double limit,
@@ -234,10 +248,9 @@ INLINE long group(const int d, const Tree *tree, const double *z, const long *pl
     for (long i = 0; i < count; ++i) {
         const double *own = z + place[i] * d;
         double top = rate(d, tree, own, list), slack = tree->tie * tree->radius * sqrt(dot(d, own, own));
-        long kept;
         if (tree->hard) {
             double best = bound[i];
-            kept = keep(list, best - slack - 1e-300);
+            long kept = keep(list, best - slack - 1e-300);
             for (long j = 0; j < kept; ++j) {
                 double t = leaf_sum(d, tree, list->kept[j], own);
                 best = t > best ? t : best;
@@ -261,15 +274,37 @@ INLINE long group(const int d, const Tree *tree, const double *z, const long *pl
         double least = bound[i] + tree->budget;
         long possible = 0;
         for (long j = 0; j < list->size; ++j) possible += list->value[j] > least - few;
-        kept = keep(list, least - log2(possible > 1 ? (double)possible : 1.0));
+        least -= log2(possible > 1 ? (double)possible : 1.0);
         if (top > bound[i] + 900.0)   /* exponents could overflow: find the largest sum of a leaf first */
-            for (long j = 0; j < kept; ++j) {
-                double sum = leaf_sum(d, tree, list->kept[j], own);
-                bound[i] = sum > bound[i] ? sum : bound[i];
-            }
-        sum_leaves(d, tree, own, list, kept, bound[i], num + place[i] * d, den + place[i]);
-        shift[place[i]] = bound[i];
-        summed += kept;
+            for (long j = 0; j < list->size; ++j)
+                if (list->value[j] > least) {
+                    double sum = leaf_sum(d, tree, list->leaf[j], own);
+                    bound[i] = sum > bound[i] ? sum : bound[i];
+                }
+        const int part = i % COUPLE;
+        if (!part) memset(list->wanted, 0, (size_t)list->size);
+        for (long j = 0; j < list->size; ++j) {
+            int kept = list->value[j] > least;
+            list->wanted[j] |= (unsigned char)(kept << part), summed += kept;
+        }
+        if (part < COUPLE - 1 && i < count - 1) continue;
+        double couple[COUPLE][d], sums[COUPLE][d], whole[COUPLE], shifts[COUPLE];
+        long kept = 0;
+        for (long j = 0; j < list->size; ++j) {
+            list->kept[kept] = list->leaf[j], list->wanted[kept] = list->wanted[j];
+            kept += list->wanted[j] != 0;
+        }
+        for (int b = 0; b < COUPLE; ++b) {
+            const long from = i - part + (b <= part ? b : part);
+            for (int k = 0; k < d; ++k) couple[b][k] = z[place[from] * d + k];
+            shifts[b] = bound[from];
+        }
+        sum_leaves(d, tree, couple, list, kept, shifts, sums, whole);
+        for (int b = 0; b <= part; ++b) {
+            const long row = place[i - part + b];
+            den[row] = whole[b], shift[row] = shifts[b];
+            for (int k = 0; k < d; ++k) num[row * d + k] = sums[b][k];
+        }
     }
     return summed;
 }
@@ -295,13 +330,13 @@ long coldflow_pruned(int d, int sphere, int hard, long n, const double *z, const
     {
         List list = {0, malloc(sizeof(long) * (size_t)room), malloc(sizeof(long) * (size_t)(room + 1)),
                      aligned_alloc(64, sizeof(double) * (size_t)(room * (2 * d + 3))),
-                     aligned_alloc(64, sizeof(double) * (size_t)room)};
+                     aligned_alloc(64, sizeof(double) * (size_t)room), malloc((size_t)(room + 1))};
 #pragma omp for schedule(dynamic, 4)
         for (long i = 0; i < n; i += GROUP) {
             long count = n - i < GROUP ? n - i : GROUP;
             summed += (d == 2 ? group_2 : d == 3 ? group_3 : group_any)(&tree, z, place + i, count, &list, num, den, shift);
         }
-        free(list.leaf), free(list.kept), free(list.row), free(list.value);
+        free(list.leaf), free(list.kept), free(list.row), free(list.value), free(list.wanted);
     }
     return summed * LEAF;
 }

@@ -6,17 +6,18 @@
 #define FIELDS 5   /* of a pack: the components of Z, a, and the log2 mass */
 #define SUMS(order) ((order) > 1 ? 16 : 5)
 
-/* 1/sqrt(a) */
-INLINE vd inverse_root(vd a)
+/* Vectors of a leaf that are summed together. */
+#define SIDE (LEAF / LANES < ABREAST ? LEAF / LANES : ABREAST)
+
+/* sqrt(a) up to a part of 1e-6, a >= 0 */
+INLINE vd rough_root(vd a)
 {
-#if LANES == 8
-    vd y = (vd)_mm512_rsqrt14_pd((__m512d)a), half = splat(0.5) * a;
-    y *= splat(1.5) - half * y * y;
-    return y * (splat(1.5) - half * y * y);
-#else
-    return splat(1.0) / root(a);
-#endif
+    vd y;
+    a = larger(a, splat(1e-30));
+    inverse_roots(1, 1, &a, &y);
+    return a * y;
 }
+#define ROUGH 2e-6
 
 typedef struct { const vd *pack; const double *node; long leaves; double s, budget; } Shell;
 
@@ -33,35 +34,50 @@ INLINE double least_distance(const Shell *shell, const double *node, const doubl
 }
 
 /* Sums over a leaf: den, minus the factor of z in the gradient, factors times Z; for second derivatives also the factors of z z^T and of
-   the identity, factors times Z, factors times Z Z^T. Vectors with no exponent above `least` are left out. */
+   the identity, factors times Z, factors times Z Z^T. Vectors with no exponent above `least` are left out, SIDE at a time. */
 INLINE void add_leaf(const int order, const Shell *shell, long leaf, const double *z, double square, double shift, double least, vd *sum)
 {
+    enum { W = SIDE };
     const vd *pack = shell->pack + leaf * (LEAF / LANES) * FIELDS;
     const double gap = shell->s - sqrt(square);
     const vd one = splat(1.0), floor = splat(0.9 * gap * gap), part = splat((shell->s * shell->s - square) * 0.5 / shell->s), scale = splat(0.5 / shell->s);
-    for (int p = 0; p < LEAF / LANES; ++p, pack += FIELDS) {
-        vd r2 = splat(0.0);
-        for (int k = 0; k < 3; ++k) r2 += (splat(z[k]) - pack[k]) * (splat(z[k]) - pack[k]);
-        r2 = larger(r2, floor);   /* empty places lie at the origin */
-        vd inverse = inverse_root(r2), away = part + r2 * scale, r = r2 * inverse;   /* s - <z,g>, and |z - Z| */
-        r += splat(0.5) * inverse * (r2 - r * r);
-        vd t = pack[4] - splat(LOG2_E) * r;
-        if (!any_above(t, least)) continue;
-        vd g = exp2_vector(t - splat(shift)) * inverse;
-        vd first = (one + inverse) * inverse, ah = pack[3] + first * away;
-        vd alpha = g * (first * ah + inverse * inverse * inverse * (one + inverse + inverse) * away);
-        vd beta = alpha - g * first * splat(1.0 / shell->s);
-        sum[0] += g * ah, sum[1] += alpha;
-        for (int k = 0; k < 3; ++k) sum[2 + k] += beta * pack[k];
-        if (order < 2) continue;
-        vd i2 = inverse * inverse, three = one + splat(3.0) * (inverse + i2);
-        vd both = g * i2 * (three * pack[3] + inverse * (one + inverse * (splat(6.0) + splat(15.0) * (inverse + i2))) * away);
-        vd mixed = g * i2 * three * splat(1.0 / shell->s);
-        sum[5] += both, sum[6] -= alpha;
-        for (int k = 0, at = 10; k < 3; ++k) {
-            vd part = (both - splat(2.0) * mixed) * pack[k];
-            sum[7 + k] += (mixed - both) * pack[k];
-            for (int l = k; l < 3; ++l, ++at) sum[at] += part * pack[l];
+    for (int p = 0; p < LEAF / LANES; p += W, pack += W * FIELDS) {
+        vd r2[W], inverse[W], r[W], g[W], top;
+        for (int v = 0; v < W; ++v) r2[v] = splat(0.0);
+        for (int k = 0; k < 3; ++k)
+            for (int v = 0; v < W; ++v) {
+                vd e = splat(z[k]) - pack[v * FIELDS + k];
+                r2[v] += e * e;
+            }
+        for (int v = 0; v < W; ++v) r2[v] = larger(r2[v], floor);   /* empty places lie at the origin */
+        inverse_roots(W, 2, r2, inverse);
+        for (int v = 0; v < W; ++v) r[v] = r2[v] * inverse[v];
+        for (int v = 0; v < W; ++v) r[v] += splat(0.5) * inverse[v] * (r2[v] - r[v] * r[v]);
+        for (int v = 0; v < W; ++v) g[v] = pack[v * FIELDS + 4] - splat(LOG2_E) * r[v];
+        top = g[0];
+        for (int v = 1; v < W; ++v) top = larger(top, g[v]);
+        if (!any_above(top, least)) continue;
+        for (int v = 0; v < W; ++v) g[v] -= splat(shift);
+        exp2_vectors(W, g);
+        for (int v = 0; v < W; ++v) inverse[v] += inverse[v] * (one - r[v] * inverse[v]);
+        for (int v = 0; v < W; ++v) {
+            const vd *from = pack + v * FIELDS, i = inverse[v], away = part + r2[v] * scale;   /* s - <z,g> */
+            g[v] *= i;
+            vd first = (one + i) * i, ah = from[3] + first * away, i2 = i * i;
+            vd alpha = g[v] * (first * ah + i2 * i * (one + i + i) * away);
+            vd beta = alpha - g[v] * first * splat(1.0 / shell->s);
+            sum[0] += g[v] * ah, sum[1] += alpha;
+            for (int k = 0; k < 3; ++k) sum[2 + k] += beta * from[k];
+            if (order < 2) continue;
+            vd three = one + splat(3.0) * (i + i2);
+            vd both = g[v] * i2 * (three * from[3] + i * (one + i * (splat(6.0) + splat(15.0) * (i + i2))) * away);
+            vd mixed = g[v] * i2 * three * splat(1.0 / shell->s);
+            sum[5] += both, sum[6] -= alpha;
+            for (int k = 0, at = 10; k < 3; ++k) {
+                vd part = (both - splat(2.0) * mixed) * from[k];
+                sum[7 + k] += (mixed - both) * from[k];
+                for (int l = k; l < 3; ++l, ++at) sum[at] += part * from[l];
+            }
         }
     }
 }
@@ -168,9 +184,9 @@ INLINE long relay_group(const int order, const Shell *shell, const double *z, co
         double *value = mass + (size + LANES - 1) / LANES * LANES * 6;
         for (long j = 0; j < size; j += LANES, row += 6) {
             vd along = splat(own[0]) * row[0] + splat(own[1]) * row[1] + splat(own[2]) * row[2];
-            vd across = root(larger(splat(square[i]) - along * along, splat(0.0)));
+            vd across = splat(1.0 + ROUGH) * rough_root(splat(square[i]) - along * along);
             vd most = choose((vl)(along >= length * row[3]), length, along * row[3] + across * row[4]);
-            vd bound = row[5] - splat(LOG2_E * (1.0 - 1e-13)) * root(larger(both - splat(2.0 * shell->s) * most, splat(0.0)));
+            vd bound = row[5] - splat(LOG2_E * (1.0 - ROUGH)) * rough_root(both - splat(2.0 * shell->s) * most);
             memcpy(value + j, &bound, sizeof bound);
             highest = larger(highest, bound);
         }

@@ -96,27 +96,54 @@ INLINE int any_above(vd a, double limit)
 #endif
 }
 
-/* 2^t for t <= 1023, relative error below 4e-16; everything below 2^-960 becomes 2^-960, which callers must
-   be able to neglect (its products with coordinates are not yet denormal, which would be slow). Branch-free: t = k + f, |f| <= 1/2, a minimax polynomial of degree 10 for 2^f, and k added
-   to the exponent bits. */
-INLINE vd exp2_vector(vd t)
+#define ABREAST 4   /* vectors that advance together, at most */
+
+/* 1/sqrt(a) of k vectors at once, a > 0 within the range of floats: to some 1e-6 after one step of Newton, 1e-13 after two. */
+INLINE void inverse_roots(const int k, const int steps, const vd *a, vd *y)
+{
+#if LANES == 2
+    for (int i = 0; i < k; ++i) y[i] = splat(1.0) / root(a[i]);
+#else
+    for (int i = 0; i < k; ++i)
+#if LANES == 8
+        y[i] = (vd)_mm512_rsqrt14_pd((__m512d)a[i]);
+#else
+        y[i] = (vd)_mm256_cvtps_pd(_mm_rsqrt_ps(_mm256_cvtpd_ps((__m256d)a[i])));
+#endif
+    for (int step = 0; step < steps; ++step)
+        for (int i = 0; i < k; ++i) y[i] *= splat(1.5) - splat(0.5) * a[i] * (y[i] * y[i]);
+#endif
+}
+
+/* 2^t of k vectors, in place, for t <= 1023, relative error below 5e-16; everything below 2^-960 becomes 2^-960, which callers must
+   be able to neglect (its products with coordinates are not yet denormal, which would be slow). Branch-free: t = j + f, |f| <= 1/2, a
+   minimax polynomial of degree 10 for 2^f, and j added to the exponent bits. The vectors advance together, even and odd powers apart:
+   what one waits for, another has. */
+INLINE void exp2_vectors(const int k, vd *t)
 {
     const vd magic = splat(0x1.8p52);
-    t = larger(t, splat(-960.0));
-    vd k = t + magic;
-    vd f = t - (k - magic);
-    vd p = splat(0x1.e6063f7217bc6p-28);
-    p = p * f + splat(0x1.b675bca4eeebbp-24);
-    p = p * f + splat(0x1.62bfd47773353p-20);
-    p = p * f + splat(0x1.ffcb54062e698p-17);
-    p = p * f + splat(0x1.430913096fd9fp-13);
-    p = p * f + splat(0x1.5d87fe9d7a584p-10);
-    p = p * f + splat(0x1.3b2ab6fba1ddap-7);
-    p = p * f + splat(0x1.c6b08d703ce49p-5);
-    p = p * f + splat(0x1.ebfbdff82c598p-3);
-    p = p * f + splat(0x1.62e42fefa3a19p-1);
-    p = p * f + splat(1.0);
-    return (vd)((vl)p + ((vl)k << 52));
+    vd j[ABREAST], s[ABREAST], even[ABREAST], odd[ABREAST];
+    for (int i = 0; i < k; ++i) t[i] = larger(t[i], splat(-960.0));
+    for (int i = 0; i < k; ++i) j[i] = t[i] + magic;
+    for (int i = 0; i < k; ++i) t[i] -= j[i] - magic;
+    for (int i = 0; i < k; ++i) s[i] = t[i] * t[i];
+    for (int i = 0; i < k; ++i) even[i] = splat(0x1.e6063f7217bc6p-28) * s[i] + splat(0x1.62bfd47773353p-20);
+    for (int i = 0; i < k; ++i) odd[i] = splat(0x1.b675bca4eeebbp-24) * s[i] + splat(0x1.ffcb54062e698p-17);
+    for (int i = 0; i < k; ++i) even[i] = even[i] * s[i] + splat(0x1.430913096fd9fp-13);
+    for (int i = 0; i < k; ++i) odd[i] = odd[i] * s[i] + splat(0x1.5d87fe9d7a584p-10);
+    for (int i = 0; i < k; ++i) even[i] = even[i] * s[i] + splat(0x1.3b2ab6fba1ddap-7);
+    for (int i = 0; i < k; ++i) odd[i] = odd[i] * s[i] + splat(0x1.c6b08d703ce49p-5);
+    for (int i = 0; i < k; ++i) even[i] = even[i] * s[i] + splat(0x1.ebfbdff82c598p-3);
+    for (int i = 0; i < k; ++i) odd[i] = odd[i] * s[i] + splat(0x1.62e42fefa3a19p-1);
+    for (int i = 0; i < k; ++i) even[i] = even[i] * s[i] + splat(1.0);
+    for (int i = 0; i < k; ++i) t[i] = even[i] + odd[i] * t[i];
+    for (int i = 0; i < k; ++i) t[i] = (vd)((vl)t[i] + ((vl)j[i] << 52));
+}
+
+INLINE vd exp2_vector(vd t)
+{
+    exp2_vectors(1, &t);
+    return t;
 }
 
 /* Sources are stored in packs of LANES: d vectors of coordinates, then one vector of log2 masses. */
