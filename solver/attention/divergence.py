@@ -150,7 +150,7 @@ def _second_moments(head: HeadField, law: Law, form: Quadratic) -> tuple[Moments
         return _gathered(head, form, law, plan)
     if _takes_relay(head, law, limit):
         return _relayed(head, law, form)
-    if method not in ("pruned", "relayed") and (expansion := head._expansion(law, method != "auto")) is not None:
+    if method not in ("pruned", "relayed") and (expansion := head._expansion(law, method != "auto", squares=True)) is not None:
         return _expanded(head, expansion, law, form)
     if _takes_relay(head, law, min(QUADRATIC_COST * head._dense_time(law), PRUNED_COST * head._pruned_time(law))):
         return _relayed(head, law, form)
@@ -187,16 +187,17 @@ def _dense(head: HeadField, z: Array, turned: Array, law: Law, form: Quadratic) 
 
 
 def _expanded(head: HeadField, expansion: Expansion, law: Law, form: Quadratic) -> tuple[Moments, Array]:
-    """By expansions of the law and of the law weighted by each coordinate but the last; uncertain targets by pairs."""
+    """By expansions, on the circle of the law and of the law weighted by the first coordinate; uncertain targets by pairs."""
     workers = head.settings.workers_for(len(head.z) * expansion.order)
-    moments, error = expansion(head.z, workers)
     n, d = head.z.shape
-    second = np.empty((n, d, d))
-    for k in range(d - 1):
-        weighed = _Weighed(law.points, law.masses * law.points[:, k])
-        second[:, k] = expand(weighed, expansion.order, expansion.depth, workers)(head.z, workers)[0].num  # type: ignore[arg-type]
-        second[:, :, k] = second[:, k]
-    second[:, -1, -1] = moments.den - np.einsum("ijj->i", second[:, :-1, :-1])
+    if d == 3:
+        moments, second, error = expansion.with_squares(head.z, workers)
+    else:
+        moments, error = expansion(head.z, workers)
+        second = np.empty((n, d, d))
+        weighed = _Weighed(law.points, law.masses * law.points[:, 0])
+        second[:, 0] = expand(weighed, expansion.order, expansion.depth, workers)(head.z, workers)[0].num  # type: ignore[arg-type]
+        second[:, 1, 0], second[:, 1, 1] = second[:, 0, 1], moments.den - second[:, 0, 0]
     quad = form.contract(head.z, second)
     uncertain = np.flatnonzero(~(2.0 * error <= head.settings.accuracy * moments.den))
     if len(uncertain):

@@ -35,6 +35,7 @@ method; everywhere else the bound holds. log D has the error bound E W/D' as wel
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -50,6 +51,8 @@ ROUNDING = 6e-16
 # Largest order by dimension. Circle: beyond, rounding alone exceeds usual accuracies. Sphere: beyond, the recurrences of
 # monic polynomials would leave the range of doubles.
 LARGEST_ORDER = {2: 4000, 3: 400}
+# The second moments that are computed apart.
+SQUARES = ((0, 1), (0, 2), (1, 1), (1, 2))
 # How much deeper the backward recurrence starts than the expansion ends, for item 2 of the bound.
 START_MARGIN = 16.0
 
@@ -62,6 +65,7 @@ class Expansion:
         d: 2 circle, 3 sphere. order: largest order kept. depth: -log of the relative size of what is dropped.
         mix: coefficients of the denominator and of the numerator's components.
         rough: (order + 1,) what rounding does to each order, relative to its largest possible contribution.
+        squares: coefficients of the second moments 12, 13, 22, 23 on the sphere, with which `mix` has those of 11; else None.
     """
 
     d: int
@@ -69,16 +73,40 @@ class Expansion:
     depth: float
     mix: Array
     rough: Array
+    squares: Array | None = None
 
     def __call__(self, z: Array, threads: int = 1) -> tuple[Moments, Array]:
         """Moments at targets z (n, d), and for each a bound (n,) on their errors relative to e^shift and the mass."""
+        if self.d == 3:
+            values, shift, error = self._on_sphere(self.mix, z, threads)
+            return Moments(np.ascontiguousarray(values[:, 1:4]), np.ascontiguousarray(values[:, 0]), shift), error
         _, lib = library()  # type: ignore[misc]
         n = len(z)
-        num, den, shift, error = np.empty((n, self.d)), np.empty(n), np.empty(n), np.empty(n)
-        evaluate = lib.coldflow_circle_targets if self.d == 2 else lib.coldflow_sphere_targets
-        evaluate(n, pointer(z), self.order, self.depth + START_MARGIN, pointer(self.mix), pointer(self.rough),
-                 pointer(num), pointer(den), pointer(shift), pointer(error), threads)
+        num, den, shift, error = np.empty((n, 2)), np.empty(n), np.empty(n), np.empty(n)
+        lib.coldflow_circle_targets(n, pointer(z), self.order, self.depth + START_MARGIN, pointer(self.mix), pointer(self.rough),
+                                    pointer(num), pointer(den), pointer(shift), pointer(error), threads)
         return Moments(num, den, shift), error
+
+    def with_squares(self, z: Array, threads: int = 1) -> tuple[Moments, Array, Array]:
+        """As by a call, and the second moments (n, 3, 3); for expansions on the sphere that were made with squares."""
+        assert self.squares is not None
+        values, shift, error = self._on_sphere(self.mix, z, threads)
+        others, _, _ = self._on_sphere(self.squares, z, threads)
+        second = np.empty((len(z), 3, 3))
+        second[:, 0, 0] = values[:, 4]
+        for i, (k, l) in enumerate(SQUARES):
+            second[:, k, l] = second[:, l, k] = others[:, i]
+        second[:, 2, 2] = values[:, 0] - second[:, 0, 0] - second[:, 1, 1]
+        return Moments(np.ascontiguousarray(values[:, 1:4]), np.ascontiguousarray(values[:, 0]), shift), second, error
+
+    def _on_sphere(self, mix: Array, z: Array, threads: int) -> tuple[Array, Array, Array]:
+        """What the coefficients in `mix` (triangle, 2 k) sum to (n, k), shift and error (n,)."""
+        _, lib = library()  # type: ignore[misc]
+        n, fields = len(z), mix.shape[1] // 2
+        values, shift, error = np.empty((n, fields)), np.empty(n), np.empty(n)
+        lib.coldflow_sphere_targets(n, pointer(z), self.order, self.depth + START_MARGIN, fields, pointer(mix), pointer(self.rough),
+                                    pointer(values), pointer(shift), pointer(error), threads)
+        return values, shift, error
 
 
 def expand(law: Law, order: int, depth: float, threads: int = 1) -> Expansion:
@@ -100,13 +128,59 @@ def _expand_circle(law: Law, order: int, depth: float, threads: int) -> Expansio
 
 
 def _expand_sphere(law: Law, degree: int, depth: float, threads: int) -> Expansion:
-    _, lib = library()  # type: ignore[misc]
-    raw = np.empty(((degree + 2) * (degree + 3) // 2, 2))
-    lib.coldflow_sphere_sources(len(law), pointer(law.points), pointer(law.masses), degree + 1, pointer(raw), threads)
-    mix = np.empty(((degree + 1) * (degree + 2) // 2, 8))
-    power = np.zeros(degree + 1)
-    lib.coldflow_sphere_couple(degree, pointer(raw), pointer(mix), pointer(power))
+    mix, power = _couple(degree, _raw_sums(law, degree + 1, threads))
     return Expansion(3, degree, depth, mix, _rough(law, np.sqrt(power / (2.0 * np.arange(degree + 1) + 1.0))))
+
+
+def expand_squares(law: Law, degree: int, depth: float, threads: int = 1) -> Expansion:
+    """As `expand` on the sphere, with second moments. One pass over the sources: multiplication by a coordinate only couples
+    neighbouring degrees, and so does that by a second one."""
+    raw = _raw_sums(law, degree + 2, threads)
+    once, _ = _couple(degree + 1, raw)
+    inner = _inner(degree + 2)
+    mix, power = _couple(degree, np.ascontiguousarray(raw[inner]))
+    factors = _factors(degree + 1)
+    # Raw sums of the law weighted by y_1 and y_2 out of its coefficients, and from these those of the products.
+    first, second = (_couple(degree, np.ascontiguousarray(once[:, [k, 4 + k]] / factors))[0] for k in (1, 2))
+    whole = np.column_stack([mix[:, :4], first[:, 1], mix[:, 4:], first[:, 5]])
+    squares = np.column_stack([first[:, 2], first[:, 3], second[:, 2], second[:, 3],
+                               first[:, 6], first[:, 7], second[:, 6], second[:, 7]])
+    rough = _rough(law, np.sqrt(power / (2.0 * np.arange(degree + 1) + 1.0)))
+    return Expansion(3, degree, depth, np.ascontiguousarray(whole), rough, np.ascontiguousarray(squares))
+
+
+def _raw_sums(law: Law, degree: int, threads: int) -> Array:
+    """(triangle, 2): sums of the law against monic Legendre polynomials."""
+    _, lib = library()  # type: ignore[misc]
+    raw = np.empty(((degree + 1) * (degree + 2) // 2, 2))
+    lib.coldflow_sphere_sources(len(law), pointer(law.points), pointer(law.masses), degree, pointer(raw), threads)
+    return raw
+
+
+def _couple(degree: int, raw: Array) -> tuple[Array, Array]:
+    """mix (triangle, 8) up to `degree` from raw sums up to one more, and the squared norms (degree + 1,) of its coefficients."""
+    _, lib = library()  # type: ignore[misc]
+    mix, power = np.empty(((degree + 1) * (degree + 2) // 2, 8)), np.zeros(degree + 1)
+    lib.coldflow_sphere_couple(degree, pointer(raw), pointer(mix), pointer(power))
+    return mix, power
+
+
+@functools.lru_cache(maxsize=8)
+def _inner(degree: int) -> Array:
+    """Which entries of the triangle of `degree` are of lower degree."""
+    orders = [np.arange(degree + 1 - m) < degree - m for m in range(degree + 1)]
+    return np.concatenate(orders)
+
+
+@functools.lru_cache(maxsize=8)
+def _factors(degree: int) -> Array:
+    """(triangle, 1): what makes entries of mix out of raw sums: the squares of the norms of Legendre functions, twice for m > 0."""
+    rows, norm = [], 1.0
+    for m in range(degree + 1):
+        norm *= math.sqrt((2.0 * m + 1.0) / (2.0 * m)) if m else 1.0
+        l = np.arange(m + 1, degree + 1.0)
+        rows.append((2.0 if m else 1.0) * np.cumprod(np.concatenate([[norm], np.sqrt((4 * l * l - 1) / (l * l - m * m))])) ** 2)
+    return np.concatenate(rows)[:, None]
 
 
 def _rough(law: Law, size: Array) -> Array:

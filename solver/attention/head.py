@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from solver.attention.dense import dense_hardmax, dense_moments
-from solver.attention.expansion import LARGEST_ORDER, Expansion, depth_for, expand, needed_order, rounding
+from solver.attention.expansion import LARGEST_ORDER, Expansion, depth_for, expand, expand_squares, needed_order, rounding
 from solver.attention.gathered import Cells, Plan
 from solver.attention.kernels import LOG2E
 from solver.attention.moments import Moments
@@ -295,8 +295,9 @@ class HeadField:
             moments.replace(uncertain, rest._summed(law, report))
         return moments
 
-    def _expansion(self, law: Law, forced: bool) -> Expansion | None:
-        """The expansion of the law, if one exists, is expected to be accurate enough, and is the fastest method."""
+    def _expansion(self, law: Law, forced: bool, squares: bool = False) -> Expansion | None:
+        """The expansion of the law, if one exists, is expected to be accurate enough, and is the fastest method; on the sphere
+        with second moments, if `squares`."""
         d, settings = self.z.shape[1], self.settings
         if d not in (2, 3) or (kappa := self.kappa[1]) * self.sources.sphere_error > SPHERE_TOLERANCE * (1 + kappa):
             return None
@@ -319,7 +320,8 @@ class HeadField:
             return None
         if not forced and self._expansion_time(order, law) > (1.0 - refined) * alternative:
             return None
-        return expand(law, order, depth, settings.workers_for(len(law) * order))
+        make = expand_squares if squares and d == 3 else expand
+        return make(law, order, depth, settings.workers_for(len(law) * order))
 
     def _probe(self, law: Law) -> Array:
         """Denominators at the probes, relative to the largest possible one."""

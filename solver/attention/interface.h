@@ -19,8 +19,8 @@ void coldflow_sphere_sources(long n, const double *y, const double *w, long degr
 
 void coldflow_sphere_couple(long degree, const double *raw, double *mix, double *power);
 
-void coldflow_sphere_targets(long n, const double *z, long degree, double depth, const double *mix, const double *rough,
-                             double *num, double *den, double *shift, double *error, int threads);
+void coldflow_sphere_targets(long n, const double *z, long degree, double depth, int fields, const double *mix, const double *rough,
+                             double *value, double *shift, double *error, int threads);
 
 void coldflow_tree(int d, int sphere, long n, const double *y, int leaf, long *order, double *node, int threads);
 

@@ -8,6 +8,7 @@
 #define SPHERE_CHUNKS 16
 #define BUNCH 16              /* blocks of sources or targets that share one order m */
 #define BESIDE (LANES == 8 ? 2 : 1)   /* vectors of targets whose sums are kept in registers */
+#define MOST_FIELDS 5
 #define TINY 1e-280           /* powers s^m below this carry nothing at the degrees used, and would be denormal */
 
 /* Row m of a triangle of degrees 0 .. degree: entries l = m .. degree. */
@@ -105,11 +106,11 @@ INLINE void sphere_bessel(vd inverse, vd start, long top, long degree, const dou
     *noise = loud;
 }
 
-static void sphere_bunch(long count, const double *z, long degree, double depth, const double *beta, const double *mix,
-                         const double *rough, vd *bessel, double *num, double *den, double *shift, double *error)
+INLINE void sphere_bunch(const int fields, long count, const double *z, long degree, double depth, const double *beta,
+                         const double *mix, const double *rough, vd *bessel, double *value, double *shift, double *error)
 {
     vd x[BUNCH][BESIDE], er[BUNCH][BESIDE], ei[BUNCH][BESIDE], gr[BUNCH][BESIDE], gi[BUNCH][BESIDE];
-    vd kappa[BUNCH][BESIDE], start[BUNCH][BESIDE], whole[BUNCH][BESIDE], noise[BUNCH][BESIDE], out[BUNCH][BESIDE][4];
+    vd kappa[BUNCH][BESIDE], start[BUNCH][BESIDE], whole[BUNCH][BESIDE], noise[BUNCH][BESIDE], out[BUNCH][BESIDE][MOST_FIELDS];
     long blocks = (count + BESIDE * LANES - 1) / (BESIDE * LANES);
     for (long b = 0; b < blocks; ++b)
         for (int v = 0; v < BESIDE; ++v) {
@@ -130,23 +131,23 @@ static void sphere_bunch(long count, const double *z, long degree, double depth,
             sphere_bessel(inverse, start[b][v], top > degree ? top : degree, degree, rough,
                           bessel + b * BESIDE * (degree + 1) + v, BESIDE, &whole[b][v], &noise[b][v]);
             gr[b][v] = splat(1.0), gi[b][v] = splat(0.0);
-            for (int c = 0; c < 4; ++c) out[b][v][c] = splat(0.0);
+            for (int c = 0; c < fields; ++c) out[b][v][c] = splat(0.0);
         }
     for (long m = 0; m <= degree; ++m) {
-        const double *bm = beta + row(m, degree), *cm = mix + 8 * row(m, degree);
+        const double *bm = beta + row(m, degree), *cm = mix + 2 * fields * row(m, degree);
         for (long b = 0; b < blocks; ++b) {
             const vd *i = bessel + (b * (degree + 1) + m) * BESIDE;
-            vd p[BESIDE], before[BESIDE], re[BESIDE][4], im[BESIDE][4];
+            vd p[BESIDE], before[BESIDE], re[BESIDE][MOST_FIELDS], im[BESIDE][MOST_FIELDS];
             for (int v = 0; v < BESIDE; ++v) {
                 p[v] = splat(1.0), before[v] = splat(0.0);
-                for (int c = 0; c < 4; ++c) re[v][c] = im[v][c] = splat(0.0);
+                for (int c = 0; c < fields; ++c) re[v][c] = im[v][c] = splat(0.0);
             }
             for (long l = 0; l <= degree - m; ++l) {
                 for (int v = 0; v < BESIDE; ++v) {
                     vd term = p[v] * i[l * BESIDE + v];
-                    for (int c = 0; c < 4; ++c) {
-                        re[v][c] += term * splat(cm[8 * l + c]);
-                        im[v][c] += term * splat(cm[8 * l + 4 + c]);
+                    for (int c = 0; c < fields; ++c) {
+                        re[v][c] += term * splat(cm[2 * fields * l + c]);
+                        im[v][c] += term * splat(cm[2 * fields * l + fields + c]);
                     }
                     vd next = x[b][v] * p[v] - splat(bm[l]) * before[v];
                     before[v] = p[v];
@@ -154,7 +155,7 @@ static void sphere_bunch(long count, const double *z, long degree, double depth,
                 }
             }
             for (int v = 0; v < BESIDE; ++v) {
-                for (int c = 0; c < 4; ++c) out[b][v][c] += re[v][c] * gr[b][v] - im[v][c] * gi[b][v];
+                for (int c = 0; c < fields; ++c) out[b][v][c] += re[v][c] * gr[b][v] - im[v][c] * gi[b][v];
                 vd r = gr[b][v] * er[b][v] - gi[b][v] * ei[b][v], s = gr[b][v] * ei[b][v] + gi[b][v] * er[b][v];
                 vl keep = (vl)(r * r + s * s > splat(TINY));
                 gr[b][v] = choose(keep, r, splat(0.0));
@@ -165,8 +166,8 @@ static void sphere_bunch(long count, const double *z, long degree, double depth,
     for (long at = 0; at < count; ++at) {
         long b = at / (BESIDE * LANES), v = at / LANES % BESIDE, lane = at % LANES;
         double sum = whole[b][v][lane], k = kappa[b][v][lane], from = start[b][v][lane];
-        den[at] = out[b][v][0][lane] / sum, shift[at] = k;
-        for (int c = 0; c < 3; ++c) num[3 * at + c] = out[b][v][c + 1][lane] / sum;
+        shift[at] = k;
+        for (int c = 0; c < fields; ++c) value[fields * at + c] = out[b][v][c][lane] / sum;
         /* i_{l+1}/i_l < q_l = k/(l + 1 + sqrt(k^2 + (l + 1)^2)) (Amos 1974, order l + 1/2) */
         double q = k / (from + 1.0 + sqrt(k * k + (from + 1.0) * (from + 1.0))), left = q / (1.0 - q) / sum;
         double lost = ((from + 1.0) * (from + 1.0) + (2.0 * from + 3.0) / (1.0 - q) + 2.0 / ((1.0 - q) * (1.0 - q))) * left;
@@ -179,10 +180,10 @@ static void sphere_bunch(long count, const double *z, long degree, double depth,
     }
 }
 
-/* Targets z (n, 3) from mix (triangle, 8): real parts, then imaginary parts, of the coefficients of (1, y_1, y_2, y_3),
-   all factors included. Results as in `coldflow_circle_targets`. */
-void coldflow_sphere_targets(long n, const double *z, long degree, double depth, const double *mix, const double *rough,
-                             double *num, double *den, double *shift, double *error, int threads)
+/* Targets z (n, 3) from mix (triangle, 2 fields), four or five of them: real parts, then imaginary parts, of the coefficients of what is
+   summed, all factors included. value (n, fields): the sums; shift and error as in `coldflow_circle_targets`. */
+void coldflow_sphere_targets(long n, const double *z, long degree, double depth, int fields, const double *mix, const double *rough,
+                             double *value, double *shift, double *error, int threads)
 {
     const long bunch = BUNCH * BESIDE * LANES;
     double *beta = recurrence(degree);
@@ -191,9 +192,13 @@ void coldflow_sphere_targets(long n, const double *z, long degree, double depth,
     {
         vd *bessel = aligned_alloc(64, sizeof(vd) * BUNCH * BESIDE * (size_t)(degree + 1));
 #pragma omp for schedule(dynamic)
-        for (long i = 0; i < n; i += bunch)
-            sphere_bunch(n - i < bunch ? n - i : bunch, z + 3 * i, degree, depth, beta, mix, rough, bessel, num + 3 * i,
-                         den + i, shift + i, error + i);
+        for (long i = 0; i < n; i += bunch) {
+            long count = n - i < bunch ? n - i : bunch;
+            if (fields == 4)
+                sphere_bunch(4, count, z + 3 * i, degree, depth, beta, mix, rough, bessel, value + 4 * i, shift + i, error + i);
+            else
+                sphere_bunch(5, count, z + 3 * i, degree, depth, beta, mix, rough, bessel, value + 5 * i, shift + i, error + i);
+        }
         free(bessel);
     }
     free(beta);
