@@ -35,8 +35,9 @@ from solver.attention.sources import Law
 Array = np.ndarray
 # Pairs cost that much more with their quadratic moment, or with all second moments as further coordinates in the tree.
 QUADRATIC_COST, PRUNED_COST = 1.4, 3.0
-# The same for relayed attention.
+# The same for relayed attention, and for expansions by dimension.
 RELAYED_COST = 1.5
+EXPANDED_COST = {2: 2.0, 3: 1.8}
 # Largest dimension in which pruning carries all second moments along.
 LARGEST_PRUNED = 3
 # Sources per tile of the NumPy twin.
@@ -222,7 +223,7 @@ def _usual_time(head: HeadField, law: Law) -> float:
     """What the fastest of the other methods would take if the law covered the space evenly."""
     d = head.z.shape[1]
     return min(QUADRATIC_COST * head._dense_time(law), PRUNED_COST * head._pruned_time(law) if d <= LARGEST_PRUNED else np.inf,
-               d * head._usual_expansion_time(law), RELAYED_COST * head._relayed_time(law))
+               EXPANDED_COST.get(d, 1.0) * head._usual_expansion_time(law), RELAYED_COST * head._relayed_time(law))
 
 
 def _gathered(head: HeadField, form: Quadratic, law: Law, plan: Plan) -> tuple[Moments, Array]:

@@ -94,8 +94,8 @@ class Expansion:
         others, _, _ = self._on_sphere(self.squares, z, threads)
         second = np.empty((len(z), 3, 3))
         second[:, 0, 0] = values[:, 4]
-        for i, (k, l) in enumerate(SQUARES):
-            second[:, k, l] = second[:, l, k] = others[:, i]
+        for i, (j, k) in enumerate(SQUARES):
+            second[:, j, k] = second[:, k, j] = others[:, i]
         second[:, 2, 2] = values[:, 0] - second[:, 0, 0] - second[:, 1, 1]
         return Moments(np.ascontiguousarray(values[:, 1:4]), np.ascontiguousarray(values[:, 0]), shift), second, error
 
@@ -104,8 +104,8 @@ class Expansion:
         _, lib = library()  # type: ignore[misc]
         n, fields = len(z), mix.shape[1] // 2
         values, shift, error = np.empty((n, fields)), np.empty(n), np.empty(n)
-        lib.coldflow_sphere_targets(n, pointer(z), self.order, self.depth + START_MARGIN, fields, pointer(mix), pointer(self.rough),
-                                    pointer(values), pointer(shift), pointer(error), threads)
+        lib.coldflow_sphere_targets(n, pointer(z), self.order, self.depth + START_MARGIN, fields, pointer(mix),
+                                    pointer(self.rough), pointer(values), pointer(shift), pointer(error), threads)
         return values, shift, error
 
 
@@ -174,12 +174,13 @@ def _inner(degree: int) -> Array:
 
 @functools.lru_cache(maxsize=8)
 def _factors(degree: int) -> Array:
-    """(triangle, 1): what makes entries of mix out of raw sums: the squares of the norms of Legendre functions, twice for m > 0."""
+    """(triangle, 1): what makes entries of mix out of raw sums: squared norms of Legendre functions, twice those for m > 0."""
     rows, norm = [], 1.0
     for m in range(degree + 1):
         norm *= math.sqrt((2.0 * m + 1.0) / (2.0 * m)) if m else 1.0
-        l = np.arange(m + 1, degree + 1.0)
-        rows.append((2.0 if m else 1.0) * np.cumprod(np.concatenate([[norm], np.sqrt((4 * l * l - 1) / (l * l - m * m))])) ** 2)
+        square = np.arange(m + 1, degree + 1.0) ** 2
+        ratios = np.concatenate([[norm], np.sqrt((4.0 * square - 1.0) / (square - m * m))])
+        rows.append((2.0 if m else 1.0) * np.cumprod(ratios) ** 2)
     return np.concatenate(rows)[:, None]
 
 

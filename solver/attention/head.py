@@ -15,7 +15,7 @@ import numpy as np
 from solver.attention.dense import dense_hardmax, dense_moments
 from solver.attention.expansion import LARGEST_ORDER, Expansion, depth_for, expand, expand_squares, needed_order, rounding
 from solver.attention.gathered import Cells, Plan
-from solver.attention.kernels import LOG2E
+from solver.attention.kernels import LOG2E, lanes
 from solver.attention.moments import Moments
 from solver.attention.pruned import GROUP, Tree, neighbours, pruned_moments, weighed_tree
 from solver.attention.reference import reference_hardmax, reference_moments
@@ -26,6 +26,8 @@ Array = np.ndarray
 METHODS = ("auto", "dense", "numpy", "pruned", "relayed", "gathered", "fourier", "harmonics")
 # Nanoseconds per pair of the dense kernel by dimension; beyond the table 0.25 per dimension.
 DENSE_PAIR = {1: 0.45, 2: 0.57, 3: 0.7, 4: 0.85}
+# How much more vectors of four numbers instead of eight cost an expansion than a sum over pairs: it has no room in registers.
+NARROW_EXPANSION = 1.6
 # Nanoseconds below which no choice is worth its time.
 NEGLIGIBLE = 4e4
 # Sources that stand for targets when the denominators of an expansion are probed.
@@ -367,7 +369,7 @@ class HeadField:
         return {1: angle / np.pi, 2: (1 - np.cos(angle)) / 2}.get(power, 0.5 * np.sin(min(angle, np.pi / 2)) ** power)
 
     def _expansion_time(self, order: int, law: Law) -> float:
-        n, m = len(self.crowd), len(law)
+        n, m, slower = len(self.crowd), len(law), 1.0 if lanes() == 8 else NARROW_EXPANSION
         if self.z.shape[1] == 2:
-            return 3e4 + m * (12 + 0.18 * order) + n * (50 + 0.62 * order)
-        return 4e4 + m * (20 + 0.04 * order ** 2) + n * (60 + 0.11 * order ** 2) + 20 * order ** 2
+            return slower * (3e4 + m * (12 + 0.18 * order) + n * (50 + 0.62 * order))
+        return slower * (4e4 + m * (20 + 0.04 * order ** 2) + n * (60 + 0.11 * order ** 2) + 20 * order ** 2)

@@ -103,9 +103,9 @@ class Drift:
             self._attentions[id(weights)] = Attention(weights, accuracy=self.schedule.accuracy)
         self.weights, self.attention = weights, self._attentions[id(weights)]
 
-    def __call__(self, points: Array) -> Array:
+    def __call__(self, points: Array, with_density: bool = True) -> Array:
         """Velocities (M, n, d) of this rank's tokens at points (M, n, d), with the rate of log rho as a further column where
-        tokens carry it; collective.
+        tokens carry it; collective. with_density: whether that rate is wanted; else it may be zero, which is cheaper.
 
         Raises:
             NotFiniteError: on every rank, if a point of any rank is not finite.
@@ -126,7 +126,7 @@ class Drift:
             if self.cells is not None:
                 logs = np.ascontiguousarray(sources[member, :, d]) if self.carries else None
                 law, masses = self.cells.sources(everyone, logs, self.masses)
-            values, divergence, log_scale = self._evaluate(places, everyone, law, masses)
+            values, divergence, log_scale = self._evaluate(places, everyone, law, masses, with_density)
             if self.weights.normalization == "none":
                 shift = self.weights.beta if self.schedule.rescaled_time else 0.0
                 # Capped where the step it leads to is caught as not finite, on every rank; an infinity would become NaN here.
@@ -149,14 +149,16 @@ class Drift:
             divergence = divergence + slow * own_values(known, (len(points),), points.copy())
         return values, divergence
 
-    def _evaluate(self, points: Array, crowd: Array, law: Array, masses: Array) -> tuple[Array, Array, float]:
+    def _evaluate(self, points: Array, crowd: Array, law: Array, masses: Array,
+                  with_density: bool) -> tuple[Array, Array, float]:
         """The field (n, d) of a law (m, d) with its masses (m,), its divergence (n,), zero unless tokens carry their density, and
         the log of their scale; `crowd`: all tokens."""
         sphere = self.manifold.normalised
         if self.full_support and np.isinf(self.weights.beta):
             values = self.attention.full_support_field(points)
             return values, full_support_divergence(self.attention, points), 0.0
-        if self.carries:
+        # Cells between adaptive tokens know where their mass is by log rho, which so acts on the motion itself.
+        if self.carries and (with_density or self.cells is not None):
             return field_with_divergence(self.attention, points, law, masses, sphere=sphere, crowd=crowd)
         values, log_scale = self.attention.field(points, law, masses, crowd)
         return values, np.zeros(len(points)), log_scale

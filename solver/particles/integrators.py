@@ -110,8 +110,10 @@ def step_runge_kutta(table: Table, drift: Drift, points: Array, first: Array | N
     """
     walls = Walls(drift.manifold, points)
     slopes = [walls.hold(drift(points) if first is None else first)]
-    for row in table.stages[1:]:
-        slopes.append(walls.hold(drift(drift.retract(points + dt * _combine(row, slopes)))))
+    for stage, row in enumerate(table.stages[1:], 1):
+        # log rho follows the motion and does not act on it: its rate is asked for where the scheme's sums have it.
+        counts = bool(table.weights[stage] or (table.error and table.error[stage]))
+        slopes.append(walls.hold(drift(drift.retract(points + dt * _combine(row, slopes)), counts)))
     moved = points + dt * _combine(table.weights, slopes)
     new = drift.catch(drift.retract(moved))
     if not table.error:
