@@ -73,7 +73,7 @@ def _sizes(problem: Problem, sides: tuple[str, ...]) -> None:
     there_is = comm.bcast(memory_there_is() if comm.rank == 0 else None)
     settings = {"density": ("density.cells", problem.density.cells), "particles": ("particles.count", problem.particles.count)}
     for side in sides:
-        cost = density_cost(problem) if side == "density" else token_cost(problem)
+        cost = density_cost(problem, comm.size) if side == "density" else token_cost(problem, comm.size)
         if cost is None:
             continue
         field, value = settings[side]

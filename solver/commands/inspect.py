@@ -37,7 +37,7 @@ def show_plan(name: str, settings: list[str] | None) -> int:
 
     problem = load_shared(name, settings)
     findings = [("not resolved" if i == 0 else "", finding.words) for i, finding in enumerate(unresolved(problem))]
-    print_pairs(rank_console(world()), [*describe(problem), *plan(problem), *findings])
+    print_pairs(rank_console(world()), [*describe(problem), *plan(problem, world().size), *findings])
     return 0
 
 

@@ -9,19 +9,22 @@ from solver.comparison.beside import foreseen, worthwhile
 from solver.runs.cost import Cost, density_cost, token_cost
 
 
-def plan(problem: Problem) -> list[tuple[str, str]]:
-    """(label, text) lines: unknowns, memory and a rough time of the density and of the tokens.
+def plan(problem: Problem, ranks: int = 1) -> list[tuple[str, str]]:
+    """(label, text) lines: unknowns, memory of all ranks together and a rough time of the density and of the tokens.
 
     The time counts every pair of the dense kernel at 1.2 ns and 15 million unknowns a second; fast attention makes
     it shorter. An order of magnitude, not a promise.
     """
     lines = []
-    density, tokens = density_cost(problem), token_cost(problem)
+    density, tokens = density_cost(problem, ranks), token_cost(problem, ranks)
+    where = f" on {ranks} ranks" if ranks > 1 else ""
     if density is not None:
         about = "" if problem.space.manifold == "file" else "about "
-        lines += [("density", f"{about}{density.size:.0f} cells, {density.unknowns:.0f} unknowns, {mebibytes(density.memory)}"),
+        lines += [("density", f"{about}{density.size:.0f} cells, {density.unknowns:.0f} unknowns, "
+                   f"{mebibytes(density.memory)}{where}"),
                   ("", time_words(density, "density"))]
-    lines += [("particles", f"{tokens.size:.0f} tokens, {mebibytes(tokens.memory)}"), ("", time_words(tokens, "particles"))]
+    lines += [("particles", f"{tokens.size:.0f} tokens, {mebibytes(tokens.memory)}{where}"),
+              ("", time_words(tokens, "particles"))]
     if density is not None:
         runs = foreseen(problem, verdict=True)
         if worthwhile(problem, runs):

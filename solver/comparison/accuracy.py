@@ -286,7 +286,7 @@ class Search:
         if size > ladder.most:
             why = f"more than {ladder.most} {'cells' if ladder.side == 'density' else 'tokens'} would be needed"
         elif ladder.side == "density":
-            cost = density_cost(self.problem.with_({**self.chosen.settings, **ladder.settings(size)}))
+            cost = density_cost(self.problem.with_({**self.chosen.settings, **ladder.settings(size)}), self.comm.size)
             free = self.comm.bcast(memory_there_is())
             if cost is not None and cost.memory > free / 2:
                 why = f"{size} cells would need {cost.memory / 2**20:.0f} MiB of {free / 2**20:.0f}"

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 SCRAMBLES = 8  # of Sobol points: errors of one are far from normal, and may be a thousandth of those of the next
 LARGEST_RANDOM = 2048
+SLOWEST = 1.5  # fall of the mesh error from mesh to mesh, on curves: half an order
 FINER = 2.0  # |u_h - u| against |u_h - u_(h/2)| if the order is one at least; less if it is higher
 
 
@@ -169,14 +170,20 @@ class Refinement:
     def mesh_gaps(self, problem: Problem, density: History, judged: Sequence[int]) -> np.ndarray:
         """Mesh error of the moments of the main density at the judged outputs; local, the same on every rank.
 
-        The change to the next mesh is the error of the coarser one. On surfaces, where moments judge alone, the change from that
-        to the coarsest says by how much errors fall from mesh to mesh, which is taken as seen, though never as more than the
-        scheme's order p + 1 has it: the error of the main mesh is the change over that factor less one.
+        The change to the next mesh is the error of the coarser one, if errors fall to half at least. At one output it may be
+        small by chance, where both err alike: on curves it is taken as not less than the change from that mesh to the
+        coarsest over the factor by which changes fall, which all judged outputs together show; and where that is less than
+        two, as at walls that mass has reached, the rest of the series is added. On surfaces, where moments judge alone, the
+        factor is that of the output itself, though never more than the scheme's order p + 1 has it: the error of the main
+        mesh is the change over that factor less one.
         """
         near = self.mesh_factor * gaps_between(problem, density, self.remeshed, judged)
-        if self.coarsest is None or problem.manifold.intrinsic == 1:
+        if self.coarsest is None:
             return near
-        far, order = gaps_between(problem, self.remeshed, self.coarsest, judged), 2.0 ** (problem.density.degree + 1)
+        far = gaps_between(problem, self.remeshed, self.coarsest, judged)
+        if problem.manifold.intrinsic == 1:
+            return curve_error(near, far)
+        order = 2.0 ** (problem.density.degree + 1)
         falls = np.clip(np.divide(far, near, out=np.full_like(far, order), where=near > 0.0), 2.0, order)
         return np.maximum(near / (falls - 1.0), far / (order * (order - 1.0)))
 
@@ -222,6 +229,21 @@ class Refinement:
 
     def _independent(self, between: list[float]) -> float:
         return float(np.sqrt(np.mean(np.square(between)) / 2))
+
+
+def curve_error(near: np.ndarray, far: np.ndarray) -> np.ndarray:
+    """Error of a mesh at every output, from the change to cells twice as wide and from there to cells four times as wide.
+
+    Args:
+        near, far: the two changes at the outputs, >= 0.
+
+    Returns:
+        The first change, or more where it is small by chance or changes fall slowly; see `Refinement.mesh_gaps`.
+    """
+    if not near.any():
+        return near
+    fall = max(float(np.linalg.norm(far) / np.linalg.norm(near)), SLOWEST)
+    return np.maximum(near, far / fall) / min(fall - 1.0, 1.0)
 
 
 def share(comm: MPI.Comm, outputs: Sequence[int]) -> list[tuple[int, int]]:

@@ -24,7 +24,7 @@ STAGES = {"euler": 1, "ssprk22": 2, "ssprk33": 4, "ssprk104": 10, "rk45": 6, "ar
 TOKEN_STAGES = {"dopri5": 6, "rk4": 4, "euler": 1}
 CHOOSING = ("rk45", "arkimex", "bdf", "theta")
 SAFETY = 0.9  # the solver's own CFL number
-BASE_BYTES = 250 * 2**20  # interpreter, PETSc and dolfinx
+BASE_BYTES, LIGHT_BYTES = 250 * 2**20, 150 * 2**20  # interpreter, PETSc and dolfinx; without dolfinx
 # Addresses that libraries take beside memory, without and with PETSc; only a limit on addresses (ulimit -v) counts them.
 LIBRARY_BYTES = (100 * 2.0**20, 350 * 2.0**20)
 CELL_BYTES = 4000.0  # mesh, geometry and operators of one cell
@@ -56,8 +56,8 @@ class Cost:
 LONGER = {"ssprk104": 3.0}
 
 
-def density_cost(problem: Problem) -> Cost | None:
-    """The density; None where the space has no mesh. Orders of magnitude, not promises."""
+def density_cost(problem: Problem, ranks: int = 1) -> Cost | None:
+    """The density; None where the space has no mesh. Orders of magnitude, not promises; `ranks` take memory, not time."""
     if not problem.space.meshable:
         return None
     manifold, density = problem.manifold, problem.density
@@ -76,7 +76,8 @@ def density_cost(problem: Problem) -> Cost | None:
     stages = STAGES[density.integrator]
     # Every output keeps the law as atoms.
     kept = len(problem.time.outputs) * cells * tdim * (d + 3) * 8
-    memory = BASE_BYTES + cells * tdim**2 * CELL_BYTES + unknowns * UNKNOWN_BYTES + sources * 8 * 12 + kept + _weights(problem)
+    everywhere = BASE_BYTES + sources * 8 * 12 + _weights(problem)  # on each rank
+    memory = ranks * everywhere + cells * tdim**2 * CELL_BYTES + unknowns * UNKNOWN_BYTES + kept
     each = OWN_PAIR_SECONDS if own else PAIR_SECONDS
     fast = pairs * each if own else min(pairs * each, (targets + sources) * SOURCE_SECONDS)
     dense = steps * stages * (pairs * each + unknowns * UNKNOWN_SECONDS)
@@ -89,8 +90,8 @@ def density_cost(problem: Problem) -> Cost | None:
 STEPS_TO_GATHER, LONGEST_REST = 200.0, 1e9
 
 
-def token_cost(problem: Problem) -> Cost:
-    """The token system."""
+def token_cost(problem: Problem, ranks: int = 1) -> Cost:
+    """The token system; `ranks` take memory, not time."""
     settings, d = problem.particles, problem.manifold.dimension
     count = float(settings.count if not problem.initial.is_atomic else len(problem.initial.quadrature(1)[1]))
     if settings.sampling == "adaptive":
@@ -107,7 +108,8 @@ def token_cost(problem: Problem) -> Cost:
     steps, least = (max(value, float(len(problem.time.outputs))) for value in (steps, least))
     members = count * settings.ensemble
     kept = len(problem.time.outputs) * count * (d + 1) * 8
-    memory = BASE_BYTES + members * d * 8 * (TOKEN_STAGES[kind] + 6) + kept + _weights(problem)
+    everywhere = LIGHT_BYTES + 3 * members * d * 8 + _weights(problem)  # on each rank, with all tokens as sources
+    memory = ranks * everywhere + members * d * 8 * (TOKEN_STAGES[kind] + 3) + kept
     own = problem.attention.has_own_score
     pair = OWN_PAIR_SECONDS if own else PAIR_SECONDS * max(1.0, d / 4)
     products = d * d * PRODUCT_SECONDS  # of a token with the score and the value

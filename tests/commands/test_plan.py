@@ -1,6 +1,8 @@
 """The plan counts what a run will need."""
 
+import json
 import math
+import re
 
 import pytest
 
@@ -40,6 +42,16 @@ def test_steps_of_tokens_within_a_factor_of_three(name, settings):
     solver = ParticleSolver(problem)
     solver.run()
     assert solver.step / 3 <= token_cost(problem).steps <= 3 * solver.step
+
+
+@pytest.mark.parametrize("side", ["solve", "particles"])
+def test_memory_of_every_rank_counts(side, mpirun, tmp_path):
+    """Each rank has an interpreter and its libraries: on three ranks they are three times what one has, within a factor 1.5."""
+    mpirun(3, "-m", "solver", side, "smooth_circle", "--set", "time.end=0.1", "--out", tmp_path / "run")
+    taken = json.loads((tmp_path / "run" / "run.json").read_text())["peak_memory_mib"]
+    line = dict(plan(load("smooth_circle"), 3))["density" if side == "solve" else "particles"]
+    assert line.endswith(" on 3 ranks")
+    assert taken / 1.5 < int(re.search(r"(\d+) MiB", line).group(1)) < 1.5 * taken
 
 
 def test_durations():

@@ -124,6 +124,6 @@ def plan_findings(words: str, folder: Path, chooses: bool) -> Iterator[str]:
     elif not taken / 3 - 3 <= int(steps.group(1)) <= 3 * taken + 3:
         yield f"check announced {steps.group(1)} steps of {folder.name}, {taken:g} were taken"
     facts = json.loads((folder / "run.json").read_text())
-    peak = facts["peak_memory_mib"] / facts["ranks"]
+    peak = facts["peak_memory_mib"]
     if memory is None or not peak / 3 <= int(memory.group(1)) <= 3 * peak:
-        yield f"check announced {memory.group(1) if memory else 'no'} MiB for {folder.name}, {peak:.0f} were taken on a rank"
+        yield f"check announced {memory.group(1) if memory else 'no'} MiB for {folder.name}, {peak:.0f} were taken"

@@ -14,6 +14,7 @@ and the exit code is 1 if there is any.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -71,6 +72,12 @@ def captured(folder: Path) -> Iterator[Callable[[], tuple[str, str]]]:
             os.close(handle)
 
 
+def forget_peak() -> None:
+    """Let the most memory that this process has had be what it has now: each command is asked for its own."""
+    with contextlib.suppress(OSError):  # where this is not Linux
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 @contextmanager
 def stopped_after(outputs: int) -> Iterator[None]:
     """Ends a run as Ctrl-C does, on every rank, once this many outputs of a solver are recorded."""
@@ -92,6 +99,7 @@ def stopped_after(outputs: int) -> Iterator[None]:
 
 def call(arguments: list[str], scratch: Path) -> dict[str, object]:
     """One command line on all ranks: exit code, and what rank 0 and the others printed."""
+    forget_peak()
     with captured(scratch) as text:
         code = run_together(lambda: dispatch(arguments), COMM)
     out, err = text()
