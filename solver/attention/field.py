@@ -128,7 +128,8 @@ class BoundAttention:
             if not np.isfinite(z.sum()) and not np.isfinite(z).all():
                 place = f"target {int(np.argmin(np.isfinite(z).all(axis=1)))}"
                 raise RunError("a target of attention is not finite", place=place)
-            everyone = None if crowd is None or len(crowd) == len(targets) else crowd @ scaled
+            # As many points need not be the same ones: on a curve one rank has as many nodes as there are sources.
+            everyone = None if crowd is None or np.array_equal(crowd, targets) else crowd @ scaled
             self.heads.append(HeadField(z, scaled, sources, settings, everyone))
 
     def field(self, masses: Array) -> tuple[Array, float]:

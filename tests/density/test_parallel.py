@@ -17,6 +17,8 @@ NORMAL = {"law": "normal", "components": [{"weight": 1.0, "mean": [0.1, 0.0], "c
 CASES = {
     "circle": ({"manifold": "circle"}, {"beta": 20.0, "value": [[2.0, 0.0], [0.0, 1.0]], "key": [[0.5, 0.5], [0.25, 1.0]]},
                BUMP, 40, 2),
+    # A series is fastest for all targets, expansions about cells for a half or a third of them; they differ by 1e-7.
+    "choice": ({"manifold": "circle"}, {"beta": 20.0, "accuracy": 1e-3, "value": [[2.0, 0.0], [0.0, 1.0]]}, BUMP, 250, 1),
     # A node at the origin, where hardmax attention has no favourite: rounding must not choose one.
     "box": ({"manifold": "box", "bounds": [[-1.0, 1.0]] * 3},
             {"beta": "inf", "key": [[1.0, 0.0, 0.0], [0.3, 1.0, 0.0], [0.3, 0.3, 1.0]],
@@ -67,7 +69,8 @@ def test_numbering_does_not_matter(serial):
         assert np.allclose(rows(name, MPI.COMM_SELF, renumber=7), expected, rtol=1e-11, atol=1e-11, equal_nan=True), name
 
 
-@pytest.mark.parametrize(("ranks", "names"), [(2, ("circle", "plane", "box")), (3, ("circle", "sphere")), (5, ("sphere",))])
+@pytest.mark.parametrize(("ranks", "names"), [(2, ("circle", "plane", "box", "choice")), (3, ("circle", "sphere", "choice")),
+                                              (5, ("sphere",))])
 def test_ranks_do_not_matter(ranks, names, mpirun, serial, monkeypatch):
     monkeypatch.setenv("OMPI_MCA_mpi_yield_when_idle", "1")  # more ranks than cores
     done = mpirun(ranks, "-c", CODE, __file__, ranks, *names)
