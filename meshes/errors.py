@@ -7,7 +7,7 @@ It lives here because imports point one way, meshes <- problems <- solver; the p
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 LONGEST_FIELD = 100
 DEEPEST = 6
@@ -116,6 +116,8 @@ def _one_line(value: object) -> str:
         text, width = f'"{value}"', 400  # long enough for paths
     elif isinstance(value, int) and value.bit_length() > 10_000:  # Python refuses to print numbers of thousands of digits
         text = f"{'-' if value < 0 else ''}a whole number of {value.bit_length()} bits"
+    elif isinstance(value, Mapping):  # as in the file, not as Python has it
+        text = "{" + ", ".join(f"{key} = {_one_line(entry)}" for key, entry in value.items()) + "}"
     else:
         text = str(value)
     return _short(_flat(text), width)

@@ -86,6 +86,26 @@ def test_targets_that_attend_to_nothing_in_particular(method):
     np.testing.assert_allclose(got[-1], masses @ sources / masses.sum(), atol=1e-14)
 
 
+@pytest.mark.parametrize("method", ["pruned", "auto", "harmonics"])
+def test_no_number_is_used_before_it_is_set(method, monkeypatch):
+    """New memory is full of signalling numbers here, and any use of one raises; a part of the sources has no mass."""
+    rng, empty = np.random.default_rng(3), np.empty
+    points, masses = on_sphere(rng, 3000), rng.random(3000) ** 8
+    masses[::3] = 0.0
+    expected = Attention(weights(60.0), method="dense").field(points, points, masses)[0]
+
+    def poisoned(shape, dtype=float, **options):
+        made = empty(shape, dtype, **options)
+        if made.dtype == float:
+            made.view(np.uint64)[...] = 0x7FF0000000000001
+        return made
+
+    monkeypatch.setattr(np, "empty", poisoned)
+    with np.errstate(invalid="raise"):
+        found = Attention(weights(60.0), method=method).field(points, points, masses)[0]
+    assert np.abs(found - expected).max() < 1e-7
+
+
 def test_two_far_clusters_with_a_mass_ratio_of_1e_30():
     """Each target attends to the cluster that wins on mass times kernel, also where that is the distant one."""
     rng = np.random.default_rng(2)

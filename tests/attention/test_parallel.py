@@ -65,6 +65,17 @@ def test_the_ring_gives_the_same_field(runs):
             np.testing.assert_allclose(run[f"ring {beta}"], run[f"field {beta}"], rtol=0, atol=1e-10)
 
 
+def test_a_crowd_of_as_many_points_as_the_targets_decides():
+    """What one rank of several would choose for its targets, near the origin, is not what the crowd is served best by."""
+    rng = np.random.default_rng(0)
+    points, masses = on_sphere(rng, 1000), rng.random(1000)
+    attention, chosen = Attention(weights(300.0)), []
+    for targets, crowd in ((0.01 * points, None), (0.01 * points, points), (points, None)):
+        attention.field(targets, points, masses, crowd)
+        chosen.append(attention.report.method)
+    assert chosen[1] == chosen[2] != chosen[0]
+
+
 def test_a_rank_without_targets_or_sources():
     empty = np.empty((0, 3))
     points, masses = gather_sources(MPI.COMM_SELF, np.eye(3), np.ones(3), np.array([2, 0, 1]))

@@ -36,6 +36,26 @@ CANNOT_START = [
 ]
 
 
+NORMAL = '{law = "normal", components = [{mean = %s, covariance = 0.3}]}'
+NO_MESH = [*(({"space": f'{{manifold = "euclidean", dimension = {d}}}', "initial": NORMAL % ([0.0] * d)},
+              "all of R^d has no mesh") for d in (1, 2, 3)),
+           ({"space.dimension": "5", "initial": "{law = 'uniform'}"}, "a sphere of 5 coordinates has no mesh")]
+
+
+@pytest.mark.parametrize(("settings", "why"), NO_MESH)
+def test_the_reason_for_no_mesh_is_the_right_one(settings, why):
+    """Not the number of coordinates, where there are three at most."""
+    with pytest.raises(ProblemError) as caught:
+        admit(load("smooth_sphere", settings), ("density",))
+    assert why in str(caught.value)
+
+
+def test_a_grading_is_named_as_given():
+    settings = next(settings for settings, _, field in CANNOT_START if field == "space.grading")
+    with pytest.raises(ProblemError, match=r"^space\.grading = \{half_width = 0\.2, ratio = 4(\.0)?\}; V K\^T Q has no target"):
+        admit(load("smooth_sphere", settings), ("density",))
+
+
 @pytest.mark.parametrize(("settings", "field"), TOO_MUCH)
 def test_too_much_is_refused_with_the_number(settings, field):
     with pytest.raises(ProblemError) as caught:

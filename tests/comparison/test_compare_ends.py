@@ -1,31 +1,51 @@
 """Comparisons at their edges: nothing to judge, layers inf then finite, runs that were stopped late or are over, no limiter."""
 
 import json
+import re
 
 import numpy as np
 import pytest
+import tomli_w
+from mpi4py import MPI
 
 from problems.errors import ProblemError
 from problems.problem import read_problem
 from solver import compare, solve
+from solver.cli import dispatch
 from solver.comparison import refinement
 from solver.comparison.variations import other_meshes, vary
+from solver.ranks import run_together
 from solver.runs.recorders import Recorder
 from solver.runs.resolution import unresolved
+from solver.runs.tables import read_rows
 from tests.meshes import shapes
 
 
+def values(**sections):
+    """A small problem on the circle, with changes, as in its file."""
+    found = {"space": {"manifold": "circle"}, "attention": {"beta": 4.0, "value": [[1.0, 0.0], [0.0, 0.4]]},
+             "initial": {"law": "harmonics", "cos": [0.3], "sin": [0.2]}, "time": {"end": 0.2, "outputs": 3},
+             "density": {"cells": 24}, "particles": {"count": 48}}
+    return {**found, **sections}
+
+
 def table(**sections):
-    """A small problem on the circle, with changes."""
-    values = {"space": {"manifold": "circle"}, "attention": {"beta": 4.0, "value": [[1.0, 0.0], [0.0, 0.4]]},
-              "initial": {"law": "harmonics", "cos": [0.3], "sin": [0.2]}, "time": {"end": 0.2, "outputs": 3},
-              "density": {"cells": 24}, "particles": {"count": 48}}
-    return read_problem({**values, **sections})
+    """The same, read."""
+    return read_problem(values(**sections))
 
 
 def test_a_last_judged_depth_before_the_first_output_is_refused():
     with pytest.raises(ProblemError, match=r"compare.until = 0\.05; must be at least the first output, 0\.1"):
         compare(table(time={"end": 0.2, "outputs": [0.1, 0.2]}, compare={"until": 0.05}))
+
+
+def test_the_closing_table_says_how_many_outputs_were_judged(tmp_path, capfd):
+    name = tmp_path / "problem.toml"
+    name.write_text(tomli_w.dumps(values(time={"end": 0.2, "outputs": 5}, compare={"until": 0.1})))
+    run_together(lambda: dispatch(["compare", str(name), "--out", str(tmp_path / "run")]), MPI.COMM_SELF)
+    assert re.search(r"judged +3 of 5 outputs", capfd.readouterr().out)
+    rows = read_rows(tmp_path / "run" / "verdict.csv")
+    assert [row["verdict"] == "not judged" for row in rows] == [False, False, False, True, True]
 
 
 @pytest.mark.parametrize("stopped", ["density", "particles"])

@@ -49,6 +49,37 @@ def test_a_killed_run_says_so_and_goes_on(base, compared):
     assert not campaign.differences(compared, out, campaign.TABLES["compare"], 0.0)
 
 
+KILLED = """
+import os, signal, sys
+from solver.comparison import refinement
+members = refinement.Extra.members
+def killed(self, problem, name, label, **keywords):
+    if name == "random-6":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return members(self, problem, name, label, **keywords)
+refinement.Extra.members = killed
+from solver.cli import main
+sys.argv = ["coldflow", *sys.argv[1:]]
+main()
+"""
+
+
+def test_a_run_killed_in_its_last_extra_run_is_not_done(tmp_path):
+    """Tables of the main runs are complete then, but not the verdict. Six random tokens are the last of the extra runs."""
+    out = tmp_path / "run"
+    words = ["compare", "smooth_circle", "--out", str(out), "--quiet"]
+    for setting in ("density.cells=24", "particles.count=48", "time.end=0.2", "time.outputs=3"):
+        words += ["--set", setting]
+    code, said = campaign.finish(campaign.start(sys.executable, "-c", KILLED, *words))
+    assert code == -signal.SIGKILL and "was killed" in said, said
+    facts = json.loads((out / "run.json").read_text())
+    assert "killed" in facts["exit_reason"] and "verdict" not in facts and not (out / "verdict.csv").exists()
+    code, said = campaign.finish(campaign.start(sys.executable, "-m", "solver", *words, "--resume"))
+    assert code in (0, 1), said  # so small meshes may be found not to resolve the law
+    facts = json.loads((out / "run.json").read_text())
+    assert facts["exit_reason"] == ("done" if code == 0 else "not resolved") and (out / "verdict.csv").exists()
+
+
 def test_the_time_limit_stops_in_order(base, compared):
     out = base / "limited"
     code, words = campaign.finish(campaign.start(*campaign.command("compare", "circle", out, "--time-limit", "0.01s", ranks=2)))
