@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -173,9 +172,3 @@ def write_tables(folder: Path) -> None:
 def as_number(value: float | str | None) -> float:
     """A number kept in JSON, where infinities and NaN are text; None is NaN."""
     return math.nan if value is None else float(value)
-
-
-def read_table(path: Path) -> list[dict[str, str]]:
-    """The rows of a claims.csv."""
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))

@@ -28,17 +28,16 @@ from solver.runs.checkpoints import on_first_rank
 from solver.runs.contents import read_facts
 from solver.runs.context import Context, final_numbers, finish, leave, open_run, recorded, tell_phases
 from solver.runs.distances import TargetDistance, bounded_distance
-from solver.runs.drawing import Film, Pictures, drawer, film_maker
-from solver.runs.frames import dataframe, table
+from solver.runs.frames import table
 from solver.runs.history import History, owner
 from solver.runs.phases import Phase
 from solver.runs.progress import rank_console
+from solver.runs.shown import Shown
 from solver.runs.solve import record_density, record_particles
 from solver.runs.stop import Limits
 from solver.runs.tables import COMPARISON_COLUMNS, DISTANCES_COLUMNS, ERROR_COLUMNS, Row
 
 if TYPE_CHECKING:
-    import pandas
     from mpi4py import MPI
 
 # What is remembered of a run: numbers, or {"time", "value"} of an approach.
@@ -49,7 +48,7 @@ EXIT_REASONS = {"agree": "done", "disagree": "density and particles disagree", "
 
 
 @dataclass
-class Comparison:
+class Comparison(Shown):
     """Result of `compare`, the same on every rank but for the laws in both histories, see `History`.
 
     rows: one dict per output with the columns of comparison.csv; verdict: agreement at every output;
@@ -58,6 +57,8 @@ class Comparison:
     went through, on rank 0, empty without a run folder; chosen: the settings chosen for an accuracy, in words; also: rows of
     also.csv, of the further token systems.
     """
+
+    drawn = "comparison"
 
     problem: Problem
     density: History
@@ -82,29 +83,12 @@ class Comparison:
         return (f"of {self.problem.name}: {len(self.rows)} outputs, W2 between density and tokens at most "
                 f"{apart.max() if len(apart) else np.nan:.3g}, verdict: {self.verdict.outcome}")
 
-    def to_dataframe(self) -> pandas.DataFrame:
-        """The rows as a pandas table, one line for each output.
-
-        Raises:
-            ProblemError: pandas is not installed.
-        """
-        return dataframe(self.rows)
-
-    def plot(self) -> Pictures:
-        """The pictures a run folder would hold of it, `solver.report.notebook.Pictures`; local."""
-        return drawer("comparison")(self)
-
-    def animate(self) -> Film:
-        """Density and tokens over depth as a film, `solver.report.notebook.Film`; local."""
-        return film_maker()(self.density, self.particles)
+    def sides(self) -> list[Shown]:
+        return [self.density, self.particles]
 
     def further(self, name: str) -> dict[str, Curve]:
         """Label of each further token system -> (times, values) of one column of also.csv."""
         return further_curves(self.also, name)
-
-    def column(self, name: str) -> np.ndarray:
-        """One column of comparison.csv, (T,), NaN where there is no target."""
-        return np.array([row.get(name, np.nan) for row in self.rows], float)
 
 
 def comparison_rows(problem: Problem, comm: MPI.Comm, density: History,

@@ -390,10 +390,3 @@ class ParticleSolver:
         place = f"token {token}" + (f" of member {member}" if len(self.points) > 1 else "")
         return RunError("the tokens left the range of numbers (a blow-up, or a step too long)", step=self.step, time=self.time,
                         place=place)
-
-
-def simulate_particles(problem: Problem, comm: MPI.Comm | None = None,
-                       on_output: Callable[[ParticleSnapshot], None] | None = None,
-                       on_step: Callable[[ParticleStep], None] | None = None) -> ParticleStatistics:
-    """Follow the tokens of a problem from depth 0 to its end; collective. See `ParticleSolver.run`."""
-    return ParticleSolver(problem, comm).run(on_output, on_step)

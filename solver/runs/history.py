@@ -7,20 +7,17 @@ import html
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypedDict, TypeVar, overload
+from typing import TypedDict, TypeVar, overload
 
 import numpy as np
 
 from problems import Problem
 from problems.errors import ProblemError
-from solver.runs.drawing import Film, Pictures, drawer, film_maker
-from solver.runs.frames import dataframe, table
+from solver.runs.frames import table
 from solver.runs.journal import Record
+from solver.runs.shown import Shown
 from solver.runs.tables import Row
 from solver.wasserstein.measure import Distance, Measure
-
-if TYPE_CHECKING:
-    import pandas
 
 T = TypeVar("T")
 
@@ -86,7 +83,7 @@ class Words(TypedDict):
 
 
 @dataclass
-class History:
+class History(Shown):
     """A law at every output, in the order of time. Numbers are the same on all ranks; arrays are kept where they are used: on
     rank 0, and where histories are compared (`shared`) each output on its `owner` too.
 
@@ -96,6 +93,8 @@ class History:
     their bounds, by exponent; `problem` and `side`, "density" or "particles", say what it is the history of;
     `counts` and `spreads` are the number of atoms and `Measure.spread` of every output, on all ranks.
     """
+
+    drawn = "history"
 
     times: list[float] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
@@ -145,25 +144,8 @@ class History:
                                "(time.outputs says where there are some)")
         return self.measures[near]
 
-    def to_dataframe(self) -> pandas.DataFrame:
-        """The rows as a pandas table, one line for each output.
-
-        Raises:
-            ProblemError: pandas is not installed.
-        """
-        return dataframe(self.rows)
-
-    def plot(self) -> Pictures:
-        """The pictures a run folder would hold of it, `solver.report.notebook.Pictures`; local."""
-        return drawer("history")(self)
-
-    def animate(self) -> Film:
-        """The law over depth as a film, `solver.report.notebook.Film`; local."""
-        return film_maker()(self)
-
-    def column(self, name: str) -> np.ndarray:
-        """One diagnostic over time, (T,), NaN where it does not exist."""
-        return np.array([np.nan if row.get(name) is None else row[name] for row in self.rows], float)
+    def sides(self) -> list[Shown]:
+        return [self]
 
     def keep(self, row: Row, measure: Measure, picture: Picture | None, to_target: dict[int, Distance],
              carried: Mapping[str, np.ndarray] | None = None) -> None:

@@ -7,7 +7,7 @@ from mpi4py import MPI
 
 from problems import loads
 from solver.density import DensitySolver
-from solver.particles.solver import simulate_particles
+from solver.particles.solver import ParticleSolver
 
 BETA, DIFFUSIVITY, END, START = 3.0, 0.5, 2.0, 0.4
 PROBLEM = f"""
@@ -44,6 +44,6 @@ def test_first_moment_decays_at_the_slow_rate():
     # Time integration to density.rtol = 1e-6; the mesh keeps the first mode to fifth order in h = 0.2.
     assert means[-1] == pytest.approx(exact, abs=1e-5)
     means.clear()
-    simulate_particles(problem, MPI.COMM_WORLD, lambda snapshot: means.append(snapshot.row["mean"][0]))
+    ParticleSolver(problem, MPI.COMM_WORLD).run(lambda snapshot: means.append(snapshot.row["mean"][0]))
     # Five standard deviations of a mean of 4096 cosines whose angles have spread by sqrt(2 D t) = 0.32.
     assert means[-1] == pytest.approx(exact, abs=5 * 0.32 / math.sqrt(4096))

@@ -7,7 +7,7 @@ from scipy.linalg import expm
 
 from solver.errors import RunError
 from solver.particles.integrators import TABLES
-from solver.particles.solver import ParticleSolver, simulate_particles
+from solver.particles.solver import ParticleSolver
 from tests.particles.support import SMOOTH_CIRCLE, on_circle, problem, run
 
 TILTED = {"value": [[1.2, 0.5, 0.0], [-0.3, 0.8, 0.2], [0.1, 0.0, 0.5]],
@@ -147,7 +147,7 @@ def test_blow_up_ends_with_a_run_error():
                 initial={"components": [{"mean": [0.5], "covariance": 0.5}]}, attention={"value": [[1e30]]},
                 particles={"count": 30, "rtol": 1e-6, "integrator": "euler", "step": 0.2})
     with pytest.raises(RunError, match="range of numbers") as caught:
-        simulate_particles(p, MPI.COMM_SELF)
+        ParticleSolver(p, MPI.COMM_SELF).run()
     assert caught.value.time is not None
 
 
@@ -178,7 +178,7 @@ def test_resumed_runs_are_the_uninterrupted_ones(options, noise):
 
 def test_steps_are_reported():
     seen = []
-    stats = simulate_particles(problem(particles={"count": 20}, **SMOOTH_CIRCLE), MPI.COMM_SELF, None, seen.append)
+    stats = ParticleSolver(problem(particles={"count": 20}, **SMOOTH_CIRCLE), MPI.COMM_SELF).run(None, seen.append)
     assert stats.steps == len(seen) == seen[-1].step
     assert sum(s.dt for s in seen) == pytest.approx(1.0)
     assert all(s.error <= 1 for s in seen)

@@ -63,13 +63,13 @@ def test_errors_end_every_rank(mpirun):
     code = """
 from mpi4py import MPI
 from solver.errors import RunError
-from solver.particles.solver import simulate_particles
+from solver.particles.solver import ParticleSolver
 from tests.particles.support import problem
 p = problem("euclidean", dimension=1, beta=1.0, end=3.0, law="normal", attention={"value": [[1e30]]},
             initial={"components": [{"mean": [0.5], "covariance": 0.5}]},
             particles={"count": 200, "integrator": "euler", "step": 0.2})
 try:
-    simulate_particles(p, MPI.COMM_WORLD)
+    ParticleSolver(p, MPI.COMM_WORLD).run()
 except RunError as error:
     print("caught", error.step, flush=True)
 """

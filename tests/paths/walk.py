@@ -5,6 +5,7 @@
     docker/run python3 tests/paths/walk.py OUT --random 60 --seed 7  sixty paths that are not in the table
     docker/run python3 tests/paths/walk.py OUT --bundled            the bundled problems, reduced
     ... --only torus,cube --commands check,solve                     some of them
+    ... --no-verdict                                                 without the extra runs of comparisons, most of the cost
 
 Each path gets a folder OUT/<number>-<name>/, and OUT/walk.json a list of
 {"path", "name", "commands": {command: {"exit", "out", "err"}}, "seconds"}. With `--judge` every finding is printed,
@@ -111,7 +112,7 @@ def call(arguments: list[str], scratch: Path) -> dict[str, object]:
 
 
 def walk(problem: str, alone: str, folder: Path, commands: tuple[str, ...], scratch: Path,
-         settings: tuple[str, ...] = ()) -> dict[str, dict[str, object]]:
+         settings: tuple[str, ...] = (), verdict: bool = True) -> dict[str, dict[str, object]]:
     """Every command on one problem, in run folders inside `folder`; `alone` is "compare", or "particles" where nothing has a
     mesh."""
     changed = [word for setting in settings for word in ("--set", setting)]
@@ -122,7 +123,7 @@ def walk(problem: str, alone: str, folder: Path, commands: tuple[str, ...], scra
         "target": ["target", problem, *changed, "--out", str(folder / "target")],
         "particles": ["particles", problem, *changed, "--out", str(folder / "particles")],
         "solve": ["solve", problem, *changed, "--out", str(folder / "solve")],
-        "compare": ["compare", problem, *changed, "--out", str(folder / "compare")],
+        "compare": ["compare", problem, *changed, "--out", str(folder / "compare"), *([] if verdict else ["--no-verdict"])],
         "report": ["report", str(folder / alone)],
         "stop": [alone, problem, *changed, "--out", str(folder / "resumed"), *unjudged],
         "resume": [alone, problem, *changed, "--out", str(folder / "resumed"), "--resume", *unjudged],
@@ -155,6 +156,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="parts of the names, by commas")
     parser.add_argument("--commands", default=",".join(COMMANDS))
     parser.add_argument("--judge", action="store_true")
+    parser.add_argument("--no-verdict", action="store_true", help="compare without extra runs")
     options = parser.parse_args()
     first, every = map(int, options.part.split("/"))
     table = random_paths(options.random, options.seed) if options.random else path_table()
@@ -173,7 +175,7 @@ def main() -> int:
     for name in sorted(file.stem for file in PROBLEMS.glob("*.toml")) if options.bundled else ():
         folder, began = options.out / name, time.perf_counter()
         fresh(folder)
-        found = walk(name, "compare", folder, tuple(options.commands.split(",")), scratch, REDUCED)
+        found = walk(name, "compare", folder, tuple(options.commands.split(",")), scratch, REDUCED, not options.no_verdict)
         take(name, folder, began, commands=found, dense=True, implicit=name in NOISY)
     for i, path in () if options.bundled else chosen:
         folder, began = options.out / f"{i:03d}-{name_of(path)}", time.perf_counter()
@@ -181,7 +183,7 @@ def main() -> int:
         problem = problem_of(path, folder, "problem") if COMM.rank == 0 else folder / "problem.toml"
         COMM.barrier()
         found = walk(str(problem), "compare" if has_density(path) else "particles", folder, tuple(options.commands.split(",")),
-                     scratch)
+                     scratch, verdict=not options.no_verdict)
         take(name_of(path), folder, began, path=path, commands=found, dense=has_density(path),
              implicit=path["scheme"] in CHOOSING)
     if COMM.rank != 0:
