@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from solver.runs.tables import read_columns
+from solver.runs.tables import read_columns, read_rows
 
 NOISE = re.compile(r"Warning|Traceback|PETSC ERROR|\bnan\b")
 SIDES = {"solve": "diagnostics.csv", "particles": "particles.csv"}
@@ -74,16 +74,20 @@ def run_findings(folder: Path, chooses: bool) -> Iterator[str]:
         for column, values in columns.items():
             if column.startswith(("mean", "second")) and not np.isfinite(values).all():
                 yield f"{folder.name}/{name}: {column} is not finite"
+    if (folder / "also.csv").exists():
+        columns = numbers_of(folder / "also.csv")
+        if len(columns["time"]) != 2 * OUTPUTS or not np.isfinite(columns["w2_density_tokens"]).all():
+            yield f"{folder.name}/also.csv has {len(columns['time'])} rows, or distances that are not finite"
 
 
 def differences(a: Path, b: Path, tolerance: float) -> Iterator[str]:
     """Where the tables of two runs differ by more than a tolerance, relative to the size of their columns."""
-    for name in ("diagnostics.csv", "particles.csv", "comparison.csv"):
+    for name in ("diagnostics.csv", "particles.csv", "comparison.csv", "also.csv"):
         if not (a / name).exists() or not (b / name).exists():
             if (a / name).exists() != (b / name).exists():
                 yield f"{name} only in one of {a.name}, {b.name}"
             continue
-        one, two = read_columns(a / name), read_columns(b / name)
+        one, two = (numbers_of(folder / name) for folder in (a, b))
         if list(one) != list(two):
             yield f"{name}: columns {sorted(set(one) ^ set(two))} only in one of {a.name}, {b.name}"
             continue
@@ -99,6 +103,12 @@ def differences(a: Path, b: Path, tolerance: float) -> Iterator[str]:
                 # A distance is a square root: rounding of its square is seen at 1e-8.
                 if gap > (max(tolerance, 3e-8) if column.startswith("w") else tolerance):
                     yield f"{name}: {column} differs by {gap:.1e} between {a.name} and {b.name}"
+
+
+def numbers_of(path: Path) -> dict[str, np.ndarray]:
+    """The columns of a table but for labels."""
+    rows = [{name: cell for name, cell in row.items() if name != "label"} for row in read_rows(path)]
+    return {name: np.array([float(row[name]) if row[name] else np.nan for row in rows]) for name in rows[0]} if rows else {}
 
 
 def plan_findings(words: str, folder: Path, chooses: bool) -> Iterator[str]:

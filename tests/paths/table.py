@@ -134,10 +134,37 @@ def random_paths(count: int, seed: int) -> list[dict[str, str]]:
     return [path for _ in range(count) if (path := draw(generator, {})) is not None]
 
 
+def further_paths() -> list[dict[str, str]]:
+    """Paths with what no factor has: further token systems ("also"), `compare --accuracy` ("accuracy")."""
+    rows = """
+        circle     harmonics         warm   none ssprk33 quadrature dopri5 nothing  also
+        sphere-3   von-mises-fisher  heads  none ssprk33 adaptive   dopri5 columns  also
+        torus      uniform           cold   none euler   sobol      rk4    nothing  also
+        interval   normal            warm   some arkimex random     euler  nothing  also
+        rectangle  correlated        layers none ssprk22 quadrature dopri5 score    also
+        circle     von-mises-fisher  warm   none ssprk33 adaptive   dopri5 nothing  accuracy=0.05
+        circle     wrapped-normal    hot    some arkimex random     euler  nothing  accuracy=0.3
+        interval   normal            hot    none ssprk22 quadrature rk4    columns  accuracy=0.1
+        sphere-3   harmonics         warm   none ssprk33 quadrature dopri5 nothing  accuracy=0.5
+        rectangle  normal            hot    none ssprk22 sobol      dopri5 velocity accuracy=0.5 also
+        sphere-3   uniform           cold   none ssprk33 adaptive   dopri5 nothing  also
+        sphere-3   harmonics         layers none ssprk33 adaptive   rk4    velocity also
+        euclidean-2 correlated       layers none ssprk33 adaptive   dopri5 columns  also
+        euclidean-2 normal           heads  none ssprk33 adaptive   euler  velocity also"""
+    paths = []
+    for row in rows.strip().splitlines():
+        values = row.split()
+        path = dict(zip([factor for factor in FACTORS if factor != "format"], values[:8], strict=True), format="msh")
+        more = dict(word.split("=") if "=" in word else (word, "2") for word in values[8:])
+        paths.append(path | more)
+    return paths
+
+
 def name_of(path: Mapping[str, str]) -> str:
     """A name for folders and messages."""
     shape = f"{path['space']}.{path['format']}" if SPACES[path["space"]][2] == "file" else path["space"]
-    return "_".join([shape, *(path[k] for k in ("law", "attention", "noise", "scheme", "sampling", "tokens", "own"))])
+    more = [f"{key}-{path[key]}" for key in ("also", "accuracy") if key in path]
+    return "_".join([shape, *(path[k] for k in ("law", "attention", "noise", "scheme", "sampling", "tokens", "own")), *more])
 
 
 # ---------------------------------------------------------------- functions that paths register
@@ -183,6 +210,8 @@ def problem_of(path: Mapping[str, str], folder: Path, name: str) -> Path:
         values["diagnostics"] = {"columns": ["table-radius"]}
     if path["tokens"] != "dopri5":
         values["particles"]["step"] = 0.02
+    if "also" in path:
+        values["compare"] = {"also": [{"count": 40}, {"count": 12, "sampling": "random", "seed": 8, "label": "a few"}]}
     target = folder / f"{name}.toml"
     target.write_text(tomli_w.dumps(values))
     return target

@@ -52,6 +52,41 @@ def test_every_bundled_problem_runs_every_command(ranks, mpirun, tmp_path):
     assert not told, "\n".join(told)
 
 
+def gaps(one, two):
+    """Where the tables of two walks differ, in words."""
+    for a, b in zip(one, two, strict=True):
+        sides = ["particles", "resumed"] + (["solve", "compare"] if has_density(a["path"]) else [])
+        yield from (f"1 and 2 ranks, {name_of(a['path'])}, {side}: {finding}" for side in sides
+                    for finding in differences(Path(a["folder"]) / side, Path(b["folder"]) / side, 1e-10))
+
+
+def test_further_tokens_and_sizes_for_an_accuracy_on_one_and_two_ranks(mpirun, tmp_path):
+    """[[compare.also]] and `compare --accuracy`, stopped and resumed; the dear ones with --all-paths."""
+    told, walks = [], []
+    for ranks in (1, 2):
+        out = tmp_path / str(ranks)
+        out.mkdir()
+        mpirun(ranks, WALK, out, "--further", "--no-verdict", "--only", "circle_harmonics,interval_normal_hot", timeout=280)
+        walks.append(json.loads((out / "walk.json").read_text()))
+        told += [f"{ranks} rank(s), {result['name']}: {finding}" for result in walks[-1] for finding in findings(result)]
+    told += gaps(*walks)
+    assert len(walks[0]) == 2 and not told, "\n".join(told)
+
+
+@pytest.mark.all_paths
+@pytest.mark.timeout(1800)
+def test_all_further_paths(mpirun, tmp_path):
+    told, walks = [], []
+    for ranks in (1, 2):
+        out = tmp_path / str(ranks)
+        out.mkdir()
+        mpirun(ranks, WALK, out, "--further", timeout=900)
+        walks.append(json.loads((out / "walk.json").read_text()))
+        told += [f"{ranks} rank(s), {result['name']}: {finding}" for result in walks[-1] for finding in findings(result)]
+    told += gaps(*walks)
+    assert not told, "\n".join(told)
+
+
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("part", [part if part < IN_EVERY_RUN else pytest.param(part, marks=pytest.mark.all_paths)
                                   for part in range(PARTS)])
@@ -60,8 +95,5 @@ def test_every_path_ends_well_on_any_number_of_ranks(part, walked):
     one, two = walked(1, part), walked(2, part)
     for ranks, results in ((1, one), (2, two)):
         told += [f"{ranks} rank(s), {result['name']}: {finding}" for result in results for finding in findings(result)]
-    for a, b in zip(one, two, strict=True):
-        sides = ["particles", "resumed"] + (["solve", "compare"] if has_density(a["path"]) else [])
-        told += [f"1 and 2 ranks, {name_of(a['path'])}, {side}: {finding}" for side in sides
-                 for finding in differences(Path(a["folder"]) / side, Path(b["folder"]) / side, 1e-10)]
+    told += gaps(one, two)
     assert not told, "\n".join(told)

@@ -3,6 +3,7 @@
     docker/run python3 tests/paths/walk.py OUT                      the whole table, one rank
     docker/run mpirun -n 2 python3 tests/paths/walk.py OUT          the same on two
     docker/run python3 tests/paths/walk.py OUT --random 60 --seed 7  sixty paths that are not in the table
+    docker/run python3 tests/paths/walk.py OUT --further            paths with settings that are no factor of the table
     docker/run python3 tests/paths/walk.py OUT --bundled            the bundled problems, reduced
     ... --only torus,cube --commands check,solve                     some of them
     ... --no-verdict                                                 without the extra runs of comparisons, most of the cost
@@ -38,7 +39,15 @@ from solver.cli import dispatch  # noqa: E402
 from solver.ranks import run_together  # noqa: E402
 from solver.runs.recorders import Recorder  # noqa: E402
 from tests.paths.judge import findings  # noqa: E402
-from tests.paths.table import IMPLICIT, has_density, name_of, path_table, problem_of, random_paths  # noqa: E402
+from tests.paths.table import (  # noqa: E402
+    IMPLICIT,
+    further_paths,
+    has_density,
+    name_of,
+    path_table,
+    problem_of,
+    random_paths,
+)
 
 COMMANDS = ("check", "mesh", "target", "particles", "solve", "compare", "report", "stop", "resume")
 COMM = MPI.COMM_WORLD
@@ -112,21 +121,23 @@ def call(arguments: list[str], scratch: Path) -> dict[str, object]:
 
 
 def walk(problem: str, alone: str, folder: Path, commands: tuple[str, ...], scratch: Path,
-         settings: tuple[str, ...] = (), verdict: bool = True) -> dict[str, dict[str, object]]:
+         settings: tuple[str, ...] = (), verdict: bool = True, accuracy: str | None = None) -> dict[str, dict[str, object]]:
     """Every command on one problem, in run folders inside `folder`; `alone` is "compare", or "particles" where nothing has a
-    mesh."""
+    mesh; comparisons are asked for the W2 error `accuracy`."""
     changed = [word for setting in settings for word in ("--set", setting)]
     unjudged = ["--no-verdict"] if alone == "compare" else []
+    sizes = ["--accuracy", accuracy] if accuracy is not None else []
     lines = {
         "check": ["check", problem, *changed],
         "mesh": ["mesh", problem, *changed, "--out", str(folder / "mesh")],
         "target": ["target", problem, *changed, "--out", str(folder / "target")],
         "particles": ["particles", problem, *changed, "--out", str(folder / "particles")],
         "solve": ["solve", problem, *changed, "--out", str(folder / "solve")],
-        "compare": ["compare", problem, *changed, "--out", str(folder / "compare"), *([] if verdict else ["--no-verdict"])],
+        "compare": ["compare", problem, *changed, "--out", str(folder / "compare"), *sizes,
+                    *([] if verdict else ["--no-verdict"])],
         "report": ["report", str(folder / alone)],
-        "stop": [alone, problem, *changed, "--out", str(folder / "resumed"), *unjudged],
-        "resume": [alone, problem, *changed, "--out", str(folder / "resumed"), "--resume", *unjudged],
+        "stop": [alone, problem, *changed, "--out", str(folder / "resumed"), *unjudged, *sizes],
+        "resume": [alone, problem, *changed, "--out", str(folder / "resumed"), "--resume", *unjudged, *sizes],
     }
     found = {}
     for command in commands:
@@ -151,6 +162,7 @@ def main() -> int:
     parser.add_argument("out", type=Path)
     parser.add_argument("--random", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--further", action="store_true", help="paths with settings that are no factor of the table, instead")
     parser.add_argument("--bundled", action="store_true", help="the bundled problems, in small sizes, instead")
     parser.add_argument("--part", default="0/1", help="every n-th path, from the k-th: k/n")
     parser.add_argument("--only", default="", help="parts of the names, by commas")
@@ -159,7 +171,7 @@ def main() -> int:
     parser.add_argument("--no-verdict", action="store_true", help="compare without extra runs")
     options = parser.parse_args()
     first, every = map(int, options.part.split("/"))
-    table = random_paths(options.random, options.seed) if options.random else path_table()
+    table = random_paths(options.random, options.seed) if options.random else further_paths() if options.further else path_table()
     chosen = [(i, path) for i, path in enumerate(table) if i % every == first
               and (not options.only or any(word in name_of(path) for word in options.only.split(",")))]
     scratch = Path(tempfile.mkdtemp())
@@ -183,7 +195,7 @@ def main() -> int:
         problem = problem_of(path, folder, "problem") if COMM.rank == 0 else folder / "problem.toml"
         COMM.barrier()
         found = walk(str(problem), "compare" if has_density(path) else "particles", folder, tuple(options.commands.split(",")),
-                     scratch, verdict=not options.no_verdict)
+                     scratch, verdict=not options.no_verdict, accuracy=path.get("accuracy"))
         take(name_of(path), folder, began, path=path, commands=found, dense=has_density(path),
              implicit=path["scheme"] in CHOOSING)
     if COMM.rank != 0:
