@@ -5,6 +5,7 @@ The whole table runs in a few processes, since each start of the command line co
 """
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,22 @@ def test_every_bundled_problem_runs_every_command(ranks, mpirun, tmp_path):
     results = json.loads((tmp_path / "walk.json").read_text())
     told = [f"{result['name']}: {finding}" for result in results for finding in findings(result)]
     assert not told, "\n".join(told)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak can be forgotten on Linux alone")
+def test_a_command_answers_for_no_memory_but_its_own(mpirun):
+    """What an earlier path of the same process took is not counted."""
+    code = """
+import numpy as np
+from solver.runs.provenance import peak_memory
+from tests.paths.walk import forget_peak
+np.ones(10**8)
+before = peak_memory()
+forget_peak()
+print(before, peak_memory())
+"""
+    before, after = map(float, mpirun(1, "-c", code).stdout.split())
+    assert before > 762 and after < before - 700
 
 
 def gaps(one, two):

@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
+import gc
 import json
 import os
 import shutil
@@ -83,8 +85,10 @@ def captured(folder: Path) -> Iterator[Callable[[], tuple[str, str]]]:
 
 
 def forget_peak() -> None:
-    """Let the most memory that this process has had be what it has now: each command is asked for its own."""
-    with contextlib.suppress(OSError):  # where this is not Linux
+    """Let the most memory that this process has had be what it needs now: each command is asked for its own."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # where this is not Linux
+        ctypes.CDLL(None).malloc_trim(0)  # MPI keeps what is freed
         Path("/proc/self/clear_refs").write_text("5")
 
 
