@@ -1,8 +1,10 @@
 """What the README, and the files beside it, promise: every command, example, link and name in them holds."""
 
+import ast
 import os
 import re
 import subprocess
+import sys
 import tomllib
 from fnmatch import fnmatch
 from pathlib import Path
@@ -123,6 +125,29 @@ def test_conda_environment_is_complete():
     for requirement in needed:
         name = re.match(r"[A-Za-z0-9_-]+", requirement)[0]
         assert CONDA_NAMES.get(name, name) in held, f"environment.yml lacks {name}"
+
+
+def imported(*folders):
+    """First names of what the modules of some folders import, the project's own and Python's left out."""
+    found = set()
+    for file in (file for folder in folders for file in (ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
+            found |= {name.partition(".")[0] for name in names}
+    return found - set(sys.stdlib_module_names) - {"solver", "problems", "meshes", "tests", "notebooks", "notebook_pages"}
+
+
+def test_dependencies_are_those_that_are_imported():
+    """No dependency is dead, and nothing is imported that no list names, but for what comes with something named."""
+    modules = {"POT": "ot", "tomli-w": "tomli_w", "fenics-dolfinx": "dolfinx"}
+    comes_with = {"basix", "ufl", "PIL", "nbformat", "IPython"}  # dolfinx, matplotlib, nbclient and ipykernel
+    elsewhere = {"torch", "pykeops", "paraview", "_typeshed"}  # used where they are installed; of type checkers
+    tools = {"pytest-timeout", "pytest-xdist", "ipykernel", "ruff", "mypy"}  # run, not imported
+    named = {re.match(r"[A-Za-z0-9_-]+", name)[0]
+             for names in (PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()) for name in names}
+    found = imported("solver", "problems", "meshes", "tests")
+    assert {modules.get(name, name) for name in named if name not in tools} == found - comes_with - elsewhere
 
 
 def names_on(page):
