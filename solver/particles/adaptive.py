@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from problems import Problem, ProblemError
 from problems.together import has_triangles
 from solver.particles.chain import start_chain
-from solver.particles.density import WIDEST, kernel_width
-from solver.particles.surface_start import start_triangulation
+from solver.particles.density import kernel_width
+from solver.particles.surface_start import grid_parts, start_triangulation
 
 Array = NDArray[np.float64]
 
@@ -50,9 +50,8 @@ def largest_gap(problem: Problem) -> float:
     that of `particles.count` tokens spread evenly."""
     manifold = problem.manifold
     even = (manifold.volume / problem.particles.count) ** (1 / manifold.intrinsic) if manifold.volume else np.inf
-    # Where all layers are at zero temperature no kernel is to be resolved; on curves tokens are cheap enough to be close.
-    cold = all(np.isinf(layer.weights.beta) for layer in problem.attention.layers) and manifold.intrinsic > 1
-    return min(gap_fraction(problem) * (WIDEST if cold else kernel_width(problem.attention)), even)
+    # Layers at zero temperature have no kernel to resolve; on curves tokens are cheap enough to be close all the same.
+    return min(gap_fraction(problem) * kernel_width(problem.attention, cold=manifold.intrinsic == 1), even)
 
 
 def refuse_start(problem: Problem) -> None:
@@ -63,8 +62,9 @@ def refuse_start(problem: Problem) -> None:
     """
     manifold, gap = problem.manifold, largest_gap(problem)
     if manifold.volume is None:
-        return
-    least = manifold.volume / (gap if manifold.intrinsic == 1 else np.sqrt(0.75) * gap**2)
+        least = float(np.prod(grid_parts(problem, gap)[0] + 1))
+    else:
+        least = manifold.volume / (gap if manifold.intrinsic == 1 else np.sqrt(0.75) * gap**2)
     if least > problem.particles.most:
         allowed = f"at least the {np.ceil(least):.0f} tokens of the start, or a larger particles.gap"
         raise ProblemError("particles.most", problem.particles.most, allowed)
@@ -72,7 +72,10 @@ def refuse_start(problem: Problem) -> None:
 
 def expected_tokens(problem: Problem) -> int:
     """What adaptive tokens have been seen to grow to."""
-    cells = (problem.manifold.volume or 10.0) / largest_gap(problem) ** problem.manifold.intrinsic
+    manifold, gap = problem.manifold, largest_gap(problem)
+    if manifold.volume is None:  # most of the rectangle about the law is far from it, where nothing stretches
+        return int(min(1.5 * np.prod(grid_parts(problem, gap)[0] + 1), problem.particles.most))
+    cells = manifold.volume / gap**manifold.intrinsic
     return int(min(3.0 * cells, problem.particles.most))
 
 

@@ -47,12 +47,13 @@ def has_full_support(problem: Problem) -> bool:
     return bool(np.all(law.density(manifold_nodes(problem.manifold, 4096)[0]) > 0.0))
 
 
-def contrast(attention: Attention) -> float:
-    """beta |B| of the sharpest layer and head; infinite at zero temperature and with a registered score."""
+def contrast(attention: Attention, cold: bool = True) -> float:
+    """beta |B| of the sharpest layer and head; infinite with a registered score and, unless `cold` layers are left out, at zero
+    temperature."""
     if attention.has_own_score:
         return np.inf
-    return max(layer.weights.beta * max(spectral_norm(head.score) for head in layer.weights.heads)
-               for layer in attention.layers)
+    return max((layer.weights.beta * max(spectral_norm(head.score) for head in layer.weights.heads)
+                for layer in attention.layers if cold or np.isfinite(layer.weights.beta)), default=0.0)
 
 
 def negligible_mass(sharpness: float, points: Array) -> float:
@@ -65,6 +66,6 @@ def negligible_mass(sharpness: float, points: Array) -> float:
     return float(np.exp(max(-2.0 * sharpness * reach - DIGITS, SMALLEST)))
 
 
-def kernel_width(attention: Attention) -> float:
-    """(beta |B|)^{-1/2} of the narrowest kernel of all layers and heads, within [0.01, 1]."""
-    return float(np.clip(1.0 / np.sqrt(max(contrast(attention), 1e-300)), NARROWEST, WIDEST))
+def kernel_width(attention: Attention, cold: bool = True) -> float:
+    """(beta |B|)^{-1/2} of the narrowest kernel of all layers and heads, without `cold` of those at finite beta; in [0.01, 1]."""
+    return float(np.clip(1.0 / np.sqrt(max(contrast(attention, cold), 1e-300)), NARROWEST, WIDEST))

@@ -88,8 +88,8 @@ def _icosphere(largest: float) -> tuple[Array, Numbers]:
     return points / np.linalg.norm(points, axis=1, keepdims=True), cells
 
 
-def _grid(problem: Problem, largest: float) -> tuple[Array, Numbers]:
-    """Squares of a rectangle that covers a normal law, cut in two along diagonals that alternate."""
+def grid_parts(problem: Problem, largest: float) -> tuple[Numbers, Array, Array]:
+    """Into how many squares (2,) each side of the rectangle is cut that covers a normal law, with its corners (2,), (2,)."""
     law = problem.initial
     parts_of_law = [part for part in law.components if isinstance(part, Normal)] if isinstance(law, Mixture) else []
     if not parts_of_law:
@@ -98,7 +98,12 @@ def _grid(problem: Problem, largest: float) -> tuple[Array, Numbers]:
     low = np.min([mean - DEVIATIONS * size for mean, size in spread], axis=0)
     high = np.max([mean + DEVIATIONS * size for mean, size in spread], axis=0)
     parts = 2 * np.ceil((high - low) / (largest / 2**0.5) / 2).astype(int)
-    parts = np.maximum(np.minimum(parts, int((LARGEST_START / 4) ** 0.5)), 2)
+    return np.maximum(np.minimum(parts, int(LARGEST_START**0.5)), 2), low, high
+
+
+def _grid(problem: Problem, largest: float) -> tuple[Array, Numbers]:
+    """Squares of the rectangle, cut in two along diagonals that alternate."""
+    parts, low, high = grid_parts(problem, largest)
     x, y = (np.linspace(low[k], high[k], parts[k] + 1) for k in range(2))
     points = np.stack(np.meshgrid(x, y, indexing="ij"), axis=-1).reshape(-1, 2)
     i, j = (part.ravel() for part in np.meshgrid(np.arange(parts[0]), np.arange(parts[1]), indexing="ij"))

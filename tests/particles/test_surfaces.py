@@ -9,7 +9,7 @@ from scipy.optimize import brentq
 
 from problems import ProblemError
 from solver.commands.admission import admit
-from solver.particles.adaptive import start_adaptive
+from solver.particles.adaptive import largest_gap, refuse_start, start_adaptive
 from solver.particles.bisection import Edges, bisected
 from solver.particles.flips import flipped
 from solver.particles.solver import ParticleSolver
@@ -181,6 +181,33 @@ def test_too_many_tokens_at_the_start_are_refused_before_they_are_made():
 def test_zero_temperature_has_no_kernel_to_resolve():
     cold = problem("sphere", beta=np.inf, end=0.1, particles={"sampling": "adaptive", "count": 100})
     assert 100 < len(start_adaptive(cold)[1]) < 2000
+
+
+NORMAL = {"space": "euclidean", "dimension": 2, "law": "normal",
+          "initial": {"components": [{"mean": [0.1, 0.0], "covariance": 0.3}]}}
+
+
+@pytest.mark.parametrize("space", [SPHERE, NORMAL])
+def test_layers_at_zero_temperature_are_as_cheap_as_the_warm_ones(space):
+    """One cold layer among warm ones needs no narrower triangles: the kernel of the others is what is to be resolved."""
+    warm = {"until": 0.1, "beta": 5.0}
+    mixed = problem(**space, attention={"layers": [warm, {"beta": np.inf}]}, particles=ADAPTIVE)
+    assert largest_gap(mixed) == largest_gap(problem(**space, attention={"layers": [warm, {"beta": 5.0}]}, particles=ADAPTIVE))
+    admit(mixed, ("particles",))
+    run(problem(**space, attention={"layers": [warm, {"beta": np.inf}]}, particles=ADAPTIVE, end=0.2))
+
+
+def test_too_many_tokens_in_the_plane_are_refused_before_they_are_made(monkeypatch):
+    """Not fewer than are made: the least number is told without making any."""
+    monkeypatch.setattr("solver.particles.adaptive.start_triangulation", None)
+    with pytest.raises(ProblemError, match=r"particles.most = 100000; at least the \d+ tokens of the start"):
+        admit(problem(**NORMAL, beta=2000.0, particles=ADAPTIVE), ("particles",))
+    monkeypatch.undo()
+    for beta in (20.0, 60.0):
+        some = problem(**NORMAL, beta=beta, particles=ADAPTIVE)
+        made = len(start_adaptive(some)[1])
+        with pytest.raises(ProblemError, match=f"at least the {made} tokens"):
+            refuse_start(problem(**NORMAL, beta=beta, particles=ADAPTIVE | {"most": made // 2}))
 
 
 def test_unnormalised_attention_in_the_plane_is_refused():
