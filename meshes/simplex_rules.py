@@ -70,7 +70,8 @@ def _inverse(values: np.ndarray, z: np.ndarray, u: np.ndarray) -> np.ndarray:
     powers = np.arange(len(z))
     coefficients = values @ np.linalg.inv(z[:, None] ** powers).T
     total = coefficients @ (1.0 / (powers + 1))
-    low, high = np.zeros(len(u)), np.ones(len(u))
+    low: np.ndarray = np.zeros(len(u))
+    high: np.ndarray = np.ones(len(u))
     x: np.ndarray = u.copy()
     for _ in range(NEWTON):
         grown = x[:, None] ** powers

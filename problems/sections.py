@@ -135,7 +135,7 @@ class Particles:
 class FurtherTokens:
     """One entry of compare.also: tokens of another number or sampling, whose distances are reported and not judged."""
 
-    count: int = setting(integer(1, 10**9), MISSING, "number of tokens")
+    count: int = setting(integer(1, 10**9), MISSING, "number of tokens")  # type: ignore[assignment]  # without a default
     sampling: str = setting(choice(*(name for name in SAMPLINGS if name != "adaptive")), "quadrature",
                             "how they stand for the initial law")
     seed: int = setting(integer(0, 2**63 - 1), 0, "of the random numbers")

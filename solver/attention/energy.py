@@ -37,7 +37,8 @@ def log_energy(attention: Attention, points: Array, masses: Array, sources: Arra
     Returns:
         log E(mu), the same on every rank; NaN at beta = 0 and at infinite beta, where it is not defined.
     """
-    sources, source_masses = (points, masses) if sources is None else (sources, source_masses)
+    if sources is None or source_masses is None:
+        sources, source_masses = points, masses
     if not 0.0 < attention.beta < math.inf:
         return math.nan
     largest, logs = -math.inf, None

@@ -77,7 +77,8 @@ class Cells:
         self.count, self.d = points.shape
         self.axis = axis and self.d > 1
         self.across = self.d - self.axis
-        self.handle = ffi.gc(lib.coldflow_cells(self.d, self.axis, self.count, pointer(points)), lib.coldflow_cells_free)
+        made = lib.coldflow_cells(self.d, self.axis, self.count, pointer(points))
+        self.handle = ffi.gc(made, lib.coldflow_cells_free)  # type: ignore[arg-type]
 
     def weigh(self, log_masses: Array) -> None:
         """Put base-2 log masses (n,) on the points, -inf for none."""
@@ -103,7 +104,7 @@ class Plan:
         cost = ffi.new("double *")
         handle = lib.coldflow_plan(targets.handle, sources.handle, order, degree, *map(pointer, arrays), tolerance, drop,
                                    min(limit, 1e300), dense_pair, cost)
-        self.handle = None if handle == ffi.NULL else ffi.gc(handle, lib.coldflow_plan_free)
+        self.handle = None if handle == ffi.NULL else ffi.gc(handle, lib.coldflow_plan_free)  # type: ignore[arg-type]
         self.cost = math.inf if self.handle is None else float(cost[0])
 
     def moments(self, threads: int = 1) -> tuple[Moments, float]:

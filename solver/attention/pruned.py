@@ -97,6 +97,8 @@ def pruned_moments(z: Array, place: Array, tree: Tree, radius: float, accuracy: 
         by a part of accuracy/2 at most.
     """
     _, lib = library()  # type: ignore[misc]
+    if tree.packed is None:
+        raise ValueError("the tree has no masses yet")
     n, d = z.shape
     num, den, shift = np.empty((n, d)), np.empty(n), np.empty(n)
     budget = math.log2(accuracy / 4.0)

@@ -22,7 +22,7 @@ def _circle(angles: Array, dimension: int) -> Array:
     return points
 
 
-def _weights(masses: Sequence[float] | None, count: int) -> Array:
+def _weights(masses: Sequence[float] | Array | None, count: int) -> Array:
     found = np.ones(count) if masses is None else np.asarray(masses, float)
     return found / found.sum()
 

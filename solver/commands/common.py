@@ -7,7 +7,7 @@ from pathlib import Path
 
 from problems import Problem, ProblemError
 from problems.errors import Mistakes
-from problems.loader import build, read_tables
+from problems.loader import Tables, build, read_tables
 from solver.commands.admission import admit, possible_sides
 from solver.ranks import world
 
@@ -42,7 +42,9 @@ def load_shared(name: str, settings: Sequence[str] | None, extra: dict[str, str]
         ProblemError: bad input, on every rank alike.
     """
     comm = world()
-    tables = problem = error = None
+    tables: Tables | None = None
+    problem: Problem | None = None
+    error: ProblemError | None = None
     if comm.rank == 0:
         try:
             tables = read_tables(name, {**parse_set(settings), **(extra or {})})
@@ -50,8 +52,8 @@ def load_shared(name: str, settings: Sequence[str] | None, extra: dict[str, str]
         except ProblemError as bad:
             error = bad
     tables, error = comm.bcast((None, error) if error is not None else (tables, None))
-    if error is not None:
-        raise error
+    if error is not None or tables is None:
+        raise error or AssertionError("rank 0 sent neither tables nor an error")
     if problem is None:
         problem = build(tables)
     admit(problem, possible_sides(problem) if sides is None else sides)

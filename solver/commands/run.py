@@ -94,8 +94,8 @@ def show_comparison(console: Console, found: Comparison, folder: Path) -> None:
         facts.append(("no target", reason))
     if found.chosen:
         facts.append(("accuracy", found.chosen))
-    judged = sum(row["verdict"] != "not judged" for row in verdicts)
-    facts.append(("judged", f"{judged} of {len(rows)} outputs"))
+    many = sum(row["verdict"] != "not judged" for row in verdicts)
+    facts.append(("judged", f"{many} of {len(rows)} outputs"))
     facts.append(("verdict", f"{'agree' if found.verdict.agree else found.verdict.outcome.upper()} ({found.verdict.reason})"))
     facts.append(("results", f"{folder}/comparison.csv, {folder}/figures/"))
     print_pairs(console, facts)
@@ -129,7 +129,8 @@ def run_side(side: str, name: str, settings: list[str] | None, out: Path | None,
         context.console.print(f"[bold]{escape(problem.title)}[/bold]", highlight=False)
     history = run_alone(context, side)
     if context.folder is not None and context.folder.writes:
-        draw_run(context.folder.path, problem, context.to_target, context.phases, **{side: history})
+        draw_run(context.folder.path, problem, context.to_target, context.phases,
+                 density=history if is_density else None, particles=None if is_density else history)
     leave(context)
     if context.console:
         extremes = ["minimum", "maximum", "entropy"] if is_density else []

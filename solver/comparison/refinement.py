@@ -177,6 +177,8 @@ class Refinement:
         factor is that of the output itself, though never more than the scheme's order p + 1 has it: the error of the main
         mesh is the change over that factor less one.
         """
+        if self.remeshed is None:
+            raise ValueError("no other mesh was run")
         near = self.mesh_factor * gaps_between(problem, density, self.remeshed, judged)
         if self.coarsest is None:
             return near

@@ -79,7 +79,9 @@ def _locate(vertices: Array, manifold: Manifold, points: Array) -> tuple[Array, 
     centres = manifold.retract(vertices.mean(axis=1))
     _, near = cKDTree(centres).query(points, k=min(CANDIDATES[tdim], len(centres)))
     near = near.reshape(len(points), -1)
-    best, cell, reference = np.full(len(points), -np.inf), np.full(len(points), -1), np.zeros((len(points), tdim))
+    best: Array = np.full(len(points), -np.inf)
+    cell: Array = np.full(len(points), -1)
+    reference = np.zeros((len(points), tdim))
     for k in range(near.shape[1]):
         coordinates = _barycentric(vertices[near[:, k]], manifold, points)
         inside = coordinates.min(axis=1)

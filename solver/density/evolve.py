@@ -66,7 +66,8 @@ class DensitySolver:
         self.remembers = False
         self.implicit: ImplicitTerms | None = None
         self.settling: dict[str, float] = {}  # how far the search for a stationary state has come
-        self._resumed, self._cause = False, None
+        self._resumed = False
+        self._cause: BaseException | None = None
         self.state = self.operator.create_vector()
         self.state.array[:] = self.operator.initial()
         self.total_mass = self.operator.mass(self.state.array)
@@ -165,7 +166,7 @@ class DensitySolver:
         rank. On the same ranks a run that goes on from it takes the very same steps. With schemes that remember earlier steps it
         is the state where they last started anew, at most `STEPS_ANEW` steps ago; what followed is done again."""
         kept = self._kept if self._kept is not None else self._present()
-        return {**kept, "coefficients": self.operator.gather_cells(kept["coefficients"]),
+        return {**kept, "coefficients": self.operator.gather_cells(np.asarray(kept["coefficients"])),
                 **{f"settling_{name}": value for name, value in self.settling.items()}}
 
     def _present(self) -> State:

@@ -118,13 +118,13 @@ class Geometry:
         count, per = len(cells), len(r.facet_weights)
         sides = []
         for side in (0, 1):
-            points, outward, measure = (np.empty((count, per, self.mesh.gdim)) for _ in range(3))
+            points, outward, measures = (np.empty((count, per, self.mesh.gdim)) for _ in range(3))
             for f in range(r.facets):
                 here = np.flatnonzero(local[:, side] == f)
                 points[here] = self.map.points(r.facet_points[f], cells[here, side])
                 jacobian = self.map.jacobian(r.facet_points[f], cells[here, side])
-                outward[here], measure[here, :, 0] = self._conormal(f, jacobian, points[here])
-            sides.append((points, outward, measure[..., 0]))
+                outward[here], measures[here, :, 0] = self._conormal(f, jacobian, points[here])
+            sides.append((points, outward, measures[..., 0]))
         (minus, n_minus, measure), (plus, n_plus, _) = sides
         partner = np.linalg.norm(minus[:, :, None] - plus[:, None], axis=-1).argmin(axis=-1)
         normal = n_minus - np.take_along_axis(n_plus, partner[..., None], axis=1)

@@ -60,8 +60,10 @@ def binned(points: np.ndarray, masses: np.ndarray, problem: Problem, geometry: G
     nobody = np.iinfo(np.int64).max
     # An atom at a corner of the mesh has as many nearest cells as meet there; ties go to the lowest of all ranks.
     near = min(TIED_POINTS, len(own))
-    best, orders = np.full(len(points), np.inf), np.full((len(points), 1), nobody)
-    distance, cells = np.full((len(points), 1), np.inf), np.zeros((len(points), 1), int)
+    best = np.full(len(points), np.inf)
+    orders: np.ndarray = np.full((len(points), 1), nobody)
+    distance: np.ndarray = np.full((len(points), 1), np.inf)
+    cells: np.ndarray = np.zeros((len(points), 1), int)
     if near:
         distance, place = (found.reshape(len(points), near) for found in cKDTree(own).query(points, k=near))
         cells = place // len(r.weights)

@@ -13,6 +13,7 @@ from petsc4py import PETSc
 
 from meshes.build import TokenMesh
 from problems import Problem
+from problems.attention import Weights
 from solver.density.gather import Gather
 from solver.density.geometry import Geometry
 from solver.density.initial import initial_state
@@ -68,7 +69,7 @@ class DensityOperator:
         self.gather = Gather(comm, self.geometry.order[:self.owned], self.size)
         index_map = self.mesh.mesh.topology.index_map(self.mesh.tdim)
         self.work = dolfinx.la.vector(index_map, self.size)
-        self._known: tuple[float, np.ndarray] | None = None
+        self._known: tuple[Weights, np.ndarray] | None = None
         self.scale = 1.0
 
     @property

@@ -154,7 +154,9 @@ class Flow(Protocol):
     time: float
     step: int
     settling: dict[str, float]
-    top: float
+
+    @property
+    def top(self) -> float: ...
 
     def advance(self, target: float, on_step: Callable[[StepInfo], None] | None = None) -> None: ...
     def accept(self, state: np.ndarray) -> None: ...

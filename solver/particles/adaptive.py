@@ -100,6 +100,7 @@ def start_adaptive(problem: Problem) -> tuple[Cells, Array, Array]:
         ProblemError: there are no adaptive tokens here, or the start alone needs more than `particles.most`.
     """
     refuse_start(problem)
+    cells: Cells
     if problem.manifold.intrinsic == 1:
         cells, points, logs = start_chain(problem, largest_gap(problem))
     elif has_triangles(problem.manifold):

@@ -303,7 +303,8 @@ def start_chain(problem: Problem, largest: float) -> tuple[Chain, Array, Array]:
     at, low, high, closed = _parameter(problem)
     count = 2 * (min(max(16, int(np.ceil((high - low) / largest))), LARGEST_START) // 2 + 1)
     # Even, so that even laws stay even, and off every simple fraction of the curve, where stationary points often lie.
-    places = low + (high - low) * (np.arange(count) + OFFSET) / count if closed else np.linspace(low, high, count + 1)
+    places: Array = (low + (high - low) * (np.arange(count) + OFFSET) / count if closed
+                     else np.asarray(np.linspace(low, high, count + 1), np.float64))
     while True:
         ends = np.append(places[1:], places[0] + high - low) if closed else places[1:]
         starts = places[:len(ends)]
@@ -340,7 +341,7 @@ def _parameter(problem: Problem) -> tuple[Callable[[Array], Array], float, float
 
 def _along(manifold: SimplicialManifold) -> tuple[Callable[[Array], Array], float, float, bool]:
     """A curve from a file, its cells in the order in which they join."""
-    ends: list[list[int]] = manifold.cells.cells[:, :2].tolist()
+    ends = [(int(a), int(b)) for a, b in manifold.cells.cells[:, :2]]
     at: dict[int, list[int]] = {}
     for cell, pair in enumerate(ends):
         for vertex in pair:

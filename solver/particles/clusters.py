@@ -73,7 +73,7 @@ def find_clusters(points: Array, masses: Array, threshold: float, *, sphere: boo
         distance = np.linalg.norm(points - centres[labels], axis=1)
     radii = np.zeros(count)
     np.maximum.at(radii, labels, distance)
-    return Clusters(labels, total, centres, radii, threshold)
+    return Clusters(labels, np.asarray(total, np.float64), centres, radii, threshold)
 
 
 def _linked(points: Array, reach: float) -> NDArray[np.int64]:

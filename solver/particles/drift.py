@@ -49,7 +49,8 @@ class Walls:
     """
 
     def __init__(self, manifold: Manifold, points: Array):
-        self.low = self.high = None
+        self.low: NDArray[np.bool_] | None = None
+        self.high: NDArray[np.bool_] | None = None
         if isinstance(manifold, Flat) and manifold.bounds is not None:
             bounds, d = np.array(manifold.bounds), manifold.dimension
             low, high = points[..., :d] <= bounds[:, 0], points[..., :d] >= bounds[:, 1]
@@ -58,7 +59,7 @@ class Walls:
 
     def hold(self, velocity: Array) -> Array:
         """`velocity` (M, n, d) without its outward part where a token stands on a wall."""
-        if self.low is None:
+        if self.low is None or self.high is None:
             return velocity
         velocity, d = velocity.copy(), self.low.shape[-1]
         velocity[..., :d] = np.where(self.low, np.maximum(velocity[..., :d], 0.0), velocity[..., :d])

@@ -29,7 +29,7 @@ from solver.particles.layout import Layout
 from solver.particles.noise import standard_normal
 from solver.particles.rest import Rest, strength
 from solver.particles.sampling import initial_tokens
-from solver.particles.snapshot import ParticleSnapshot, ParticleStatistics, ParticleStep
+from solver.particles.snapshot import ParticleSnapshot, ParticleStatistics, ParticleStep, Row
 from solver.particles.stiff import StiffSteps, serves
 from solver.ranks import world
 
@@ -163,12 +163,13 @@ class ParticleSolver:
         everything, d = self.layout.gather(self.points), self.problem.manifold.dimension
         members = np.ascontiguousarray(everything[..., :d])
         logs = np.where(everything[..., d] < CAUGHT / 2, everything[..., d], np.nan) if self.carries else None
-        rows = []
+        rows: list[Row] = []
         self.drift.select(self.time)
         tokens: dict[str, float] = {"tokens": len(self.masses)}
         if self.cells is not None:
             tokens["largest_gap"] = self.cells.largest(members[0])
-        for i, points in enumerate(members):
+        for i in range(len(members)):
+            points: Array = members[i]
             logs_here = logs[i] if logs is not None else None
             law, masses = self.cells.sources(points, logs_here, self.masses) if self.cells else (points, self.masses)
             rows.append({

@@ -84,7 +84,7 @@ class Groups:
             near = np.asarray(tree.query_ball_point(points[left[0]], distance), int)
             labels[near[labels[near] < 0]] = len(firsts)
             firsts.append(int(left[0]))
-        return cls(labels, points[firsts], np.bincount(labels, masses))
+        return cls(labels, points[firsts], np.asarray(np.bincount(labels, masses), np.float64))
 
 
 @dataclass

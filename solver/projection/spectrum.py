@@ -115,7 +115,8 @@ def analyse(matrix: Array) -> Analysis:
     gap = leading - float(np.mean(eigenvalues[rest[0]].real)) if rest else np.inf
     conditioning = float(np.linalg.norm(projector, 2))
     normal = bool(np.linalg.norm(unit @ unit.T - unit.T @ unit, 2) <= 1e-12)
-    basis, limit, index = q[:, :k], projector, 1
+    limit: Array | None = projector
+    basis, index = q[:, :k], 1
     one_group = len(groups[0]) == k
     if not one_group or frequency > spread + ROUNDING * d:
         kind, limit = "complex", None
@@ -128,8 +129,9 @@ def analyse(matrix: Array) -> Analysis:
             kind = "defective"
             index, limit, basis = _defective(nilpotent, projector, q[:, :k], d)
     kernel = _null_space(projector if limit is None else limit, d - basis.shape[1])
+    eigenvalues = np.asarray(scale * eigenvalues, np.complex128)
     return Analysis(
-        a, scale * eigenvalues, kind, scale * leading, scale * frequency, index, scale * gap, projector, limit,
+        a, eigenvalues, kind, scale * leading, scale * frequency, index, scale * gap, projector, limit,
         _tidy(basis), kernel, _following(unit, projector, k), conditioning, normal, bool(gap < NARROW_GAP))
 
 

@@ -203,11 +203,12 @@ def target(problem: ProblemLike) -> Target:
     matrices, reasons = [], []
     for layer in layers:
         matrix, reason = combined_matrix(layer.weights)
-        matrices.append(matrix)
+        if matrix is not None:
+            matrices.append(matrix)
         reasons.append(reason)
     if any(reasons):
         return Target(problem, (), next(r for r in reasons if r), None)
-    analyses = [analyse(m) for m in matrices]  # type: ignore[arg-type]
+    analyses = [analyse(m) for m in matrices]
     if all(np.array_equal(m, matrices[0]) for m in matrices):  # layers that differ in beta alone share their target
         analyses = analyses[:1]
     if len(analyses) > 1:

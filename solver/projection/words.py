@@ -43,7 +43,8 @@ def spectrum_words(a: Analysis) -> list[str]:
         else:
             lines[-1] += f", which is oblique: |Pi| = {number(a.conditioning)}."
     if a.narrow:
-        lines.append(f"The gap is nearly degenerate ({number(a.gap)} against |A| = {number(np.linalg.norm(a.matrix, 2))}): up to "
+        size = float(np.linalg.norm(a.matrix, 2))
+        lines.append(f"The gap is nearly degenerate ({number(a.gap)} against |A| = {number(size)}): up to "
                      f"tau of order {number(1 / a.gap)} the tokens see the next eigenspace as part of E.")
     if not a.normal and a.conditioning > 10:
         lines.append("A is far from normal: tokens may move away from the limit before they approach it, and rounding is "

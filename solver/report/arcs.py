@@ -6,6 +6,7 @@ import numpy as np
 
 from meshes.spaces import merge_close
 
+NOWHERE = -1  # no cell
 GAP = 0.02  # between separate curves, as a part of their whole length
 
 
@@ -38,7 +39,7 @@ def arc_length(points: np.ndarray, per_cell: int) -> np.ndarray:
     walked, gap = 0.0, GAP * float(inside[:, -1].sum())
     for start in starts:
         here, moved = start, False
-        while (cell := next((c for c in at[here] if not done[c]), None)) is not None:
+        while (cell := next((c for c in at[here] if not done[c]), NOWHERE)) != NOWHERE:
             forward = ends_of[cell][0] == here
             found[cell] = walked + (inside[cell] if forward else inside[cell, -1] - inside[cell])
             walked += float(inside[cell, -1])

@@ -238,9 +238,9 @@ def animate(folder: Path, *, seconds: float = 10.0, kind: str = "") -> Path:
     path, part = folder / "figures" / f"run.{kind}", folder / "figures" / f"run.part.{kind}"
     part.unlink(missing_ok=True)
     # H.264 with a colour format that every browser plays needs even sizes.
-    writer = (animation.FFMpegWriter(rate, codec="libx264", extra_args=[
+    writer = (animation.FFMpegWriter(rate, codec="libx264", extra_args=[  # type: ignore[arg-type]  # fractions will do
         "-pix_fmt", "yuv420p", "-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-movflags", "+faststart"])
-        if kind == "mp4" else animation.PillowWriter(rate))
+        if kind == "mp4" else animation.PillowWriter(rate))  # type: ignore[arg-type]
     with staged(reel) as (figure, draw), writer.saving(figure, str(part), 110):
         for i in range(len(reel.times)):
             draw(i)

@@ -65,17 +65,17 @@ def draw_comparison(album: Album, comparison: Comparison, to_target: TargetDista
     curves = {name: curve for name, curve in curves.items() if np.isfinite(curve[1]).any()}
     if curves:
         curves |= comparison.further("w2_tokens_target")
-    along = {"title": problem.title, "phases": course.phases, "events": course.events}
     if curves:
         cold = album.attempt("zero-temperature line", lambda: zero_temperature_distances(problem, to_target, times))
         if cold is not None:
             curves["zero temperature"] = (times, cold)
-        album.draw("distances.png", figures.plot_distances, curves, terminal=to_target.terminal_level(), **along)
+        album.draw("distances.png", figures.plot_distances, curves, terminal=to_target.terminal_level(), title=problem.title,
+                   phases=course.phases, events=course.events)
     else:
         between = {"density to particles": (times, comparison.column("w2_density_particles"))}
         between |= {f"density to {name}": curve for name, curve in comparison.further("w2_density_tokens").items()}
         album.draw("distances.png", figures.plot_distances, between, subject="Distance between density and tokens",
-                   ylabel=r"$W_2$(density, particles)", **along)
+                   ylabel=r"$W_2$(density, particles)", title=problem.title, phases=course.phases, events=course.events)
     draw_history(album, problem, comparison.density, comparison.particles, course)
     if comparison.convergence is not None:
         draw_convergence(album, problem, comparison.convergence)

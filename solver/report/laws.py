@@ -20,9 +20,12 @@ MOST_DOTS = 600
 FEWEST_BINS, BINS = 4, 40
 FRONT_AND_BACK = (("front", 1.0), ("back", -1.0))
 
+# Positions that are drawn, by name.
+Marks = Mapping[str, Sequence[float] | np.ndarray]
+
 
 def plot_space_time(path: Path, times: np.ndarray, positions: np.ndarray, values: np.ndarray, *, label: str,
-                    marks: Mapping[str, Sequence[float]], title: str = "", degrees: bool = True, phases: Sequence[Phase] = (),
+                    marks: Marks, title: str = "", degrees: bool = True, phases: Sequence[Phase] = (),
                     events: Sequence[Event] = ()) -> None:
     """Density over position and depth, on a logarithmic scale, with the stationary directions marked.
 
@@ -80,7 +83,7 @@ def circle_panel(axes: Axes, t: float, tokens: np.ndarray | None, angles: np.nda
 
 
 def plot_tokens_circle(path: Path, panels: Sequence[tuple[float, np.ndarray | None, np.ndarray, np.ndarray]],
-                       title: str = "", marks: Mapping[str, Sequence[float]] | None = None) -> None:
+                       title: str = "", marks: Marks | None = None) -> None:
     """The law on the circle at chosen depths: density and tokens.
 
     Args:

@@ -7,6 +7,7 @@ import html
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from matplotlib import animation
@@ -19,6 +20,9 @@ from solver.report.gallery import Comparison, draw_comparison, draw_history
 from solver.report.pictures import complain
 from solver.runs.distances import TargetDistance
 from solver.runs.history import PICTURE, History, Picture
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
 
 SECONDS = 10.0  # length of a film
 
@@ -71,7 +75,7 @@ def draw_one(history: History) -> Pictures:
 
 def draw_both(comparison: Comparison) -> Pictures:
     """The pictures of a comparison."""
-    to_target = TargetDistance(comparison.problem, Serial())
+    to_target = TargetDistance(comparison.problem, cast("MPI.Comm", Serial()))
     return collect(lambda album: draw_comparison(album, comparison, to_target))
 
 
@@ -93,21 +97,27 @@ class Film:
         return Path(path)
 
 
+def shown(picture: Picture) -> dict[str, np.ndarray]:
+    """The arrays of a picture by name, as a run folder has them."""
+    return {name: part for name, part in zip(PICTURE, picture, strict=True) if part is not None}
+
+
 class Remembered(Reel):
     """The outputs of histories in memory, instead of those of a run folder."""
 
     def __init__(self, histories: Sequence[History]):
         told = [history for history in histories if history.problem is not None and len(history.times) > 1]
-        if not told:
+        problem = told[0].problem if told else None
+        if problem is None:
             raise ProblemError("history", "too short", "must have a problem and at least two outputs to be a film")
-        self.problem = told[0].problem
+        self.problem = problem
         self.folder = Path(self.problem.name)
         self.stores = {}
         for history in told:
             drawn: list[Picture | None] = [*history.pictures]
             pictures = drawn or [None for _ in history.times]
             self.stores[history.side] = {
-                time: {"points": law.points, **(dict(zip(PICTURE, picture, strict=True)) if picture is not None else {})}
+                time: {"points": law.points, **(shown(picture) if picture is not None else {})}
                 for time, law, picture in zip(history.times, history.measures, pictures, strict=True)}
         self.times = np.array(sorted(set.intersection(*(set(records) for records in self.stores.values()))))
 
@@ -119,7 +129,8 @@ def film(*histories: History) -> Film:
         ProblemError: less than two outputs, or a space that has no picture.
     """
     reel = Remembered(histories)
-    writer = animation.PillowWriter(min(max(len(reel.times) / SECONDS, 1.0), 30.0))
+    rate = min(max(len(reel.times) / SECONDS, 1.0), 30.0)
+    writer = animation.PillowWriter(rate)  # type: ignore[arg-type]  # fractions will do
     with tempfile.TemporaryDirectory(prefix="coldflow-") as name:
         path = Path(name) / "film.gif"
         with staged(reel) as (figure, draw), writer.saving(figure, str(path), 100):

@@ -8,7 +8,7 @@ import socket
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -117,9 +117,9 @@ def open_run(problem: Problem, *, comm: MPI.Comm | None = None, out: str | Path 
         context.supervisor.note = context.warden.note
     with recorded(context):
         if folder is not None:
-            on_first_rank(comm, lambda: folder.record(command=command, title=problem.title, exit_reason="running",
-                                                      seed=problem.particles.seed,
-                                                      resolution=findings, **provenance(comm)))
+            begun = {"command": command, "title": problem.title, "exit_reason": "running", "seed": problem.particles.seed,
+                     "resolution": findings}
+            on_first_rank(comm, lambda: folder.record({**begun, **provenance(comm)}))
     if console is not None:
         for words in findings:
             console.print(f"[bold]not resolved[/bold]: {escape(words)}", highlight=False)
@@ -145,7 +145,7 @@ def recorded(context: Context) -> Iterator[Context]:
                 folder.discard()
             else:
                 with suppress(OSError):
-                    folder.record(complete=True, exit_reason=reason_of(error), **traceback_of(error), **context.spent())
+                    folder.record({**traceback_of(error), **context.spent()}, complete=True, exit_reason=reason_of(error))
             folder.close()
         context.supervisor.end()
         if context.warden is not None and (context.comm.size == 1 or isinstance(error, Stopped)):
@@ -190,10 +190,10 @@ def tell_phases(context: Context) -> list[dict[str, str | float]]:
     return [phase.summary() for phase in context.phases]
 
 
-def finish(context: Context, exit_reason: str = "done", **facts: object) -> None:
-    """Record how a run ended."""
+def finish(context: Context, exit_reason: str = "done", numbers: Mapping[str, object] | None = None, **facts: object) -> None:
+    """Record how a run ended, with its last numbers."""
     if context.folder is not None:
-        context.folder.record(exit_reason=exit_reason, **facts)
+        context.folder.record({"exit_reason": exit_reason, **(numbers or {}), **facts})
 
 
 def leave(context: Context) -> None:

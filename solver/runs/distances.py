@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 
@@ -64,7 +64,8 @@ class TargetDistance:
 
 def bounded_distance(problem: Problem, a: Measure, b: Measure, p: int, coupling: Coupling | None = None) -> Distance:
     """W_p in the problem's metric with its bounds; `coupling` maps points of `a` towards `b`. Local."""
-    return distance(a, b, p=p, manifold=problem.manifold, metric=problem.compare.metric, coupling=coupling)
+    metric = cast(Literal["geodesic", "chordal"], problem.compare.metric)
+    return distance(a, b, p=p, manifold=problem.manifold, metric=metric, coupling=coupling)
 
 
 def distance_between(problem: Problem, a: Measure, b: Measure, p: int) -> float:

@@ -149,13 +149,14 @@ class RunFolder:
         """A CSV table of this folder, begun anew with these rows; see CsvTable."""
         return CsvTable(self.path / name if self.writes else None, columns, rows)
 
-    def record(self, *, complete: bool = False, **facts: object) -> None:
-        """Merge facts into run.json and write it (rank 0); `complete`: nothing comes after, and all files are listed.
+    def record(self, given: Mapping[str, object] | None = None, /, *, complete: bool = False, **facts: object) -> None:
+        """Merge facts, `given` ones too, into run.json and write it (rank 0); `complete`: nothing comes after, and all files are
+        listed.
 
         Raises:
             OSError.
         """
-        self.facts.update(facts)
+        self.facts.update({**(given or {}), **facts})
         if not self.writes:
             return
         self.facts["wall_seconds"] = time.time() - self.started

@@ -207,5 +207,5 @@ def run_alone(context: Context, side: str) -> History:
     """Run one solver by itself, "density" or "particles", and record how it ended (collective); `leave` is to follow."""
     with recorded(context):
         history = record(context, side)
-    on_first_rank(context.comm, partial(finish, context, **{side: final_numbers(history)}, phases=tell_phases(context)))
+    on_first_rank(context.comm, partial(finish, context, "done", {side: final_numbers(history)}, phases=tell_phases(context)))
     return history

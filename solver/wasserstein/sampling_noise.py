@@ -78,13 +78,12 @@ def noise_floor(
     if pairs < 2 or count < 1 or against not in ("sample", "measure"):
         raise ValueError(f'pairs >= 2, count >= 1, against "sample" or "measure", not {pairs}, {count}, {against!r}')
     rng = np.random.default_rng(seed)
-    options = {"p": p, "manifold": manifold, "metric": metric}
 
     def distances(size: int) -> np.ndarray:
         found = []
         for _ in range(pairs):
             other = _sample(measure, size, rng) if against == "sample" else measure
-            found.append(distance(_sample(measure, size, rng), other, **options).value)
+            found.append(distance(_sample(measure, size, rng), other, p=p, manifold=manifold, metric=metric).value)
         return np.array(found)
 
     root = np.sqrt(pairs)

@@ -12,6 +12,7 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import vonmises
 
 from problems import ProblemError
+from problems.laws.mixture import Mixture
 from problems.laws.spherical import VonMisesFisher
 from solver.claims.case import Array, Case, Value
 
@@ -28,8 +29,8 @@ def _distribution(case: Case, nodes: int) -> tuple[Array, Array, float]:
     """
     a = case.V
     block = case.dimension == 2 and np.allclose(case.B, np.eye(2)) and a[1, 0] == 0 and a[0, 0] == a[1, 1] and a[0, 1] > 0
-    options = case.problem.initial.options
-    single = case.problem.initial.name == "von-mises-fisher" and len(options["components"]) == 1
+    law = case.problem.initial
+    single = isinstance(law, Mixture) and law.name == "von-mises-fisher" and len(law.components) == 1
     if not (block and single):
         raise ProblemError("claim", case.problem.name, "must have V = [[a, b], [0, a]], B = I, and one von Mises-Fisher law here")
     u = (np.arange(nodes) + 0.5) / nodes

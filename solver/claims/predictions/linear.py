@@ -49,11 +49,11 @@ def _first_passages(case: Case, noise: float, level: float = 0.3) -> tuple[Array
     at `uniform_rate`: the probability is exp(-(level/(start e^{rate t}))^2).
     """
     count = len(case.start()[0])
-    k: Array = np.arange(1.0, 2 * fastest_mode(case) + 4)
+    k = np.asarray(np.arange(1.0, 2 * fastest_mode(case) + 4), np.float64)
     rates = np.array([uniform_rate(case, int(mode)) for mode in k])
     starts = k * (2 * np.pi * noise / count) / np.sqrt(count)
     middle = float(np.log(level / starts.min()) / rates.max())
-    t: Array = np.linspace(0.2 * middle, 3 * middle, 20001)
+    t = np.asarray(np.linspace(0.2 * middle, 3 * middle, 20001), np.float64)
     return t, k, np.exp(-np.exp(np.minimum(2 * (np.log(level / starts)[:, None] - rates[:, None] * t), 700.0)))
 
 
