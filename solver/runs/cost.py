@@ -115,8 +115,11 @@ def token_cost(problem: Problem, ranks: int = 1) -> Cost:
     products = d * d * PRODUCT_SECONDS  # of a token with the score and the value
     dense = steps * TOKEN_STAGES[kind] * members * (count * pair + products)
     least *= TOKEN_STAGES[kind] * members * ((count * pair if own else min(count * pair, SOURCE_SECONDS)) + products)
-    # At zero temperature steps shrink wherever a token's favourite changes.
-    chosen = kind == "dopri5" and any(math.isinf(layer.weights.beta) for layer in problem.attention.layers)
+    # At zero temperature steps shrink wherever a token's favourite changes; without the partition function the speed is that of
+    # the outermost tokens, and grows like e^{beta |x|^2}.
+    layers = [layer.weights for layer in problem.attention.layers]
+    unbounded = not problem.manifold.normalised and any(weights.normalization == "none" for weights in layers)
+    chosen = kind == "dopri5" and (unbounded or any(math.isinf(weights.beta) for weights in layers))
     return Cost(members, members * d, steps, memory, dense, least, chosen)
 
 

@@ -35,6 +35,18 @@ def test_steps_that_errors_choose_are_not_foretold():
     assert "steps chosen by their error (particles.rtol)" in cold and "about" in cold
 
 
+def test_speeds_that_grow_with_the_distance_are_not_foretold():
+    """Unnormalised attention in open space: 42 steps where the speed of a token of length one would have nine."""
+    space = {"space": '{manifold = "euclidean", dimension = 3}', "attention.normalization": '"none"', "attention.beta": "1.5",
+             "attention.value": "[[-1.0, 0.0, 0.0], [0.0, -0.7, 0.0], [0.0, 0.0, -0.4]]", "time.end": "0.3", "time.outputs": "4",
+             "initial": '{law = "normal", components = [{mean = [0.0, 0.0, 0.1], covariance = 0.8}]}', "particles.count": "32"}
+    problem = load("smooth_sphere", space)
+    assert "steps chosen by their error (particles.rtol)" in dict(plan(problem))[""]
+    solver = ParticleSolver(problem)
+    solver.run()
+    assert solver.step > 3 * token_cost(problem).steps
+
+
 @pytest.mark.parametrize(("name", "settings"), [
     ("smooth_circle", {}), ("usa_circle", {}), ("layered_circle", {"time.end": "4.5"}), ("smooth_circle", {"time.end": "0.3"})])
 def test_steps_of_tokens_within_a_factor_of_three(name, settings):
