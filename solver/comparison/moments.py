@@ -14,6 +14,8 @@ import numpy as np
 
 from solver.runs.tables import axis_names
 
+SLOWEST = 1.5  # fall of the mesh error from mesh to mesh, on curves: half an order
+
 
 def moments(row: Mapping[str, float], dimension: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean (d,) and second moments (d, d) of a diagnostics row by column names."""
@@ -39,3 +41,18 @@ def moment_gap(first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, n
     if normalised:
         gap = max(gap, float(np.linalg.norm(first[1] - second[1], 2)))
     return gap
+
+
+def curve_error(near: np.ndarray, far: np.ndarray) -> np.ndarray:
+    """Error of a mesh at every output, from the change to cells twice as wide and from there to cells four times as wide.
+
+    Args:
+        near, far: the two changes at the outputs, >= 0.
+
+    Returns:
+        The first change, or more where it is small by chance or changes fall slowly; see `Refinement.mesh_gaps`.
+    """
+    if not near.any():
+        return near
+    fall = max(float(np.linalg.norm(far) / np.linalg.norm(near)), SLOWEST)
+    return np.maximum(near, far / fall) / min(fall - 1.0, 1.0)

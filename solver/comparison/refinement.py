@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from problems import Problem, ProblemError
-from solver.comparison.moments import moment_gap, moments
+from solver.comparison.moments import curve_error, moment_gap, moments
 from solver.comparison.variations import ENSEMBLE, FEWEST_TOKENS, Planned, mesh_runs, random_samples, token_runs, vary
 from solver.particles.integrators import TABLES
 from solver.particles.snapshot import ParticleSnapshot
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 SCRAMBLES = 8  # of Sobol points: errors of one are far from normal, and may be a thousandth of those of the next
 LARGEST_RANDOM = 2048
-SLOWEST = 1.5  # fall of the mesh error from mesh to mesh, on curves: half an order
 FINER = 2.0  # |u_h - u| against |u_h - u_(h/2)| if the order is one at least; less if it is higher
 
 
@@ -231,21 +230,6 @@ class Refinement:
 
     def _independent(self, between: list[float]) -> float:
         return float(np.sqrt(np.mean(np.square(between)) / 2))
-
-
-def curve_error(near: np.ndarray, far: np.ndarray) -> np.ndarray:
-    """Error of a mesh at every output, from the change to cells twice as wide and from there to cells four times as wide.
-
-    Args:
-        near, far: the two changes at the outputs, >= 0.
-
-    Returns:
-        The first change, or more where it is small by chance or changes fall slowly; see `Refinement.mesh_gaps`.
-    """
-    if not near.any():
-        return near
-    fall = max(float(np.linalg.norm(far) / np.linalg.norm(near)), SLOWEST)
-    return np.maximum(near, far / fall) / min(fall - 1.0, 1.0)
 
 
 def share(comm: MPI.Comm, outputs: Sequence[int]) -> list[tuple[int, int]]:

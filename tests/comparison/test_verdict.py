@@ -6,8 +6,7 @@ import pytest
 from problems import load, register_score
 from problems.problem import read_problem
 from solver import compare
-from solver.comparison.moments import moment_gap
-from solver.comparison.refinement import curve_error
+from solver.comparison.moments import curve_error, moment_gap
 from solver.comparison.variations import other_meshes
 from solver.comparison.verdict import VERDICT_COLUMNS
 from solver.particles import drift
