@@ -262,14 +262,15 @@ class ParticleSolver:
         if self.cells is None:
             return
         d, everything = self.problem.manifold.dimension, self.layout.gather(self.points)[0]
-        if self.step % EVERY and self.cells.largest(np.ascontiguousarray(everything[:, :d])) <= self.largest_gap:
+        flat = np.ascontiguousarray(everything[:, :d])
+        if self.step % EVERY and self.cells.largest(flat) <= self.largest_gap:
             return
         found = None
         if self.comm.rank == 0:
             logs = np.ascontiguousarray(everything[:, d]) if self.carries else None
-            points, logs, changed = self.cells.adapt(np.ascontiguousarray(everything[:, :d]), logs, self.largest_gap,
-                                                     self.problem.particles.most)
-            found = (points, logs, self.cells) if changed else None
+            cells = self.cells.restored(self.cells.cells, self.cells.masses.copy())  # the last step may be taken again
+            points, logs, changed = cells.adapt(flat, logs, self.largest_gap, self.problem.particles.most)
+            found = (points, logs, cells) if changed else None
         found = self.comm.bcast(found)
         if found is None:
             return

@@ -127,6 +127,20 @@ def test_triangles_do_not_turn_over_and_tokens_stay_few():
     assert len(snapshot.points) < 1500
 
 
+def test_a_step_can_be_taken_again_after_tokens_were_added():
+    """As events do that are dated within it; the triangles were those after the step."""
+    case = problem(**SPHERE, beta=50.0, end=0.3, particles={"sampling": "adaptive", "gap": 1.6, "rtol": 1e-3, "count": 16},
+                   attention={"value": np.diag([2.0, 1.0, 0.5]).tolist()})
+    solver, counts = ParticleSolver(case, MPI.COMM_SELF), []
+
+    def again(step):
+        half, whole = solver.shorter(0.5 * step.dt), solver.everything()
+        counts.append((len(half), len(whole)))
+
+    solver.run(lambda snapshot: None, again)
+    assert any(before != after for before, after in counts)
+
+
 def test_merging_keeps_mass_and_surface():
     """A law denser than it is asked to be: most tokens go, mass and closed surface stay, moments to second order."""
     case = problem(**SPHERE, beta=1.0, **SMOOTH_SPHERE, particles=ADAPTIVE)
