@@ -331,7 +331,7 @@ class ParticleSolver:
         if self._slope is None:
             self._slope = self._first_slope()
         if not np.isfinite(control.step):
-            control.step = self._first_step()
+            control.step = self._first_step(self._slope)
         while True:
             left = stop - self.time
             if not self.problem.manifold.normalised and self.problem.manifold.name == "file":
@@ -371,8 +371,8 @@ class ParticleSolver:
         scale = np.maximum(1.0, np.linalg.norm(self.points[..., :d], axis=-1)) if not self.problem.manifold.normalised else 1.0
         return float(np.max(sizes / scale))
 
-    def _first_step(self) -> float:
-        speed = self.layout.largest(float(np.max(np.linalg.norm(self._slope, axis=-1), initial=0.0)))
+    def _first_step(self, slope: Array) -> float:
+        speed = self.layout.largest(float(np.max(np.linalg.norm(slope, axis=-1), initial=0.0)))
         return min(1.0, 0.3 * self.tolerance**0.2 / speed) if speed > 1e-300 else 1.0
 
     def _first_slope(self) -> Array:
