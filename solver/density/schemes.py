@@ -100,9 +100,13 @@ def forget(prefix: str, *, keep_users: bool = False) -> None:
             del _placed[key]
 
 
+# What the command line starts PETSc with.
+OF_THE_START = ("skip_petscrc", "no_signal_handler")
+
+
 def given_by_user() -> bool:
-    """Whether the database holds options that `configure` has not placed there."""
-    return any(key not in _placed or _placed[key][1] for key in PETSc.Options().getAll())
+    """Whether the database holds options that neither `configure` nor the start of PETSc has placed there."""
+    return any(key not in _placed or _placed[key][1] for key in PETSc.Options().getAll() if key not in OF_THE_START)
 
 
 # Options placed by `configure`, with their prefix: values, and whether they are copies of the user's. Defaults leave the database

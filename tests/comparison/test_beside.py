@@ -4,6 +4,8 @@ import csv
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -77,6 +79,21 @@ def test_stopped_by_the_time_limit_and_gone_on_with(two_cores, alone, tmp_path):
     assert facts(out)["exit_reason"] == "stopped by the time limit"
     compare(problem, out=out, resume=True)
     assert tables(out) == alone
+
+
+def test_the_command_has_a_second_process_too(alone, tmp_path):
+    """PETSc is started with options of our own there, which are none of the user's."""
+    words = ["compare", "misaligned_circle", "--quiet", "--out", str(tmp_path / "run")]
+    words += [word for key, value in SMALL.items() for word in ("--set", f"{key}={value}")]
+    for given, expected in (([], True), (["--", "-ts_monitor_cancel"], False)):
+        script = ("import sys; from solver.comparison import beside; beside.LEAST_SECONDS = 0.0\n"
+                  "start = beside.Beside.start.__func__\n"
+                  "def told(*a):\n    found = start(*a); print('second', found is not None); return found\n"
+                  "beside.Beside.start = classmethod(told)\nfrom solver.cli import main; main(sys.argv[1:])")
+        done = subprocess.run([sys.executable, "-c", script, *words, "--force", *given], capture_output=True, text=True,
+                              env={**os.environ, "COLDFLOW_THREADS": "2"})
+        assert f"second {expected}" in done.stdout, done.stdout + done.stderr
+        assert tables(tmp_path / "run") == alone
 
 
 def test_small_comparisons_have_none(tmp_path, monkeypatch):
