@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from problems import Problem
-from problems.attention import Weights, spectral_norm
+from problems import Problem, ProblemError
+from problems.attention import LARGEST_EXPONENT, Weights, spectral_norm
 from solver.particles.adaptive import expected_tokens, largest_gap
 from solver.runs.cost import density_cost
 
@@ -17,6 +17,7 @@ FARTHEST = 2.0
 # Fixed steps times the fastest rate of the drift beyond which a scheme no longer follows it; both stay stable up to about 2.
 MOST_DIMENSIONS, EXTENT_SAMPLES = 64, 512
 STEP_RATE = {"euler": 0.5, "rk4": 2.0}
+MOST_NODES = 4096  # of a quadrature rule that stands for the start
 FIXED_STEP = {"euler": 0.01, "rk4": 0.05}
 
 
@@ -129,8 +130,8 @@ def _particles(problem: Problem) -> list[Finding]:
 
 
 def drift_rate(problem: Problem) -> float:
-    """Largest rate at which the drift can change along the space, |V| (1 + beta |B|) over heads and layers, times exp(beta |B|)
-    for unnormalised attention in true depth; at zero temperature |V|, the jumps apart."""
+    """Largest rate at which the drift can change along the space, |V| (1 + beta |B|) over heads and layers, times the
+    partition function for unnormalised attention in true depth; at zero temperature |V|, the jumps apart."""
     rates = []
     for layer in problem.attention.layers:
         weights = layer.weights
@@ -139,9 +140,30 @@ def drift_rate(problem: Problem) -> float:
         if not math.isfinite(sharp):
             rates.append(value)
             continue
-        grown = math.exp(min(sharp, 700.0)) if weights.normalization == "none" and not problem.attention.rescaled_time else 1.0
-        rates.append(value * (1.0 + sharp) * grown)
+        rates.append(value * (1.0 + sharp) * _partition(problem, weights, sharp))
     return max(rates)
+
+
+def _partition(problem: Problem, weights: Weights, sharp: float) -> float:
+    """Largest partition function by which unnormalised attention multiplies speeds: exp(beta |B|) on the sphere, elsewhere that
+    of the outermost token of the start, which grows like exp(beta |B| |x|^2)."""
+    if weights.normalization != "none" or problem.attention.rescaled_time:
+        return 1.0
+    if problem.manifold.normalised or weights.own_score is not None or problem.initial.is_atomic:
+        return math.exp(min(sharp, LARGEST_EXPONENT))
+    settings = problem.particles
+    try:
+        points, masses = problem.initial.quadrature(min(settings.count, MOST_NODES))
+    except ProblemError:  # a law without such a rule: nothing is foretold
+        return math.exp(min(sharp, LARGEST_EXPONENT))
+    drawn = points if settings.sampling == "quadrature" else points[masses * settings.count > 1.0]
+    if not len(drawn):
+        return 1.0
+    far = drawn[np.argmax(np.einsum("ij,ij->i", drawn, drawn))]
+    with np.errstate(divide="ignore"):
+        logs = [float(np.logaddexp.reduce(np.log(masses) + weights.beta * points @ (head.score.T @ far)))
+                for head in weights.heads]
+    return math.exp(min(max(logs), LARGEST_EXPONENT))
 
 
 def _speed(problem: Problem) -> float:

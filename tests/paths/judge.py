@@ -28,6 +28,12 @@ def expected(dense: bool, command: str) -> int:
 def findings(result: Mapping[str, Any]) -> Iterator[str]:
     """Everything wrong with one walked path, in words."""
     folder, commands, dense = Path(result["folder"]), result["commands"], result["dense"]
+    if "do not resolve the drift" in commands["check"]["out"] and commands.get("particles", {}).get("exit") == 1:
+        # Said before: then a run may fail, in one line.
+        for command, found in commands.items():
+            if (found["exit"] == 1 and "the run failed: step" not in found["err"]) or "Traceback" in found["err"] + found["out"]:
+                yield f"{command} failed without a place: {found['err'].strip()[-300:]}"
+        return
     for command, found in commands.items():
         code = expected(dense, command)
         allowed = (0, 1) if command == "compare" and code == 0 else (code,)  # a verdict on so small meshes may be open

@@ -97,6 +97,19 @@ def test_kernel_width_and_rate_of_known_weights():
     assert drift_rate(p) == pytest.approx(2.0 * 26.0)
 
 
+def test_rate_of_unnormalised_attention_counts_the_outermost_token():
+    """int e^(beta x y) of a normal law of deviation 1 is e^(beta^2 x^2/2): at beta = 1 the steps of 64 tokens resolve nothing."""
+    settings = {"attention.normalization": '"none"', "particles.count": "8", "particles.integrator": '"rk4"',
+                "space": '{manifold = "euclidean", dimension = 1}',
+                "initial.components": "[{mean = [0.0], covariance = [[1.0]]}]"}
+    p = load("gaussian_line", settings | {"attention.beta": "0.1"})
+    far = np.abs(p.initial.quadrature(8)[0]).max()
+    assert far > 4.0
+    assert drift_rate(p) == pytest.approx(1.1 * np.exp(0.1**2 * far**2 / 2), rel=1e-6)
+    p = load("gaussian_line", settings | {"attention.beta": "1.0", "particles.count": "64"})
+    assert any("do not resolve the drift" in finding.words and finding.severe for finding in unresolved(p))
+
+
 @pytest.mark.parametrize(("floor", "reasons"), [(0.1, 0), (0.3, 1), (0.6, 2)])
 def test_a_noise_floor_of_the_size_of_what_is_measured_is_no_verdict(floor, reasons):
     rows = [{"time": 0.0, "w2_density_target": 0.8}]
