@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import optimize, stats
 
 from problems import ProblemError
 
@@ -19,6 +19,8 @@ KINDS = {"power": "y = a x^b", "exponential": "y = a e^(b x)", "line": "y = a + 
 CONFIDENCE = 0.95
 DECADE = 10.0
 FOLDS = 3.0
+# Where a limit is approached like a power below the first number, its error is so many times larger.
+SLOWEST, SLOW = 0.55, 4.0
 
 
 @dataclass(frozen=True)
@@ -125,17 +127,40 @@ def crossing(x: Array, y: Array, level: float = 0.0) -> tuple[float, float]:
 def limit(x: Array, y: Array) -> tuple[float, float]:
     """y as x tends to 0, by polynomial extrapolation through the smallest |x|, with an error.
 
-    The polynomial has degree min(n - 1, 3); the error is the larger of the changes when its degree is one lower, or its
-    farthest point is left out.
+    The polynomial has degree min(n - 1, 3). The error is the largest change when its degree is one lower, when it is a polynomial
+    in |x|^{1/2} instead, and when L + C |x|^p is put through the three smallest |x|: where convergence is not polynomial, a
+    polynomial of any degree is off by much more than its last change. Four times that where p is hardly more than 1/2, since
+    what falls like 1/log |x| looks so.
     """
     order = np.argsort(np.abs(x))
-    x, y = np.asarray(x, float)[order], np.asarray(y, float)[order]
+    x, y = np.abs(np.asarray(x, float)[order]), np.asarray(y, float)[order]
     if len(x) < 3:
         return float("nan"), float("nan")
     degree = min(len(x) - 1, 3)
 
-    def at_zero(count: int, power: int) -> float:
-        return float(np.polyfit(x[:count], y[:count], power)[-1])
+    def at_zero(count: int, power: int, u: Array = x) -> float:
+        return float(np.polyfit(u[:count], y[:count], power)[-1])
 
     best = at_zero(degree + 1, degree)
-    return best, max(abs(best - at_zero(degree, degree - 1)), 1e-14 * abs(best))
+    exponent, free = power_limit(x[:3], y[:3])
+    changes = np.abs(best - np.array([at_zero(degree, degree - 1), at_zero(degree + 1, degree, np.sqrt(x)), free]))
+    return best, max(float(np.nanmax(changes)) * (SLOW if exponent < SLOWEST else 1.0), 1e-14 * abs(best))
+
+
+def power_limit(x: Array, y: Array) -> tuple[float, float]:
+    """Exponent p and L of L + C x^p through three points, x > 0 ascending; (nan, nan) where there is no such law.
+
+    p is sought between .001 and 12.
+    """
+    if x[0] <= 0 or len(np.unique(x)) < 3 or (y[2] - y[1]) * (y[1] - y[0]) <= 0:
+        return float("nan"), float("nan")
+    u, ratio = x / x[2], (y[2] - y[1]) / (y[1] - y[0])
+
+    def off(p: float) -> float:
+        return float((u[2]**p - u[1]**p) / (u[1]**p - u[0]**p) - ratio)
+
+    low, high = 1e-3, 12.0
+    if off(low) * off(high) > 0:
+        return float("nan"), float("nan")
+    p = float(optimize.brentq(off, low, high))
+    return p, float(y[0] - (y[1] - y[0]) / (u[1]**p - u[0]**p) * u[0]**p)

@@ -69,6 +69,24 @@ def test_crossings_and_limits_within_their_error():
     assert abs(value - 3) <= max(error, 1e-5)
 
 
+@pytest.mark.parametrize("law", [
+    lambda x: x + 0.4 * x**2, lambda x: x**0.5, lambda x: x**0.7, lambda x: x**0.3, lambda x: x**1.5, lambda x: x * np.log(x),
+    lambda x: 1 / np.log(1 / x), lambda x: x + 0.2 * x**0.5, lambda x: x + x**2 * np.log(x), lambda x: x**2,
+    lambda x: -5 * x + 30 * x**2 - 40 * x**3])
+@pytest.mark.parametrize("beta", [(80.0, 160.0, 320.0, 640.0), (80.0, 160.0, 320.0, 800.0), (25.0, 50.0, 100.0)])
+def test_the_error_of_a_limit_covers_convergence_that_is_not_polynomial(law, beta):
+    x = 1 / np.array(beta)
+    value, error = limit(x, 3 + law(x))
+    assert abs(value - 3) <= error * (1 + 1e-6) + 1e-12
+    assert error < 1.0
+
+
+def test_the_limit_of_a_polynomial_keeps_a_narrow_error():
+    x = 1 / np.array([80.0, 160.0, 320.0, 640.0])
+    value, error = limit(x, 3 + x + 0.4 * x**2)
+    assert abs(value - 3) < 1e-12 and error < 0.4 * x[1]**2 * 10
+
+
 def half(x):
     """A job: half of an even number."""
     if x % 2:
