@@ -45,11 +45,13 @@ class Case:
         problem: the resolved problem.
         tokens: points (N, d) and masses (N,) of the tokens at depth 0 where the claim names a start, else None.
         variables: the names of the sweep with their values in this cell.
+        charges: whether `tokens` stand for a law that charges the whole sphere, which matters at zero temperature.
     """
 
     problem: Problem
     tokens: tuple[Array, Array] | None = None
     variables: Mapping[str, object] = field(default_factory=dict)
+    charges: bool = False
 
     @property
     def weights(self) -> Weights:
@@ -68,6 +70,25 @@ class Case:
     def B(self) -> Array:  # noqa: N802
         """Score matrix B = Q^T K, (d, d), of the first head."""
         return np.asarray(self.weights.heads[0].score, float)
+
+    @property
+    def multiples(self) -> tuple[float, float]:
+        """(gamma, b) of weights V = gamma I and B = b I.
+
+        Raises:
+            ProblemError: other weights, or several heads: the prediction that asks is not derived for them.
+        """
+        one = np.eye(self.dimension)
+        gamma, b = float(self.V[0, 0]), float(self.B[0, 0])
+        for name, found, factor in (("value", self.V, gamma), ("query", self.B, b)):
+            if len(self.weights.heads) > 1 or not np.allclose(found, factor * one, rtol=1e-12, atol=1e-12):
+                raise ProblemError(f"attention.{name}", found.tolist(), "must make V and K^T Q multiples of I here")
+        return gamma, b
+
+    @property
+    def sharpness(self) -> float:
+        """beta b for B = b I, the inverse temperature that such weights amount to. Raises as `multiples`."""
+        return self.beta * self.multiples[1]
 
     @property
     def dimension(self) -> int:
@@ -185,5 +206,5 @@ def execute(case: Case, side: str) -> Run:
         def watch(snapshot: ParticleSnapshot) -> None:
             keep(snapshot, snapshot.points, snapshot.masses, (snapshot.points, snapshot.masses))
 
-        ParticleSolver(case.problem, alone(), tokens=case.tokens).run(watch)
+        ParticleSolver(case.problem, alone(), tokens=case.tokens, full_support=case.charges).run(watch)
     return Run(case, side, np.array(times), points, masses, atoms, rows)

@@ -6,7 +6,8 @@
     [space] ..      the sections of a problem file
     [run]           side = "tokens" | "density"; coarser = { KEY = VALUE }: the run that gives the discretisation error
     [sweep]         KEY = [values], a product over all lists; KEY = "= formula" ties a key to the others; a name without
-                    a dot is a variable for formulas only; the value "absent" leaves the key out
+                    a dot is a variable for formulas only; the value "absent" leaves the key out; a formula that names its own
+                    key begins from the value in the problem's sections, and --set KEY then sets that
     [[quantities]]  see `Quantity`
     [quick]         KEY = VALUE: the changes of the quick setting
 
@@ -18,6 +19,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,8 +33,9 @@ from problems.overrides import override, toml_value
 from problems.problem import SECTIONS, read_problem
 from solver.claims.case import Case
 from solver.claims.judge import RELATIONS, TELL
-from solver.claims.starts import starting_tokens
+from solver.claims.starts import CHARGING, starting_tokens
 from solver.sweeps.formula import evaluate
+from solver.sweeps.formula import names as names_in
 
 ACROSS = {
     "power": "exponent of a power law fitted across the runs", "exponential": "rate of an exponential fitted across the runs",
@@ -100,7 +103,7 @@ class Cell:
         """The resolved case. Raises ProblemError."""
         problem = read_problem(_copied(self.values), name=name, path=FOLDER / "claims" / f"{name}.toml")
         tokens = None if self.start is None else starting_tokens(self.start, problem.manifold.dimension)
-        return Case(problem, tokens, self.variables)
+        return Case(problem, tokens, self.variables, self.start is not None and self.start.get("tokens") in CHARGING)
 
 
 @dataclass(frozen=True)
@@ -162,13 +165,13 @@ def read_claim(name: str, *, quick: bool = False, settings: Mapping[str, str] | 
     changes += [(key, toml_value(text)) for key, text in (settings or {}).items()]
     for key, value in changes:
         place = next((s for s in sweep if s == key or s.rsplit(".", 1)[-1] == key), None)
-        if place is not None:
+        if place is not None and not _refers_to_itself(sweep, place):
             tied = isinstance(value, str) and value.startswith("=")
             sweep[place] = value if tied or _depth(value) > _swept_depth(values, sweep, place) else [value]
         elif key.startswith("run."):
             run[key[4:]] = value
         else:
-            override(values, key, value if isinstance(value, str) else _text(value))
+            override(values, place or key, value if isinstance(value, str) else _text(value))
     side = choice("tokens", "density")("run.side", run.get("side", "tokens"))
     cases = about.get("cases", [])
     cells, coarse, named = [], [], [str(case) for case in cases] if isinstance(cases, list) else []
@@ -185,6 +188,13 @@ def read_claim(name: str, *, quick: bool = False, settings: Mapping[str, str] | 
             (("id", path.stem.upper()), ("title", path.stem), ("statement", ""), ("source", ""), ("known", ""))}
     return Claim(**told, cost=(float(cost[0]), float(cost[1])), side=side, quantities=quantities, cells=tuple(cells),
                  coarse=tuple(coarse), swept=tuple(lists))
+
+
+def _refers_to_itself(sweep: Mapping[str, object], place: str) -> bool:
+    """Whether a key is tied to its own value in the problem's sections, such as "attention.beta" = "= beta / c": what is set is
+    that value, which the formula then follows."""
+    entry = sweep[place]
+    return isinstance(entry, str) and entry.startswith("=") and "." in place and short(place) in names_in(entry[1:], place)
 
 
 def short(key: str) -> str:
@@ -235,12 +245,18 @@ def _copied(values: dict[str, object]) -> dict[str, object]:
 
 
 def _numbers(values: Mapping[str, object]) -> dict[str, object]:
-    """All plain numbers of the problem by the last part of their key, for formulas."""
+    """All numbers, vectors and matrices of the problem by the last part of their key, for formulas."""
     found: dict[str, object] = {}
     for entry in values.values():
         if isinstance(entry, dict):
-            found |= {k: v for k, v in entry.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+            found |= {k: v for k, v in entry.items() if _numeric(v)}
     return found
+
+
+def _numeric(value: object) -> bool:
+    if isinstance(value, list):
+        return bool(value) and all(_numeric(part) for part in value)
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _cell(values: dict[str, object], chosen: dict[str, object], lists: Mapping[str, list[object]], side: str,
@@ -248,7 +264,8 @@ def _cell(values: dict[str, object], chosen: dict[str, object], lists: Mapping[s
     base = _copied(values)
     variables = _numbers(base)
     for key, value in chosen.items():
-        found = resolve(value, variables, key)
+        own = _own(base, key)
+        found = resolve(value, variables if own is None else {**variables, short(key): own}, key)
         variables[short(key)] = found
         if key == "run.side":
             side = str(found)
@@ -262,6 +279,19 @@ def _cell(values: dict[str, object], chosen: dict[str, object], lists: Mapping[s
                       f"{short(key)} = {_shown(variables[short(key)])}" for key in lists if len(lists[key]) > 1)
     start = base.pop("start", None)
     return Cell(base, None if start is None else table("start", start), variables, label, side)
+
+
+def _own(base: Mapping[str, object], key: str) -> object:
+    """The value of a dotted key in the problem's sections, such as initial.components[0].mean, or None."""
+    found: object = base
+    for part in re.findall(r"[^.\[\]]+", key) if "." in key else ():
+        if isinstance(found, Mapping):
+            found = found.get(part)
+        elif isinstance(found, list) and part.isdigit() and int(part) < len(found):
+            found = found[int(part)]
+        else:
+            return None
+    return found if _numeric(found) else None
 
 
 def _put(base: dict[str, object], key: str, found: object) -> None:

@@ -114,10 +114,45 @@ def graded(dimension: int, concentration: float, panels: int = 18, nodes: int = 
     return points, _weights(np.repeat(weights, len(phi)), len(points))
 
 
+def across(dimension: int, mean: Sequence[float], concentration: float, value: Sequence[Sequence[float]],
+           query: Sequence[Sequence[float]], key: Sequence[Sequence[float]], panels: int = 20, nodes: int = 4,
+           azimuths: int = 48) -> tuple[Array, Array]:
+    """A von Mises-Fisher law on the sphere by tokens that crowd towards the great circle {<l, x> = 0}, l the left eigenvector of
+    V K^T Q of largest real part: what starts near that circle arrives last (docs/theory.md §3.2, §3.4). Gauss-Legendre nodes in
+    <l, x>, |l| = 1, on panels that halve towards 0 from both sides, at equally spaced azimuths about l.
+
+    Args:
+        mean, concentration: of the law. value, query, key: matrices (3, 3). panels: on each side. nodes: on each panel.
+
+    Raises:
+        ProblemError: another dimension than 3.
+    """
+    if dimension != 3:
+        raise ProblemError("start.tokens", "across", f"is for the sphere alone, not for d = {dimension}")
+    numbers, vectors = np.linalg.eig((np.asarray(value, float) @ np.asarray(key, float).T @ np.asarray(query, float)).T)
+    axis = np.real(vectors[:, int(np.argmax(numbers.real))])
+    frame = np.linalg.svd(axis[None])[2]  # its first row is the axis
+    u, w = np.polynomial.legendre.leggauss(int(nodes))
+    edges = np.concatenate((0.5 ** np.arange(int(panels) + 1), [0.0]))
+    half, middle = (edges[:-1] - edges[1:]) / 2, (edges[:-1] + edges[1:]) / 2
+    height, weight = (middle[:, None] + half[:, None] * u).ravel(), (half[:, None] * w).ravel()
+    height, weight = np.concatenate((height, -height)), np.tile(weight, 2)
+    phi = 2 * np.pi * (np.arange(int(azimuths)) + 0.5) / int(azimuths)
+    radius = np.sqrt(1 - height**2)
+    local = np.stack([part.ravel() for part in np.broadcast_arrays(
+        height[:, None], radius[:, None] * np.cos(phi), radius[:, None] * np.sin(phi))], axis=1)
+    points = local @ frame
+    centre = np.asarray(mean, float) / np.linalg.norm(mean)
+    masses = np.repeat(weight, len(phi)) * np.exp(concentration * (points @ centre - 1))
+    return points, _weights(masses.tolist(), len(points))
+
+
 STARTS: dict[str, Callable[..., tuple[Array, Array]]] = {
     "orthonormal": orthonormal, "angles": angles, "lattice": lattice, "disturbed": disturbed, "uniform": uniform,
-    "wrapped-normals": wrapped_normals, "graded": graded,
+    "wrapped-normals": wrapped_normals, "graded": graded, "across": across,
 }
+# Starts that stand for a law which charges the whole sphere.
+CHARGING = ("across",)
 
 
 def starting_tokens(table: Mapping[str, object], dimension: int) -> tuple[Array, Array]:

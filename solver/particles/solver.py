@@ -56,6 +56,8 @@ class ParticleSolver:
         comm: all ranks of the run.
         tokens: initial points (M, N, d) or (N, d) and masses (N,), the same on every rank, instead of the problem's own
             sampling.
+        full_support: whether these tokens stand for a law that charges the whole sphere: at zero temperature they then attend to
+            the best place of all, and not to the best token.
         stride: fixed steps taken at once, as one step, with the noise of all of them: to see their error.
 
     Raises:
@@ -63,13 +65,14 @@ class ParticleSolver:
     """
 
     def __init__(self, problem: Problem, comm: MPI.Comm | None = None, *, tokens: tuple[Array, Array] | None = None,
-                 stride: int = 1):
+                 full_support: bool = False, stride: int = 1):
         if comm is None:
             comm = world()
         self.problem, self.comm, settings = problem, comm, problem.particles
         self.stride = stride
         self.carries = tokens is None and carries_density(problem)
         self.cells: Cells | None = None
+        self.full_support = full_support
         if tokens is None and settings.sampling == "adaptive":
             self.cells, first, logs = start_adaptive(problem)
             points, masses = first[None], self.cells.token_masses(first, logs)
@@ -98,7 +101,7 @@ class ParticleSolver:
         """Deal tokens of these masses (N,) to the ranks."""
         self.masses = masses
         self.layout = Layout(self.comm, len(masses))
-        full = self.cells is not None and has_full_support(self.problem)
+        full = self.full_support or (self.cells is not None and has_full_support(self.problem))
         self.drift: Drift = Drift(self.problem, masses, self.layout, carries=self.carries, full_support=full,
                                   cells=self.cells)
 

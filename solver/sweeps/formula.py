@@ -81,9 +81,21 @@ def log_outputs(low: float, high: float, count: float) -> list[float]:
     return [0.0, *(float(v) for v in np.geomspace(low, high, int(count)))]
 
 
+def item(values: list[T], place: float) -> T:
+    """The entry of a list at a place, from 1."""
+    if not 1 <= int(place) <= len(values):
+        raise ValueError(f"there is no entry {place:g} among {len(values)}")
+    return values[int(place) - 1]
+
+
 def last(values: list[float]) -> float:
     """The last entry of a list."""
     return values[-1]
+
+
+def applied(matrix: list[list[float]], vector: list[float]) -> list[float]:
+    """A matrix times a vector."""
+    return [float(entry) for entry in np.asarray(matrix, float) @ np.asarray(vector, float)]
 
 
 def bessel(order: float, x: float) -> float:
@@ -96,8 +108,8 @@ FUNCTIONS: dict[str, Callable[..., object]] = {
     "exp": math.exp, "log": math.log, "sqrt": math.sqrt, "sin": math.sin, "cos": math.cos, "tanh": math.tanh,
     "abs": abs, "min": min, "max": max, "round": round, "floor": math.floor, "ceil": math.ceil,
     "normal": normal, "scaled": scaled, "diagonal": diagonal, "rotation": rotation,
-    "product": product, "pairing_times": pairing_times, "bessel": bessel, "last": last, "log_outputs": log_outputs, "choose":
-    choose, "unit": unit,
+    "product": product, "pairing_times": pairing_times, "bessel": bessel, "last": last, "item": item, "applied": applied,
+    "log_outputs": log_outputs, "choose": choose, "unit": unit,
 }
 OPERATIONS: dict[type, Callable[..., object]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv, ast.Pow: math.pow,

@@ -245,6 +245,46 @@ def test_a_matrix_for_a_key_tied_by_a_formula_is_one_value():
     assert {cell.case().beta for cell in read_claim("LT11", settings={"attention.beta": "[2.0, 3.0]"}).cells} == {2.0, 3.0}
 
 
+def test_a_key_tied_to_its_own_value_follows_what_is_set():
+    """CT1 divides beta by c and turns the means: both begin from what is set."""
+    claim = read_claim("CT1", settings={"attention.beta": "6.0", "initial.components[0].mean": "[0.0, 2.0]"})
+    assert [cell.case().beta for cell in claim.cells] == [6.0, 2.4, 6.0, 6.0]
+    mean = claim.cells[2].values["initial"]["components"][0]["mean"]
+    assert np.allclose(mean, 2 * np.array([-math.sin(0.7), math.cos(0.7)]))
+    assert np.allclose(claim.cells[2].values["initial"]["components"][1]["mean"], -np.array(mean))
+
+
+def test_predictions_for_multiples_of_the_identity_refuse_other_weights():
+    claim = read_claim("MS9", settings={"attention.query": "[[1.0, 0.2], [0.0, 1.0]]"})
+    with pytest.raises(ProblemError, match="multiples of I"):
+        PREDICTIONS["uniform_rate"](claim.cells[0].case(), k=1)
+
+
+def test_tokens_across_the_separatrix_carry_the_mass_of_both_sides():
+    cell = next(cell for cell in read_claim("LT8", settings={"seed": "24"}).cells if cell.side == "tokens")
+    case = cell.case()
+    points, masses = case.start()
+    numbers, left = np.linalg.eig((case.V @ case.B.T).T)
+    e = np.linalg.eig(case.V @ case.B.T)
+    ell = np.real(left[:, np.argmax(numbers.real)])
+    forward = np.real(e.eigenvectors[:, np.argmax(e.eigenvalues.real)])
+    forward = forward * np.sign(forward[np.argmax(np.abs(forward))])
+    side = points @ ell * np.sign(ell @ forward)
+    assert abs(masses[side > 0].sum() - PREDICTIONS["half_space_mass"](case)) < 1e-5 and np.abs(side).min() < 1e-8
+
+
+@pytest.mark.parametrize(("rates", "slopes"), [((1.0, 1.6), 0.05), ((1.0, 1.02), 0.2)])
+def test_a_fitted_rate_lies_in_the_interval_of_its_two_parts(rates, slopes):
+    """int min(|Z| e^{-g t}, 1) dP with P(|Z| > z) = min(1, z^{-r/g}): its slope at t is within the interval that is predicted."""
+    g, r = rates
+    t = np.array([6.0, 9.0])
+    tail = r / g
+    value = (tail / (tail - 1) * (np.exp(-g * t) - np.exp(-r * t)) + np.exp(-r * t))
+    found = -np.diff(np.log(value))[0] / 3
+    below = (r - g) / math.expm1((r - g) * 6.0)
+    assert g - below <= found <= g and below < slopes
+
+
 def test_a_claim_that_does_not_exist_is_refused_with_the_nearest():
     with pytest.raises(ProblemError, match="MS5"):
         read_claim("MS55")

@@ -81,7 +81,7 @@ def cosine_at_pairing_time(run: Run, s: float, first: int = 0, second: int = 1) 
     one.
     """
     rho, number = cosine(run, first, second), np.arange(len(run.times))
-    pace = CubicSpline(number, run.times)(number, 1) * np.exp(-run.case.beta * (1 - rho))
+    pace = CubicSpline(number, run.times)(number, 1) * np.exp(-run.case.sharpness * (1 - rho))
     elapsed = CubicSpline(number, pace).antiderivative()(number)
     if s > elapsed[-1]:
         return float("nan")

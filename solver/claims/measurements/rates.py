@@ -77,6 +77,18 @@ def distance_rate(run: Run, p: int = 2, start: float = 0.0, end: float = np.inf)
     return Value(-found.value, found.error)
 
 
+def arrival_rate(run: Run, p: int = 2, after: float = 0.0) -> Value:
+    """Decay rate of `w_arrival` from where it has fallen by `after` e-folds (positive where it falls)."""
+    from solver.claims.measurements.transport import w_arrival
+
+    values = w_arrival(run, p)
+    fallen = np.flatnonzero(values <= values[0] * np.exp(-after))
+    if not len(fallen):
+        return Value(np.nan, np.nan)
+    found = slope(run.times, values, float(run.times[fallen[0]]), uncertain=integrated(run))
+    return Value(-found.value, found.error)
+
+
 def span_rate(run: Run, p: int = 1, start: float = 0.0, end: float = np.inf) -> Value:
     """Decay rate of W_p to the nearest law on the leading invariant subspace of A (positive where it falls)."""
     from solver.claims.measurements.transport import w_span
@@ -175,6 +187,6 @@ def blow_up_time(run: Run, entry: int = 0) -> float:
     return float(t[1] - y[1] * (t[1] - t[0]) / (y[1] - y[0]))
 
 
-TABLE = (mode_rate, heat_rate, separation_rate, lattice_rate, distance_rate, span_rate, tangent_fall, dirac_rate, variance_rate,
-rotation_frequency,
+TABLE = (mode_rate, heat_rate, separation_rate, lattice_rate, distance_rate, arrival_rate, span_rate, tangent_fall, dirac_rate,
+         variance_rate, rotation_frequency,
          initial_moment_rate, initial_mode_slope, lattice_speed, bump_rate, algebraic_exponent, blow_up_time)

@@ -5,28 +5,53 @@ from __future__ import annotations
 import numpy as np
 from scipy.integrate import solve_ivp
 from scipy.linalg import expm
+from scipy.optimize import brentq
 
 from problems.laws.spherical import WrappedNormal
 from solver.claims.case import Array, Case, Value
 from solver.claims.predictions.exact import TIGHT
 
 
-def pairing_cosine(case: Case, s: float, first: int = 0, second: int = 1) -> float:
-    """rho(s) = tanh(2 s + artanh rho_0) of the closest pair among equal Dirac masses, ds = e^{-beta (1-rho(t))} dt; for three
-    equal masses at large beta (docs/theory.md §4.4)."""
-    points, _ = case.start()
-    return float(np.tanh(2 * s + np.arctanh(points[first] @ points[second])))
+def _pairing(case: Case, first: int, second: int) -> tuple[float, float, float]:
+    """artanh rho_0 of two Dirac masses, and the factors m_2/m_1 + m_1/m_2 and max(m_2/m_1, m_1/m_2) of their meeting."""
+    points, masses = case.start()
+    ratio = float(masses[first] / masses[second])
+    return float(np.arctanh(points[first] @ points[second])), ratio + 1 / ratio, max(ratio, 1 / ratio)
 
 
-def pairing_path(case: Case, first: int = 0, second: int = 1) -> Array:
-    """Cosine of the closest pair against t, as `pairing_cosine` gives it against s: rho' = 2 (1 - rho^2) e^{-beta (1 - rho)}."""
-    points, _ = case.start()
-    turned = np.arctanh(float(points[first] @ points[second]))
+# The bar of the law of pairing, in parts of what the denominator of softmax attention, which it leaves out, would change.
+MARGIN = 1.5
+
+
+def pairing_cosine(case: Case, s: float, first: int = 0, second: int = 1) -> Value:
+    """rho(s) = tanh(2 gamma s + artanh rho_0) of the closest pair among equal Dirac masses, ds = e^{-beta (1-rho(t))} dt; for
+    three at large beta (docs/theory.md §4.4), V = gamma I, B = b I and beta b for beta; m_2/m_1 + m_1/m_2 for 2 where the masses
+    differ. Its bar is what the denominator 1 + e^{-beta (1-rho)}, which is left out, would change."""
+    start, factor, larger = _pairing(case, first, second)
+    factor, beta = factor * case.multiples[0], case.sharpness
 
     def slope(_: float, y: Array) -> Array:  # of artanh rho, which stays of moderate size
-        return 2 * np.exp(-case.beta * (1 - np.tanh(y)))
+        return factor / (1 + larger * np.exp(-beta * (1 - np.tanh(y))))
 
-    return np.tanh(solve_ivp(slope, (0, case.times[-1]), [turned], t_eval=case.times, **TIGHT).y[0])
+    rho = float(np.tanh(factor * s + start))
+    full = solve_ivp(slope, (0, s), [start], **TIGHT).y[0, -1]
+    return Value(rho, MARGIN * abs(rho - float(np.tanh(full))))
+
+
+def pairing_path(case: Case, first: int = 0, second: int = 1) -> Value:
+    """Cosine of the closest pair against t, as `pairing_cosine` gives it against s: rho' = 2 (1 - rho^2) e^{-beta (1 - rho)}."""
+    start, factor, larger = _pairing(case, first, second)
+    factor, beta = factor * case.multiples[0], case.sharpness
+
+    def path(denominator: float) -> Array:
+        def slope(_: float, y: Array) -> Array:
+            pull = np.exp(-beta * (1 - np.tanh(y)))
+            return factor * pull / (1 + denominator * pull)
+
+        return np.tanh(solve_ivp(slope, (0, case.times[-1]), [start], t_eval=case.times, **TIGHT).y[0])
+
+    rho = path(0.0)
+    return Value(rho, MARGIN * np.abs(rho - path(larger)))
 
 
 def dirac_path_angle(case: Case) -> Array:
@@ -36,12 +61,16 @@ def dirac_path_angle(case: Case) -> Array:
     return np.unwrap(np.arctan2(x[:, 1], x[:, 0]))
 
 
-def pair_speed(case: Case, own: float, other: float, angle: float) -> float:
-    """Angular velocity of a Dirac mass m+ at x with m- at -x: (m+ e^b - m- e^-b)/(m+ e^b + m- e^-b) times that of P_x V x,
-    b = beta <x, B x> (docs/theory.md §4.7)."""
-    x = np.array([np.cos(angle), np.sin(angle)])
+def pair_speed(case: Case, token: int) -> float:
+    """Angular velocity at depth 0 of a Dirac mass m+ at x with m- at -x: (m+ e^b - m- e^-b)/(m+ e^b + m- e^-b) times that of
+    P_x V x, b = beta <x, B x> (docs/theory.md §4.7); x and m+ are those of `token`, the other one of two is m-."""
+    points, masses = case.start()
+    return _pair_speed(case, points[token], float(masses[token] / masses[1 - token]))
+
+
+def _pair_speed(case: Case, x: Array, ratio: float) -> float:
     pull = case.V @ x
-    return float(np.tanh(case.beta * (x @ case.B @ x) + 0.5 * np.log(own / other)) * (x[0] * pull[1] - x[1] * pull[0]))
+    return float(np.tanh(case.beta * (x @ case.B @ x) + 0.5 * np.log(ratio)) * (x[0] * pull[1] - x[1] * pull[0]))
 
 
 def pair_path_angle(case: Case) -> Array:
@@ -51,20 +80,21 @@ def pair_path_angle(case: Case) -> Array:
     start = case.start()[0][0]
 
     def slope(_: float, theta: Array) -> list[float]:
-        return [pair_speed(case, 1.0, 1.0, float(theta[0]))]
+        return [_pair_speed(case, np.array([np.cos(theta[0]), np.sin(theta[0])]), 1.0)]
 
     begin = float(np.arctan2(start[1], start[0]))
     return solve_ivp(slope, (0, case.times[-1]), [begin], t_eval=case.times, **TIGHT).y[0]
 
 
 def pairing_exponent(case: Case, angle: float) -> float:
-    """Growth 1 - cos(angle) in beta of the logarithm of the time in which a pair of clusters meets (docs/theory.md §4.4)."""
-    return 1 - float(np.cos(angle))
+    """Growth b (1 - cos(angle)) in beta of the logarithm of the time in which a pair of clusters meets, B = b I on their plane
+    (docs/theory.md §4.4)."""
+    return float(case.B[0, 0]) * (1 - float(np.cos(angle)))
 
 
 def survival_beta(case: Case) -> Value:
-    """beta above which the smaller of two opposite narrow bumps of deviation sigma contracts: (1 + 3 sigma^2) ln(m_1/m_2)/2, the
-    masses from the initial components.
+    """beta above which the smaller of two opposite narrow bumps of deviation sigma contracts: (1 + 3 sigma^2) ln(m_1/m_2)/(2 b),
+    B = b I, the masses from the initial components.
 
     At beta_0 = ln(m_1/m_2)/2 the linear pull of both bumps cancels. What remains of the drift at the distance x from the centre
     of the smaller one is beta (x^3 + 3 sigma^2 x)/2, which widens a normal law at the rate 3 beta sigma^2; tanh(beta - beta_0)
@@ -73,7 +103,7 @@ def survival_beta(case: Case) -> Value:
     """
     weights = np.sort(case.mixture.weights)
     width = max(part.deviation for part in case.mixture.components if isinstance(part, WrappedNormal)) ** 2
-    return Value(0.5 * float(np.log(weights[-1] / weights[0])) * (1 + 3 * width), 5 * width**2)
+    return Value(0.5 * float(np.log(weights[-1] / weights[0])) * (1 + 3 * width) / case.multiples[1], 5 * width**2)
 
 
 def narrow_bump_rate(case: Case) -> float:
@@ -108,6 +138,37 @@ def cluster_energy(case: Case, masses: list[float], apart: float = 1.0) -> Value
     return Value(energy, energy * len(m) * float(np.exp(-case.beta * (1 - np.cos(apart)))))
 
 
+def plateau_energy(case: Case, first: int = 0, second: int = 1) -> Value:
+    """`cluster_energy` of the starting tokens, two of them merged and in their middle; far apart from each other."""
+    points, masses = case.start()
+    rest = [i for i in range(len(masses)) if i not in (first, second)]
+    middle = points[first] + points[second]
+    places = np.vstack([middle / np.linalg.norm(middle), points[rest]])
+    cosines = (places @ places.T)[~np.eye(len(places), dtype=bool)]
+    return cluster_energy(case, [float(masses[first] + masses[second]), *map(float, masses[rest])],
+                          float(np.arccos(np.clip(cosines.max(), -1.0, 1.0))))
+
+
+def lattice_threshold(case: Case, clusters: int, mode: int) -> float:
+    """beta at which lattice mode p of k equal clusters is neutral, B = b I: where `lattice_growth` vanishes, NaN where it does
+    not. For three clusters and b = -1 it is 2/3."""
+    sign = float(np.sign(case.multiples[1]))
+    angles = 2 * np.pi * np.arange(clusters) / clusters
+
+    def pull(beta: float) -> float:
+        b = sign * beta
+        force = (np.cos(angles) - b * np.sin(angles) ** 2) * np.exp(b * (np.cos(angles) - 1))
+        return float(np.mean(force * (1 - np.cos(mode * angles))))
+
+    grid = np.linspace(1e-3, 20.0, 400)
+    values = np.array([pull(float(beta)) for beta in grid])
+    change = np.flatnonzero(values[1:] * values[:-1] < 0)
+    if not len(change):
+        return float("nan")
+    found = float(brentq(pull, grid[change[0]], grid[change[0] + 1], xtol=1e-14))
+    return found / abs(case.multiples[1])
+
+
 def cluster_share(case: Case, masses: list[float], exchange: float = 0.0) -> Value:
     """Sum of (n_q/n)^2: `cluster_energy` times 2 beta e^{-beta}, up to twice the mass `exchange` that may have gone to another
     cluster."""
@@ -117,5 +178,6 @@ def cluster_share(case: Case, masses: list[float], exchange: float = 0.0) -> Val
 
 
 TABLE = (
-    pairing_cosine, pairing_path, dirac_path_angle, pair_speed, pair_path_angle, pairing_exponent, survival_beta,
+    pairing_cosine, pairing_path, plateau_energy, lattice_threshold,
+    dirac_path_angle, pair_speed, pair_path_angle, pairing_exponent, survival_beta,
     narrow_bump_rate, dirac_energy_scaled, pair_energy_scaled, uniform_energy_scaled, cluster_energy, cluster_share)

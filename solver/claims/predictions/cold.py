@@ -46,6 +46,29 @@ def target_rate(case: Case, p: int = 2) -> float:
     return float(_rates(case).decay[p].rate)
 
 
+def fitted_target_rate(case: Case, p: int = 2, after: float = 0.0) -> Value:
+    """`target_rate` as a fit sees it that begins where W_p has fallen by `after` e-folds, on circle or sphere, dim E = 1.
+
+    W_p^p is e^{-m t} times a rising function 1 - c e^{-delta t}, 0 <= c <= 1: m is the smaller of p g_E and the rate g_r at which
+    the exceptional set is left, delta their difference: int min(|Z| e^{-g_E t}, 1)^p dP with P(|Z| > z) ~ z^{-g_r/g_E} has both.
+    So the rate at depth t lies up to delta/(p (e^{delta t} - 1)) below m/p; the value is the middle of that interval. Where g_E
+    rules, a third eigenvalue adds a part e^{-eps t} to what arrives, in another direction: eps e^{-eps t} to the bar.
+    """
+    found, analysis = _rates(case), target(case.problem).analysis
+    rate = float(found.decay[p].rate)
+    if analysis is None or analysis.dimension != 1 or found.g_slow is None:
+        raise ProblemError("attention", case.problem.name, "must have a real and simple leading eigenvalue of V K^T Q here")
+    leave = analysis.gap / float(np.linalg.svd(case.B.T @ analysis.following, compute_uv=False)[0])
+    delta, depth = abs(p * found.g_slow - leave), after / rate
+    below = delta / np.expm1(delta * depth) if delta * depth > 1e-12 else 1 / depth
+    third = 0.0
+    if case.dimension > 2 and p * found.g_slow <= leave:
+        values = np.sort(np.linalg.eigvals(case.V @ case.B.T).real)[::-1]
+        eps = float(values[1] - values[2]) / float(np.linalg.norm(case.B.T @ analysis.basis[:, 0]))
+        third = eps * float(np.exp(-eps * depth))
+    return Value(rate - below / (2 * p), below / (2 * p) + third)
+
+
 def closest_exponent(case: Case, share: float, p: int = 1) -> float:
     """Exponent in beta of W_p at t = share log beta while the law follows the zero-temperature flow: -share times
     `target_rate`."""
@@ -126,6 +149,5 @@ def positive_clustering_bound(case: Case, start: float) -> Value:
         return Value((d - 1) * float(np.exp(-case.beta)) / 2)
     return Value(1 - 1 / (4 * start), 1 / (4 * start)) if d == 3 else Value(min(1.0, (d - 1) / 2))
 
-TABLE = (spectral_gap, pair_frequency, target_rate, closest_exponent, narrow_time_slope, terminal_distance, cold_distance,
-half_space_mass,
-         positive_clustering_bound)
+TABLE = (spectral_gap, pair_frequency, target_rate, fitted_target_rate, closest_exponent, narrow_time_slope,
+         terminal_distance, cold_distance, half_space_mass, positive_clustering_bound)

@@ -11,26 +11,28 @@ from solver.claims.predictions.linear import partition
 
 
 def heat_moment(case: Case, k: int) -> Array:
-    """e^{gamma k^2 t/beta} m_k(0): the k-th Fourier moment under d_s f = -gamma Laplace f, t = beta s, V = gamma I
-    (docs/theory.md §4.3)."""
+    """e^{gamma k^2 t/beta} m_k(0): the k-th Fourier moment under d_s f = -gamma Laplace f, t = beta s, V = gamma I, B = b I with
+    beta b for beta (docs/theory.md §4.3)."""
     points, masses = case.start()
     start = float(masses @ np.cos(k * np.arctan2(points[:, 1], points[:, 0])))
-    return start * np.exp(case.V[0, 0] * k**2 * case.times / case.beta)
+    return start * np.exp(case.multiples[0] * k**2 * case.times / case.sharpness)
 
 
 def heat_exponent(case: Case, k: int) -> float:
-    """Decay rate of mode k in the slow depth t/beta: -gamma k^2 (docs/theory.md §4.3)."""
-    return -case.V[0, 0] * k**2
+    """Decay rate of mode k in the slow depth t/beta: -gamma k^2/b, V = gamma I, B = b I (docs/theory.md §4.3)."""
+    gamma, b = case.multiples
+    return -gamma * k**2 / b
 
 
 def collapse_depth(case: Case, deviation: float) -> float:
-    """t = beta sigma^2/2, at which bumps of deviation sigma shrink to points under the backward heat equation."""
-    return case.beta * deviation**2 / 2
+    """t = beta sigma^2/2, at which bumps of deviation sigma shrink to points under the backward heat equation (beta b/gamma for
+    beta where V = gamma I and B = b I on the plane of the bumps)."""
+    return case.beta * collapse_per_beta(case, deviation)
 
 
 def collapse_per_beta(case: Case, deviation: float) -> float:
-    """sigma^2/2: the slope of `collapse_depth` in beta."""
-    return deviation**2 / 2
+    """sigma^2 b/(2 gamma): the slope of `collapse_depth` in beta."""
+    return deviation**2 / 2 * float(case.B[0, 0] / case.V[0, 0])
 
 
 def porous_moment(case: Case, k: int) -> Array:
@@ -43,10 +45,10 @@ def porous_moment(case: Case, k: int) -> Array:
     waves = np.fft.rfftfreq(n, 1 / n)
 
     def slope(_: float, f: Array) -> Array:
-        return case.V[0, 0] / 2 * np.fft.irfft(waves**2 * np.fft.rfft(f * f), n)
+        return case.multiples[0] / 2 * np.fft.irfft(waves**2 * np.fft.rfft(f * f), n)
 
     slow = float(np.exp(-case.beta)) if case.problem.time.rescaled else 1.0
-    times = case.times * (slow * partition(case)) / case.beta
+    times = case.times * (slow * partition(case)) / case.sharpness
     f = solve_ivp(slope, (0, times[-1]), f0, t_eval=times, method="LSODA", rtol=1e-10, atol=1e-12).y.T
     return f @ np.cos(k * grid) / n
 

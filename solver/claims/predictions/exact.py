@@ -21,31 +21,33 @@ def constant(case: Case, value: float) -> float:
 
 
 def equiangular_cosine(case: Case) -> Array:
-    """n orthonormal tokens: rho' = 2 e^{beta rho} (1 - rho) ((n-1) rho + 1)/(e^beta + (n-1) e^{beta rho}) (SA); without the
-    denominator, and divided by n, for USA (docs/theory.md §5.3)."""
-    n, beta = case.dimension, case.beta
+    """n orthonormal tokens: rho' = 2 gamma e^{beta rho} (1 - rho) ((n-1) rho + 1)/(e^beta + (n-1) e^{beta rho}) (SA); without
+    the denominator, and divided by n, for USA (docs/theory.md §5.3); V = gamma I, B = b I with beta b for beta."""
+    n, beta, gamma = case.dimension, case.sharpness, case.multiples[0]
 
     def slope(_: float, rho: Array) -> Array:
-        top = 2 * np.exp(beta * (rho - 1)) * (1 - rho) * ((n - 1) * rho + 1)
+        top = 2 * gamma * np.exp(beta * (rho - 1)) * (1 - rho) * ((n - 1) * rho + 1)
         return top * np.exp(beta) / n if case.unnormalised else top / (1 + (n - 1) * np.exp(beta * (rho - 1)))
 
     return solve_ivp(slope, (0, case.times[-1]), [0.0], t_eval=case.times, **TIGHT).y[0]
 
 
 def equiangular_time(case: Case, level: float) -> float:
-    """Depth at which the cosine of n orthonormal tokens reaches `level`: the phase curve t(beta, n) (docs/theory.md §5.3, SA)."""
-    n, beta = case.dimension, case.beta
-    return quad(lambda r: (1 + (n - 1) * np.exp(beta * (r - 1))) / (2 * np.exp(beta * (r - 1)) * (1 - r) * ((n - 1) * r + 1)),
+    """Depth at which the cosine of n orthonormal tokens reaches `level`: the phase curve t(beta, n), by the equation of
+    `equiangular_cosine` (docs/theory.md §5.3)."""
+    n, beta, gamma = case.dimension, case.sharpness, case.multiples[0]
+    below = (lambda r: n * np.exp(-beta)) if case.unnormalised else (lambda r: 1 + (n - 1) * np.exp(beta * (r - 1)))
+    return quad(lambda r: below(r) / (2 * gamma * np.exp(beta * (r - 1)) * (1 - r) * ((n - 1) * r + 1)),
                 0, level, epsabs=0, epsrel=1e-12, limit=500)[0]
 
 
 def two_dirac_slope(case: Case, rho: float, m1: float, m2: float) -> float:
-    """rho' of two Dirac masses with V = B = I (docs/theory.md §5.2)."""
-    beta = case.beta
+    """rho' of two Dirac masses with V = gamma I, B = b I, beta b for beta (docs/theory.md §5.2)."""
+    beta, gamma = case.sharpness, case.multiples[0]
     if case.unnormalised:
-        return np.exp(beta * rho) * (1 - rho**2) * (m1 + m2)
+        return gamma * np.exp(beta * rho) * (1 - rho**2) * (m1 + m2)
     grow = np.exp(np.minimum(beta * (1 - rho), 700))
-    return (1 - rho**2) * (m2 / (m1 * grow + m2) + m1 / (m2 * grow + m1))
+    return gamma * (1 - rho**2) * (m2 / (m1 * grow + m2) + m1 / (m2 * grow + m1))
 
 
 def two_dirac_cosine(case: Case) -> Array:
@@ -163,7 +165,7 @@ def reference_time(case: Case, level: float, first: int = 0, second: int = 1) ->
 
 
 def crossover_depth(case: Case) -> float:
-    """d at which, for D = diag(-1, d), a Dirac mass at e_2 and the equal pair at +-e_1 have the same energy: ln(cosh
+    """d at which, for V = B = diag(-1, d), a Dirac mass at e_2 and the equal pair at +-e_1 have the same energy: ln(cosh
     beta)/beta."""
     return float(brentq(lambda d: np.exp(case.beta * d) - np.cosh(case.beta), -1, 1, xtol=1e-14))
 
