@@ -63,6 +63,8 @@ class Quantity:
         number or a
             formula.
         average: variable over whose values the results of `across` are averaged, such as a seed; empty: none.
+        asymptotic: the law of a fit across the runs holds in a limit of the abscissa only: its bar is at least the difference
+            of the slopes of the two halves of the runs.
         gap: what goes across is |measured - predicted|, and `expected` (a formula) is its prediction.
         judged: false where the prediction is an asymptote without a bar, drawn beside what is then a finding.
     """
@@ -83,6 +85,7 @@ class Quantity:
     against: str = ""
     level: float | str = 0.0
     average: str = ""
+    asymptotic: bool = False
     gap: bool = False
     expected: str = ""
     scale: str = "linear"

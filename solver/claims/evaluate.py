@@ -292,6 +292,16 @@ def through_middle(kind: str, x: np.ndarray, y: np.ndarray, slope: float) -> np.
     return line if kind == "line" else np.exp(line)
 
 
+def bend(x: np.ndarray, y: np.ndarray, kind: str) -> float:
+    """Difference of the slopes that the two halves of the points have under a law: where it only holds in a limit, and the rest
+    falls at least by half from one half to the other, the slope of the whole is off by no more."""
+    order, middle = np.argsort(x), len(x) // 2
+    u, v = x[order], y[order]
+    u, v = (np.log(u) if kind == "power" else u), (v if kind == "line" else np.log(v))
+    first, second = (np.polyfit(u[part], v[part], 1)[0] for part in (slice(None, middle + 1), slice(middle, None)))
+    return float(abs(first - second))
+
+
 def reduce_points(quantity: Quantity, x: np.ndarray, y: np.ndarray,
                   level: float = 0.0) -> tuple[float, float, str, np.ndarray | None]:
     """One number from values over the runs: (value, error, words, fitted values at x or None).
@@ -303,7 +313,8 @@ def reduce_points(quantity: Quantity, x: np.ndarray, y: np.ndarray,
         found = fit(x, y, quantity.across)
         if found.refusal:
             return math.nan, math.nan, found.words, found(x)
-        return found.slope, found.interval, found.words, found(x)
+        bent = bend(x, y, quantity.across) if quantity.asymptotic else 0.0
+        return found.slope, max(found.interval, bent), found.words, found(x)
     if quantity.across.endswith(" misfit"):
         found = fit(x, y, quantity.across.removesuffix(" misfit"))
         return float(np.max(np.abs(found(x) / y - 1))), 0.0, found.words, found(x)

@@ -101,6 +101,15 @@ def test_a_key_may_be_absent_from_some_runs_of_a_sweep():
         cell.case()
 
 
+@pytest.mark.parametrize("count", [4, 5, 6, 9])
+def test_the_bar_of_an_exponent_in_a_limit_covers_what_the_limit_leaves(count):
+    beta = 40.0 * 2.4 ** np.arange(count)
+    y = (1 + 3 / beta) / beta
+    found = {wide: reduce_points(Quantity("w", "w1", across="power", asymptotic=wide), beta, y) for wide in (False, True)}
+    assert abs(found[True][0] + 1) < found[True][1] < 0.1
+    assert abs(found[False][0] + 1) > found[False][1]
+
+
 @pytest.mark.parametrize(("law", "excluded"), [("line", False), ("power", True)])
 def test_the_misfit_of_a_law_exceeds_the_bars_only_where_the_law_is_wrong(law, excluded):
     quantity = Quantity("depth", "closest_time", across=f"{law} misfit", against="log(beta)")
