@@ -245,6 +245,13 @@ def test_a_matrix_for_a_key_tied_by_a_formula_is_one_value():
     assert {cell.case().beta for cell in read_claim("LT11", settings={"attention.beta": "[2.0, 3.0]"}).cells} == {2.0, 3.0}
 
 
+def test_lattices_with_a_cluster_at_half_a_turn_grow_as_predicted():
+    """Four clusters: the third one lies where angles jump."""
+    claim = read_claim("EM2", settings={"start.clusters": "4", "attention.beta": "1.0", "attention.normalization": '"softmax"'})
+    rows = conclude([claim], *answer_jobs([claim], None, workers=1), None, quick=False)["EM2"].rows
+    assert [row["verdict"] for row in rows] == ["shown", "shown"], rows
+
+
 def test_a_key_tied_to_its_own_value_follows_what_is_set():
     """CT1 divides beta by c and turns the means: both begin from what is set."""
     claim = read_claim("CT1", settings={"attention.beta": "6.0", "initial.components[0].mean": "[0.0, 2.0]"})

@@ -60,13 +60,18 @@ def separation_rate(run: Run, first: int = 0, second: int = 1, start: float = 0.
     return slope(run.times, gap, start, end, integrated(run))
 
 
-def lattice_rate(run: Run, clusters: int, mode: int, start: float = 0.0, end: float = np.inf) -> Value:
-    """Growth rate of lattice mode p: |(1/k) sum_j e^{-2 pi i pj/k} (c_j - 2 pi j/k)|, c_j the middle of tokens 2j and 2j + 1."""
-    centres = (run.angles[:, 0::2] + run.angles[:, 1::2]) / 2
+def lattice_size(run: Run, clusters: int, mode: int) -> Array:
+    """|(1/k) sum_j e^{-2 pi i pj/k} (c_j - 2 pi j/k)| at every output, c_j the angle of the middle of tokens 2j and 2j + 1."""
+    middle = np.stack(run.points)[..., :2]
+    middle = middle[:, 0::2] + middle[:, 1::2]
     j = np.arange(clusters)
-    shift = np.angle(np.exp(1j * (centres - 2 * np.pi * j / clusters)))
-    size = np.abs(shift @ np.exp(-2j * np.pi * mode * j / clusters)) / clusters
-    return slope(run.times, size, start, end, integrated(run))
+    shift = np.angle((middle[..., 0] + 1j * middle[..., 1]) * np.exp(-2j * np.pi * j / clusters))
+    return np.asarray(np.abs(shift @ np.exp(-2j * np.pi * mode * j / clusters)) / clusters)
+
+
+def lattice_rate(run: Run, clusters: int, mode: int, start: float = 0.0, end: float = np.inf) -> Value:
+    """Growth rate of lattice mode p, see `lattice_size`."""
+    return slope(run.times, lattice_size(run, clusters, mode), start, end, integrated(run))
 
 
 def distance_rate(run: Run, p: int = 2, start: float = 0.0, end: float = np.inf) -> Value:
@@ -152,10 +157,7 @@ def initial_mode_slope(run: Run, k: int) -> float:
 
 def lattice_speed(run: Run, clusters: int, mode: int, until: float = 4.0) -> float:
     """As `lattice_rate`, from depth 0 to `until` alone: a rate that may be zero."""
-    centres = (run.angles[:, 0::2] + run.angles[:, 1::2]) / 2
-    j = np.arange(clusters)
-    shift = np.angle(np.exp(1j * (centres - 2 * np.pi * j / clusters)))
-    size = np.abs(shift @ np.exp(-2j * np.pi * mode * j / clusters)) / clusters
+    size = lattice_size(run, clusters, mode)
     i = int(np.argmin(np.abs(run.times - until)))
     return float(np.log(size[i] / size[0]) / run.times[i])
 
