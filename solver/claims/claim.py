@@ -62,6 +62,7 @@ class Quantity:
         across: a name of `ACROSS`, empty for one comparison per run; against: formula of the abscissa; level: of a crossing, a
         number or a
             formula.
+        abscissa: formula of the horizontal axis of the figure, which then shows the result of each group of runs over it.
         average: variable over whose values the results of `across` are averaged, such as a seed; empty: none.
         asymptotic: the law of a fit across the runs holds in a limit of the abscissa only: its bar is at least the difference
             of the slopes of the two halves of the runs.
@@ -84,6 +85,7 @@ class Quantity:
     across: str = ""
     against: str = ""
     level: float | str = 0.0
+    abscissa: str = ""
     average: str = ""
     asymptotic: bool = False
     gap: bool = False

@@ -203,7 +203,8 @@ def _across(claim: Claim, quantity: Quantity, pairs: list[tuple[Cell, Cell | Non
         label = "" if tied else ", ".join(f"{short(k)} = {_short(cell.variables[short(k)])}" for k in claim.swept
                                           if short(k) not in used and len({str(c.variables[short(k)]) for c, _ in pairs}) > 1)
         groups.setdefault(label, []).append((cell, coarse))
-    rows, panel = [], Panel(quantity.name, against, quantity.label or quantity.name, scale=quantity.scale)
+    rows, panel = [], Panel(quantity.name, quantity.abscissa or against, quantity.label or quantity.name, scale=quantity.scale)
+    combined: Series = {"label": "", "x": [], "measured": [], "error": [], "predicted": []}
     for label, members in groups.items():
         columns = [_points(claim, quantity, cell, coarse, answers) for cell, coarse in members]
         for slot in range(min(len(c) for c in columns)):
@@ -212,7 +213,15 @@ def _across(claim: Claim, quantity: Quantity, pairs: list[tuple[Cell, Cell | Non
             words = ", ".join(filter(None, [label, f"t = {time:.6g}" if time is not None and fixed and quantity.at else ""]))
             row, series = _reduced(claim, quantity, words, points, against)
             rows.append(row)
-            panel.series.append(series)
+            if quantity.abscissa:
+                combined["x"].append(evaluate_number(quantity.abscissa, points[0].cell.variables, "quantities.abscissa"))
+                combined["measured"].append(row["measured"])
+                combined["error"].append(row["error"])
+                combined["predicted"].append(row["predicted"])
+            else:
+                panel.series.append(series)
+    if quantity.abscissa and combined["x"]:
+        panel.series = [combined]
     return (_averaged(claim, quantity, rows) if quantity.average else rows), panel
 
 

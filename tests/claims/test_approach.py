@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from solver.claims.claim import Quantity, read_claim
-from solver.claims.evaluate import reduce_points
+from solver.claims.evaluate import evaluate_claim, reduce_points
 from solver.claims.predictions.approach import arrival, closest_delay_limit, closest_limit, cold_arcs, cold_bound_constant
 from solver.claims.predictions.defective import jordan_distance, jordan_exponent
+from solver.claims.work import Job, request
 from solver.projection.cold_flow import flow
 from solver.wasserstein.distance import distance
 from solver.wasserstein.measure import Measure
@@ -99,6 +100,22 @@ def test_a_key_may_be_absent_from_some_runs_of_a_sweep():
         adaptive = cell.values["particles"]["sampling"] == "adaptive"
         assert ("gap" in cell.values["particles"]) == adaptive
         cell.case()
+
+
+def test_means_are_drawn_over_what_tells_their_groups_apart():
+    """MS7 averages over seeds: the figure shows one mean with its bar for each number of tokens."""
+    claim = read_claim("MS7", quick=True)
+    answers = {}
+    for cell in claim.cells:
+        found = answers.setdefault(Job(cell).key, {"times": [0.0], "answers": {}})["answers"]
+        for quantity in claim.quantities:
+            value = cell.variables["count"] + 0.1 * cell.variables["seed"]
+            found[request("measured", quantity, cell)[0]] = {"value": value, "error": 0.0}
+            found[request("predicted", quantity, cell)[0]] = {"value": 2.0, "error": 0.0}
+    for panel in evaluate_claim(claim, answers, {}).panels:
+        assert panel.xlabel == "count"
+        assert [series["x"] for series in panel.series] == [[300.0, 600.0]]
+        assert np.allclose(panel.series[0]["measured"], [300.2, 600.2]) and panel.series[0]["error"][0] > 0
 
 
 @pytest.mark.parametrize("count", [5, 6, 9])
