@@ -80,6 +80,8 @@ def evaluate_claim(claim: Claim, answers: Mapping[str, Answered], errors: Mappin
     rows, panels = [], []
     for quantity in claim.quantities:
         pairs = [(cell, coarse) for cell, coarse in zip(claim.cells, claim.coarse, strict=True) if applies(quantity, cell)]
+        if not pairs:  # settings have left no cell that it is about
+            continue
         pairs = [(cell, coarse) for cell, coarse in pairs if Job(cell).key in answers]
         found, panel = _across(claim, quantity, pairs, answers) if quantity.across else _each(claim, quantity, pairs, answers)
         rows += found

@@ -24,7 +24,7 @@ from solver.claims.measurements.rates import slope
 from solver.claims.page import claims_page
 from solver.claims.predictions import PREDICTIONS
 from solver.claims.starts import starting_tokens
-from solver.claims.work import Job, jobs_of, request
+from solver.claims.work import Job, applies, jobs_of, request
 from solver.commands.claims import write_page
 from solver.report.claim_figure import plot_claim
 from solver.report.panels import Panel, Series
@@ -44,6 +44,7 @@ def test_every_claim_can_be_read_and_its_cells_are_problems(name, quick):
     assert claim.id == name and claim.source and claim.statement and claim.cost[0] >= claim.cost[1] > 0
     for cell in (*claim.cells, *filter(None, claim.coarse)):
         cell.case()
+    assert all(any(applies(quantity, cell) for cell in claim.cells) for quantity in claim.quantities)
     jobs_of([claim])  # refuses measurements and predictions that do not exist
 
 
@@ -250,6 +251,14 @@ def test_lattices_with_a_cluster_at_half_a_turn_grow_as_predicted():
     claim = read_claim("EM2", settings={"start.clusters": "4", "attention.beta": "1.0", "attention.normalization": '"softmax"'})
     rows = conclude([claim], *answer_jobs([claim], None, workers=1), None, quick=False)["EM2"].rows
     assert [row["verdict"] for row in rows] == ["shown", "shown"], rows
+
+
+def test_what_settings_leave_no_run_of_is_no_part_of_the_verdict():
+    """MS5 at one beta: pairing is judged, the rate over several beta is not."""
+    claim = read_claim("MS5", settings={"attention.beta": "30.0"})
+    results = conclude([claim], *answer_jobs([claim], None, workers=1), None, quick=False)
+    assert verdict_of(results["MS5"]) == "shown"
+    assert not any("deviation falls" in row["quantity"] for row in results["MS5"].rows)
 
 
 def test_a_key_tied_to_its_own_value_follows_what_is_set():
