@@ -77,7 +77,8 @@ def run_sweep(name: str, over: list[str], ties: list[str], side: str, settings: 
     if comm.rank == 0:
         draw(base, cells, kept, side)
     if console:
-        show(console, base, rows, list(values), files)
+        tied = [key for key in parse_ties(ties) if all(isinstance(row.get(key), int | float) for row in rows)]
+        show(console, base, rows, [*values, *tied], files)
     for kind, y, x in wanted:
         report_fit(console, rows, kind, y, x)
     return 1 if errors or not all(found["agree"] for found in kept.values()) else 0

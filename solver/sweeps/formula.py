@@ -65,13 +65,13 @@ def unit(index: float, entry: float) -> list[float]:
     return [0.0] * (int(index) - 1) + [float(entry)]
 
 
-def pairing_times(beta: float, angle: float, s: float, count: float) -> list[float]:
-    """Depths t(s) = int_0^s e^{beta (1 - rho)} ds, rho = tanh(2 s + artanh cos(angle)), for `count` even values of s from 0 to
-    `s`: the
-    outputs that resolve the pairing of two clusters, whose speed changes by many powers of ten (docs/theory.md §4.4)."""
+def pairing_times(beta: float, angle: float, s: float, count: float, speed: float = 2.0) -> list[float]:
+    """Depths t(s) = int_0^s e^{beta (1 - rho)} ds, rho = tanh(speed s + artanh cos(angle)), for `count` even values of s from 0
+    to `s`: the outputs that resolve the pairing of two clusters, whose pace changes by many powers of ten (docs/theory.md §4.4).
+    `speed` is m_2/m_1 + m_1/m_2, 2 for equal masses."""
     each = max(1, 6400 // (int(count) - 1))
     fine = np.linspace(0.0, s, each * (int(count) - 1) + 1)
-    pace = np.exp(beta * (1 - np.tanh(2 * fine + np.arctanh(np.cos(angle)))))
+    pace = np.exp(beta * (1 - np.tanh(speed * fine + np.arctanh(np.cos(angle)))))
     steps = np.concatenate(([0.0], np.cumsum((pace[1:] + pace[:-1]) / 2 * np.diff(fine))))
     return [float(t) for t in steps[::each]]
 

@@ -78,14 +78,16 @@ def cosine_at_pairing_time(run: Run, s: float, first: int = 0, second: int = 1) 
     """Cosine rho of two tokens at pairing time s, ds = e^{-beta (1 - rho(t))} dt (docs/theory.md §4.4).
 
     s is integrated over the number of the output, by cubic splines: outputs may be far from evenly spaced. NaN beyond the last
-    one.
+    one, and beyond those from which on a pair that has met makes s jump.
     """
     rho, number = cosine(run, first, second), np.arange(len(run.times))
     pace = CubicSpline(number, run.times)(number, 1) * np.exp(-run.case.sharpness * (1 - rho))
     elapsed = CubicSpline(number, pace).antiderivative()(number)
-    if s > elapsed[-1]:
+    back = np.flatnonzero(np.diff(elapsed) <= 0)
+    count = int(back[0]) + 1 if len(back) else len(elapsed)
+    if count < 4 or s > elapsed[count - 1]:
         return float("nan")
-    return float(CubicSpline(elapsed, rho)(s))
+    return float(CubicSpline(elapsed[:count], rho[:count])(s))
 
 
 def clusters(run: Run, width: float = 0.0) -> Array:
