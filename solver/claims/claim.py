@@ -64,8 +64,8 @@ class Quantity:
             formula.
         abscissa: formula of the horizontal axis of the figure, which then shows the result of each group of runs over it.
         average: variable over whose values the results of `across` are averaged, such as a seed; empty: none.
-        asymptotic: the law of a fit across the runs holds in a limit of the abscissa only: its bar is at least the difference
-            of the slopes of the two halves of the runs.
+        asymptotic: the law of a fit across the runs holds in a limit of the abscissa only: its bar is at least twice the
+            difference of the slopes of the two halves of the runs.
         gap: what goes across is |measured - predicted|, and `expected` (a formula) is its prediction.
         judged: false where the prediction is an asymptote without a bar, drawn beside what is then a finding.
     """

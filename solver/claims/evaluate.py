@@ -304,13 +304,14 @@ def through_middle(kind: str, x: np.ndarray, y: np.ndarray, slope: float) -> np.
 
 
 def bend(x: np.ndarray, y: np.ndarray, kind: str) -> float:
-    """Difference of the slopes that the two halves of the points have under a law: where it only holds in a limit, and the rest
-    falls at least by half from one half to the other, the slope of the whole is off by no more."""
+    """Twice the difference of the slopes that the two halves of the points have under a law: where it only holds in a limit, and
+    the rest falls at least by half from one half to the other, the slope of the whole is off by no more than the difference, if
+    two orders of the rest do not cancel each other in it."""
     order, middle = np.argsort(x), len(x) // 2
     u, v = x[order], y[order]
     u, v = (np.log(u) if kind == "power" else u), (v if kind == "line" else np.log(v))
     first, second = (np.polyfit(u[part], v[part], 1)[0] for part in (slice(None, middle + 1), slice(middle, None)))
-    return float(abs(first - second))
+    return 2 * float(abs(first - second))
 
 
 def reduce_points(quantity: Quantity, x: np.ndarray, y: np.ndarray,
