@@ -67,6 +67,8 @@ class Quantity:
         asymptotic: the law of a fit across the runs holds in a limit of the abscissa only: its bar is at least twice the
             difference of the slopes of the two halves of the runs.
         gap: what goes across is |measured - predicted|, and `expected` (a formula) is its prediction.
+        around: the measurement has a value for each of equally spaced angles around the circle, at the last output: it is drawn,
+            and is no row of the table.
         judged: false where the prediction is an asymptote without a bar, drawn beside what is then a finding.
     """
 
@@ -92,6 +94,7 @@ class Quantity:
     expected: str = ""
     scale: str = "linear"
     judged: bool = True
+    around: bool = False
 
 
 @dataclass(frozen=True)

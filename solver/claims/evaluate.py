@@ -83,6 +83,9 @@ def evaluate_claim(claim: Claim, answers: Mapping[str, Answered], errors: Mappin
         if not pairs:  # settings have left no cell that it is about
             continue
         pairs = [(cell, coarse) for cell, coarse in pairs if Job(cell).key in answers]
+        if quantity.around:
+            panels.append(_around(quantity, pairs, answers))
+            continue
         found, panel = _across(claim, quantity, pairs, answers) if quantity.across else _each(claim, quantity, pairs, answers)
         rows += found
         panels += [panel] if panel.series else []
@@ -190,6 +193,18 @@ def _each(claim: Claim, quantity: Quantity, pairs: list[tuple[Cell, Cell | None]
         panel.xlabel = short(numeric[0]) if numeric else "run"
         panel.series += scalar.values()
     return rows, panel
+
+
+def _around(quantity: Quantity, pairs: list[tuple[Cell, Cell | None]], answers: Mapping[str, Answered]) -> Panel:
+    """The profiles of the runs around the circle, over the angle in degrees."""
+    panel = Panel(quantity.name, "angle (degrees)", quantity.label or quantity.name, scale=quantity.scale)
+    for cell, _ in pairs:
+        measured = np.atleast_1d(_answer("measured", quantity, cell, answers[Job(cell).key])[0])
+        predicted = np.atleast_1d(_answer("predicted", quantity, cell, answers[Job(cell).key])[0])
+        series: Series = {"label": cell.label, "x": listed(360 * np.arange(len(measured)) / len(measured)),
+                          "measured": listed(measured), "error": [0.0] * len(measured), "predicted": listed(predicted)}
+        panel.series.append(series)
+    return panel
 
 
 def _across(claim: Claim, quantity: Quantity, pairs: list[tuple[Cell, Cell | None]],

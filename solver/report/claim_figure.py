@@ -8,22 +8,25 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogFormatterSciNotation
+from matplotlib.ticker import FuncFormatter, LogFormatterSciNotation, LogLocator, NullFormatter
 
 from solver.report.figures import SETTINGS, plt
 from solver.report.panels import Panel
 
 MOST_SERIES = 8
-MOST_PANELS = 6
+MOST_PANELS = 9
 DOTS = 24
 HEAD_WIDTH, TITLE_WIDTH, AXIS_WIDTH = 56, 52, 40  # letters per line
 MOST_WHOLE = 12  # whole numbers on the horizontal axis that are ticks of their own
 FLAT = 1e-4
+MOST_RATIO = 2000.0  # of the ends of a logarithmic axis whose ticks between the decades have numbers
 
 
 def plot_claim(stem: Path, title: str, panels: Sequence[Panel]) -> None:
     """Draw a claim as stem.png and stem.pdf."""
-    shown = [panel for panel in panels if any(_finite(s["measured"]) for s in panel.series)][:MOST_PANELS]
+    shown = [panel for panel in panels if any(_finite(s["measured"]) for s in panel.series)]
+    wide = [panel for panel in shown if len({x for s in panel.series for x in s["x"]}) > 1]
+    shown = (wide or shown)[:MOST_PANELS]  # one point says no more than its line of the table
     if not shown:
         return
     columns = min(len(shown), 2 if len(shown) in (2, 4) else 3)
@@ -72,7 +75,8 @@ def _draw(axes: Axes, panel: Panel) -> None:
         kept = order[::step]
         bars = np.where(np.isfinite(bar[kept]), bar[kept], 0.0)
         name = series["label"] if several and series["label"] else None if labelled["measured"] else "measured"
-        axes.errorbar(x[kept], y[kept], yerr=bars, fmt="o", ms=3.5, color=colour, capsize=2, lw=1, label=name)
+        axes.errorbar(x[kept], y[kept], yerr=bars if bars.any() else None, fmt="o", ms=3.5, color=colour, capsize=2, lw=1,
+                      label=name)
         labelled["measured"] = True
     scale = panel.scale
     positive = all((np.asarray(s["measured"], float)[np.isfinite(np.asarray(s["measured"], float))] > 0).all() for s in
@@ -83,18 +87,32 @@ def _draw(axes: Axes, panel: Panel) -> None:
         axes.set_yscale("log")
     else:
         _widen(axes)
-    for axis in (axes.xaxis, axes.yaxis):
-        if axis.get_scale() == "log":  # ticks between the decades have numbers where there are few decades
-            axis.set_minor_formatter(LogFormatterSciNotation(labelOnlyBase=False, minor_thresholds=(1.5, 0.5)))
-            axis.set_tick_params(which="minor", labelsize=7)
+    if axes.get_yscale() == "log":  # ticks between the decades have numbers where there are few decades
+        axes.yaxis.set_minor_formatter(LogFormatterSciNotation(labelOnlyBase=False, minor_thresholds=(1.5, 0.5)))
+        axes.yaxis.set_tick_params(which="minor", labelsize=7)
+    if axes.get_xscale() == "log":
+        _number_decades(axes)
     places = sorted({value for series in panel.series for value in series["x"]})
     if axes.get_xscale() == "linear" and len(places) <= MOST_WHOLE and all(value.is_integer() for value in places) and (
             places[-1] < MOST_WHOLE):
         axes.set_xticks(places)
+    if panel.xlabel == "angle (degrees)":
+        axes.set_xticks(range(0, 361, 90))
     named = panel.ylabel != panel.name
     axes.set(xlabel=panel.xlabel, ylabel=panel.ylabel if named else textwrap.fill(panel.name, AXIS_WIDTH),
              title=textwrap.fill(panel.name, TITLE_WIDTH) if named else "")
     axes.legend(fontsize=7)
+
+
+def _number_decades(axes: Axes) -> None:
+    """Numbers at 1, 2 and 5 times the powers of ten on a logarithmic horizontal axis of few decades, plain if they are short."""
+    low, high = axes.get_xlim()
+    if high / low > MOST_RATIO:
+        return
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    if low > 1e-3 and high < 1e6:
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def _widen(axes: Axes) -> None:

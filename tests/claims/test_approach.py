@@ -9,6 +9,7 @@ import pytest
 
 from solver.claims.claim import Quantity, read_claim
 from solver.claims.evaluate import evaluate_claim, reduce_points
+from solver.claims.predictions import PREDICTIONS
 from solver.claims.predictions.approach import arrival, closest_delay_limit, closest_limit, cold_arcs, cold_bound_constant
 from solver.claims.predictions.defective import jordan_distance, jordan_exponent
 from solver.claims.work import Job, request
@@ -100,6 +101,25 @@ def test_a_key_may_be_absent_from_some_runs_of_a_sweep():
         adaptive = cell.values["particles"]["sampling"] == "adaptive"
         assert ("gap" in cell.values["particles"]) == adaptive
         cell.case()
+
+
+def test_profiles_of_tokens_and_of_the_heat_equation_are_those_of_their_laws():
+    """A wrapped normal of deviation sigma becomes one of variance sigma^2 + 2 t/beta; at depth 0 tokens show their own law."""
+    case = read_claim("MS2", settings={"start.centres": "[2.0]", "attention.beta": "100.0"}).cells[0].case()
+    angles = 2 * np.pi * np.arange(180) / 180
+    gap = np.angle(np.exp(1j * (angles - 2.0)))
+
+    def normal(variance):
+        return np.exp(-gap**2 / (2 * variance)) * math.sqrt(2 * np.pi / variance)
+
+    near = np.abs(gap) < 1.5
+    start, end = (PREDICTIONS[name](case) for name in ("initial_profile", "heat_profile"))
+    assert np.allclose(start[near], normal(0.45**2)[near], rtol=2e-3)
+    assert np.allclose(end[near], normal(0.45**2 + 2 * case.times[-1] / 100)[near], rtol=2e-3)
+    cold = read_claim("LT4", settings={"attention.beta": "[100.0]", "attention.key": "[[1.0, 0.0], [0.0, 1.0]]",
+                                       "attention.value": "[[1.0, 0.0], [0.0, 0.0]]", "time.end": "2.0"}).cells[0].case()
+    t = cold.times[-1]
+    assert np.allclose(PREDICTIONS["cold_profile"](cold), 1 / (np.cosh(t) - np.sinh(t) * np.cos(2 * angles)), rtol=2e-3)
 
 
 def test_means_are_drawn_over_what_tells_their_groups_apart():

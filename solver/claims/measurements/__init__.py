@@ -7,7 +7,8 @@ error of its own. Discretisation errors are not theirs to know: they come from a
 from collections.abc import Callable
 
 from solver.claims.case import Measured
-from solver.claims.measurements import approach, curves, fields, rates, stages, transport
+from solver.claims.measurements import approach, curves, fields, profiles, rates, stages, transport
 
 MEASUREMENTS: dict[str, Callable[..., Measured]] = {
-    function.__name__: function for module in (approach, curves, fields, rates, stages, transport) for function in module.TABLE}
+    function.__name__: function
+    for module in (approach, curves, fields, profiles, rates, stages, transport) for function in module.TABLE}

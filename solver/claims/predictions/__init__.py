@@ -7,8 +7,9 @@ error where the formula is asymptotic.
 from collections.abc import Callable
 
 from solver.claims.case import Measured
-from solver.claims.predictions import approach, asymptotes, clusters, cold, continuum, defective, exact, linear
+from solver.claims.predictions import approach, asymptotes, clusters, cold, continuum, defective, exact, linear, profiles
 
 PREDICTIONS: dict[str, Callable[..., Measured]] = {
     function.__name__: function
-    for module in (approach, asymptotes, clusters, cold, continuum, defective, exact, linear) for function in module.TABLE}
+    for module in (approach, asymptotes, clusters, cold, continuum, defective, exact, linear, profiles)
+    for function in module.TABLE}

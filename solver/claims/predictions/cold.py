@@ -59,8 +59,8 @@ def fitted_target_rate(case: Case, p: int = 2, after: float = 0.0) -> Value:
     if analysis is None or analysis.dimension != 1 or found.g_slow is None:
         raise ProblemError("attention", case.problem.name, "must have a real and simple leading eigenvalue of V K^T Q here")
     leave = analysis.gap / float(np.linalg.svd(case.B.T @ analysis.following, compute_uv=False)[0])
-    delta, depth = abs(p * found.g_slow - leave), after / rate
-    below = delta / np.expm1(delta * depth) if delta * depth > 1e-12 else 1 / depth
+    depth = after / rate
+    below = _shortfall(abs(p * found.g_slow - leave), depth)
     third = 0.0
     if case.dimension > 2 and p * found.g_slow <= leave:
         values = np.sort(np.linalg.eigvals(case.V @ case.B.T).real)[::-1]
@@ -139,15 +139,23 @@ def half_space_mass(case: Case) -> float:
 
 def positive_clustering_bound(case: Case, start: float) -> Value:
     """Exponent of W2 to the final Dirac mass for positive densities, fitted from depth `start` on: USA (d-1) e^{-beta}/2, SA
-    min(1, (d-1)/2); what starts near the antipode leaves it at the rate e^{-beta} (1 for SA), the bulk arrives at the rate 1.
+    min(1, (d-1)/2), V = B = I. What starts near the antipode leaves it at the rate r = e^{-beta} (1 for SA), the bulk arrives at
+    a = e^beta (1 for SA); gamma times these, and beta b for beta, where V = gamma I and B = b I.
 
-    For SA on the sphere both exponents are 1. Then W2^2 = e^{-2t} (a t + b) with a, b >= 0, since int min(1, e^{-t}/r)^2 r dr
-    ~ t e^{-2t}, and the slope of its logarithm at depth t lies between 1 - 1/(2t) and 1: this interval at `start` is the value.
+    W2^2 is e^{-m t} times a rising function 1 - c e^{-delta t}, as in `fitted_target_rate`, m the smaller of (d-1) r and 2 a,
+    delta their difference; where both agree it is e^{-m t} (A t + C) with A, C >= 0. The middle of the interval of slopes is the value.
     """
-    d = case.dimension
-    if case.unnormalised:
-        return Value((d - 1) * float(np.exp(-case.beta)) / 2)
-    return Value(1 - 1 / (4 * start), 1 / (4 * start)) if d == 3 else Value(min(1.0, (d - 1) / 2))
+    d, (gamma, _) = case.dimension, case.multiples
+    leave, arrive = (np.exp(-case.sharpness), np.exp(case.sharpness)) if case.unnormalised else (1.0, 1.0)
+    rates = (gamma * (d - 1) * float(leave), 2 * gamma * float(arrive))
+    below = _shortfall(abs(rates[1] - rates[0]), start)
+    return Value(min(rates) / 2 - below / 4, below / 4)
+
+
+def _shortfall(delta: float, depth: float) -> float:
+    """The largest slope of the logarithm of 1 - c e^{-delta t}, 0 <= c <= 1, at a depth: delta/(e^{delta t} - 1), 1/t at delta = 0."""
+    return float(delta / np.expm1(delta * depth)) if delta * depth > 1e-12 else 1 / depth
+
 
 TABLE = (spectral_gap, pair_frequency, target_rate, fitted_target_rate, closest_exponent, narrow_time_slope,
          terminal_distance, cold_distance, half_space_mass, positive_clustering_bound)
