@@ -53,6 +53,16 @@ def product(a: list[list[float]], b: list[list[float]]) -> list[list[float]]:
     return rows_of(np.asarray(a, float) @ np.asarray(b, float))
 
 
+def approach_rate(value: list[list[float]], query: list[list[float]], key: list[list[float]]) -> float:
+    """g/|K^T Q e|, the rate at which cold tokens approach a real leading eigenvector e of V K^T Q, |e| = 1, g the gap of the
+    spectrum (docs/theory.md §3.4): depths in units of its inverse suit all weights."""
+    score = np.asarray(key, float).T @ np.asarray(query, float)
+    numbers, vectors = np.linalg.eig(np.asarray(value, float) @ score)
+    order = np.argsort(-numbers.real)
+    e = np.real(vectors[:, order[0]])
+    return float((numbers[order[0]] - numbers[order[1]]).real * np.linalg.norm(e) / np.linalg.norm(score @ e))
+
+
 def choose(number: float, *values: T) -> T:
     """The first, second, .. of the values for number 1, 2, .."""
     if not 1 <= int(number) <= len(values):
@@ -108,7 +118,8 @@ FUNCTIONS: dict[str, Callable[..., object]] = {
     "exp": math.exp, "log": math.log, "sqrt": math.sqrt, "sin": math.sin, "cos": math.cos, "tanh": math.tanh,
     "abs": abs, "min": min, "max": max, "round": round, "floor": math.floor, "ceil": math.ceil,
     "normal": normal, "scaled": scaled, "diagonal": diagonal, "rotation": rotation,
-    "product": product, "pairing_times": pairing_times, "bessel": bessel, "last": last, "item": item, "applied": applied,
+    "product": product, "pairing_times": pairing_times, "bessel": bessel, "last": last, "item": item,
+    "applied": applied, "approach_rate": approach_rate,
     "log_outputs": log_outputs, "choose": choose, "unit": unit,
 }
 OPERATIONS: dict[type, Callable[..., object]] = {

@@ -27,6 +27,15 @@ def test_what_is_no_formula_is_refused(formula):
         evaluate(formula, {"beta": 3.0})
 
 
+def test_the_rate_of_approach_is_that_of_the_spectrum():
+    """The flagship: gap 1, |B^T e| = 1.1859."""
+    weights = {"value": [[2.0, 0.0], [0.0, 1.0]], "query": [[1.0, 0.0], [0.0, 1.0]], "key": [[0.5, 0.5], [0.25, 1.0]]}
+    rate = evaluate("approach_rate(value, query, key)", weights)
+    assert rate == pytest.approx(1 / np.hypot(0.75, 1.5) * np.sqrt(2), rel=1e-12)
+    assert evaluate("applied(rotation(pi/2), [1, 0])", {}) == pytest.approx([0.0, 1.0])
+    assert evaluate("item([4, 5], 2)", {}) == 5
+
+
 def test_names_of_a_formula():
     assert names("N^a + log(beta)*pi") == {"N", "a", "beta"}
 

@@ -143,7 +143,8 @@ def positive_clustering_bound(case: Case, start: float) -> Value:
     a = e^beta (1 for SA); gamma times these, and beta b for beta, where V = gamma I and B = b I.
 
     W2^2 is e^{-m t} times a rising function 1 - c e^{-delta t}, as in `fitted_target_rate`, m the smaller of (d-1) r and 2 a,
-    delta their difference; where both agree it is e^{-m t} (A t + C) with A, C >= 0. The middle of the interval of slopes is the value.
+    delta their difference; where both agree it is e^{-m t} (A t + C) with A, C >= 0. The middle of the interval of slopes is the
+    value.
     """
     d, (gamma, _) = case.dimension, case.multiples
     leave, arrive = (np.exp(-case.sharpness), np.exp(case.sharpness)) if case.unnormalised else (1.0, 1.0)
@@ -153,7 +154,7 @@ def positive_clustering_bound(case: Case, start: float) -> Value:
 
 
 def _shortfall(delta: float, depth: float) -> float:
-    """The largest slope of the logarithm of 1 - c e^{-delta t}, 0 <= c <= 1, at a depth: delta/(e^{delta t} - 1), 1/t at delta = 0."""
+    """Largest slope of log(1 - c e^{-delta t}), 0 <= c <= 1, at a depth: delta/(e^{delta t} - 1), 1/t where delta = 0."""
     return float(delta / np.expm1(delta * depth)) if delta * depth > 1e-12 else 1 / depth
 
 
