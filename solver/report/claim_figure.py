@@ -71,8 +71,12 @@ def _draw(axes: Axes, panel: Panel) -> None:
             axes.plot(x[order], np.asarray(series["fit"], float)[order], "--", color=colour, lw=1.1,
                       label=None if labelled["fit"] else "fit")
             labelled["fit"] = True
-        step = max(1, len(x) // DOTS)
-        kept = order[::step]
+        kept = order
+        if len(x) > DOTS:  # a curve: a line, and dots with bars evenly along the axis
+            axes.plot(x[order], y[order], "-", color=colour, lw=0.8, alpha=0.6)
+            place = np.log(np.maximum(x[order], 1e-300)) if panel.scale in ("loglog", "logx") else x[order]
+            drawn = np.isfinite(place) & (place > -600)
+            kept = order[drawn][np.unique(np.searchsorted(place[drawn], np.linspace(place[drawn][0], place[drawn][-1], DOTS)))]
         bars = np.where(np.isfinite(bar[kept]), bar[kept], 0.0)
         name = series["label"] if several and series["label"] else None if labelled["measured"] else "measured"
         axes.errorbar(x[kept], y[kept], yerr=bars if bars.any() else None, fmt="o", ms=3.5, color=colour, capsize=2, lw=1,
