@@ -129,18 +129,28 @@ def run_section(folder: Path) -> Section:
 
 
 def collection_section(folder: Path, kind: str) -> Section:
-    """A sweep or the claims: their table, their figures, and what became of each run."""
+    """A sweep or the claims: their table, their figures, and what became of each run or claim."""
+    if kind == "claims":
+        return claims_section(folder)
     runs: list[tuple[str, Facts]] = [
         (path.parent.relative_to(folder).as_posix(), json.loads(path.read_text()))
             for path in sorted(folder.glob("*/run.json"))]
-    title = runs[0][1].get("title", folder.name) if kind == "sweep" and runs else f"{kind.capitalize()} in {folder.name}"
+    title = runs[0][1].get("title", folder.name) if runs else f"Sweep in {folder.name}"
     summary = [(name, str(facts.get("exit_reason", "unknown"))) for name, facts in runs]
-    if kind == "sweep":
-        repeat = f"coldflow sweep PROBLEM --over KEY=VALUES --out {shlex.quote(str(folder))}"
-    else:
-        repeat = "coldflow claims --all"
+    repeat = f"coldflow sweep PROBLEM --over KEY=VALUES --out {shlex.quote(str(folder))}"
     return Section(kind, str(title), str(folder), figures_of(folder), tables_of(folder, [f"{kind}.csv"], every=True), summary,
                    repeat=repeat)
+
+
+def claims_section(folder: Path) -> Section:
+    """Claims: their table, the verdict of each, its figure with its title, and the commands that repeat them."""
+    kept = [(path.parent, json.loads(path.read_text())) for path in sorted(folder.glob("*/claim.json"))]
+    figures = [{"caption": f"{claim['claim']}: {claim['title']}: {claim['verdict']}.", "data": encoded(path.read_bytes())}
+               for place, claim in kept if (path := place / f"{claim['claim']}.png").is_file()]
+    summary = [(f"{claim['claim']}: {claim['title']}", str(claim["verdict"])) for _, claim in kept]
+    tables = tables_of(folder, ["claims.csv"], every=True)
+    return Section("claims", f"Claims in {folder.name}", str(folder), figures, tables, summary,
+                   repeat="\n".join(str(claim["command"]) for _, claim in kept) or "coldflow claims --all")
 
 
 def figures_of(folder: Path) -> list[dict[str, str]]:

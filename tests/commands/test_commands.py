@@ -128,11 +128,15 @@ def test_films_of_nothing_are_refused(kind, compared, tmp_path):
 
 def test_one_page_of_several_results(compared, tmp_path):
     _, out = compared
-    (tmp_path / "claims").mkdir()
+    (tmp_path / "claims" / "LT1").mkdir(parents=True)
+    about = {"claim": "LT1", "title": "Best approach", "verdict": "shown", "command": "coldflow claims LT1 --quick"}
+    (tmp_path / "claims" / "LT1" / "claim.json").write_text(json.dumps(about))
+    (tmp_path / "claims" / "LT1" / "LT1.png").write_bytes(next((out / "figures").glob("*.png")).read_bytes())
     (tmp_path / "claims" / "claims.csv").write_text("claim,quantity,predicted,verdict\nLT1,W1 <b>,0.5,shown\n")
     done = coldflow("report", out, tmp_path / "claims", "--out", tmp_path / "all.html")
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "all.html").read_text()
+    assert "LT1: Best approach: shown." in page and "coldflow claims LT1 --quick" in page
     assert "2 results" in page and "LT1" in page and "W1 &lt;b&gt;" in page and "Misaligned" in page
 
 
