@@ -48,7 +48,7 @@ def pairing_path(case: Case, first: int = 0, second: int = 1) -> Value:
             pull = np.exp(-beta * (1 - np.tanh(y)))
             return factor * pull / (1 + denominator * pull)
 
-        return np.tanh(solve_ivp(slope, (0, case.times[-1]), [start], t_eval=case.times, **TIGHT).y[0])
+        return np.asarray(np.tanh(solve_ivp(slope, (0, case.times[-1]), [start], t_eval=case.times, **TIGHT).y[0]), float)
 
     rho = path(0.0)
     return Value(rho, MARGIN * np.abs(rho - path(larger)))
