@@ -31,7 +31,7 @@ def pairing_cosine(case: Case, s: float, first: int = 0, second: int = 1) -> Val
     factor, beta = factor * case.multiples[0], case.sharpness
 
     def slope(_: float, y: Array) -> Array:  # of artanh rho, which stays of moderate size
-        return factor / (1 + larger * np.exp(-beta * (1 - np.tanh(y))))
+        return np.asarray(factor / (1 + larger * np.exp(-beta * (1 - np.tanh(y)))), float)
 
     rho = float(np.tanh(factor * s + start))
     full = solve_ivp(slope, (0, s), [start], **TIGHT).y[0, -1]
