@@ -36,7 +36,7 @@ def random_sphere(seed: int) -> Problem:
 def judged(problem: Problem, factor: float) -> Verdict:
     """The verdict with the drift of the tokens times a factor."""
     right = Drift.__call__
-    with patch.object(Drift, "__call__", lambda self, points: factor * right(self, points)):
+    with patch.object(Drift, "__call__", lambda self, points, *rest: factor * right(self, points, *rest)):
         return compare(problem).verdict
 
 

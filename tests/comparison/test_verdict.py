@@ -30,7 +30,7 @@ def less_far(queries, keys, width=1.0):
 @pytest.mark.parametrize(("factor", "agree"), [(1.0, True), (1.02, False)])
 def test_verdict_finds_a_wrong_drift(space, factor, agree, monkeypatch):
     right = drift.Drift.__call__
-    monkeypatch.setattr(drift.Drift, "__call__", lambda self, points: factor * right(self, points))
+    monkeypatch.setattr(drift.Drift, "__call__", lambda self, points, *rest: factor * right(self, points, *rest))
     verdict = compare(load(*SMOOTH[space])).verdict
     assert verdict.agree is agree, verdict.words()
     assert verdict.rows[0]["verdict"] == "agree"
@@ -104,7 +104,7 @@ def test_extra_runs_that_miss_the_law_end_no_comparison():
 def test_fixed_steps_have_an_error_of_their_own(factor, agree, monkeypatch):
     """Euler steps move moments by some 1e-4, which quadrature tokens would see; a drift wrong by 2 % still moves them more."""
     right = drift.Drift.__call__
-    monkeypatch.setattr(drift.Drift, "__call__", lambda self, points: factor * right(self, points))
+    monkeypatch.setattr(drift.Drift, "__call__", lambda self, points, *rest: factor * right(self, points, *rest))
     name, settings = SMOOTH["circle"]
     verdict = compare(load(name, settings | {"particles.integrator": "euler"})).verdict
     assert verdict.agree is agree, verdict.words()

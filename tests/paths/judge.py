@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,8 @@ def run_findings(folder: Path, chooses: bool) -> Iterator[str]:
                 yield f"{folder.name}/{name}: {column} is not finite"
     if (folder / "also.csv").exists():
         columns = numbers_of(folder / "also.csv")
-        if len(columns["time"]) != 2 * OUTPUTS or not np.isfinite(columns["w2_density_tokens"]).all():
+        systems = len(tomllib.loads((folder / "problem.toml").read_text())["compare"]["also"])
+        if len(columns["time"]) != systems * OUTPUTS or not np.isfinite(columns["w2_density_tokens"]).all():
             yield f"{folder.name}/also.csv has {len(columns['time'])} rows, or distances that are not finite"
 
 
