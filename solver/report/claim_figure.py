@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogFormatterSciNotation, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogFormatterSciNotation, LogLocator, MaxNLocator, NullFormatter
 
 from solver.report.figures import SETTINGS, plt
 from solver.report.panels import Panel
@@ -16,7 +16,7 @@ from solver.report.panels import Panel
 MOST_SERIES = 8
 MOST_PANELS = 9
 DOTS = 24
-HEAD_WIDTH, TITLE_WIDTH, AXIS_WIDTH = 56, 52, 40  # letters per line
+HEAD_WIDTH, TITLE_WIDTH, AXIS_WIDTH = 56, 44, 40  # letters per line
 MOST_WHOLE = 12  # whole numbers on the horizontal axis that are ticks of their own
 FLAT = 1e-4
 MOST_RATIO = 2000.0  # of the ends of a logarithmic axis whose ticks between the decades have numbers
@@ -96,6 +96,8 @@ def _draw(axes: Axes, panel: Panel) -> None:
         axes.yaxis.set_tick_params(which="minor", labelsize=7)
     if axes.get_xscale() == "log":
         _number_decades(axes)
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(5))  # small numbers are long
     places = sorted({value for series in panel.series for value in series["x"]})
     if axes.get_xscale() == "linear" and len(places) <= MOST_WHOLE and all(value.is_integer() for value in places) and (
             places[-1] < MOST_WHOLE):
@@ -103,17 +105,19 @@ def _draw(axes: Axes, panel: Panel) -> None:
     if panel.xlabel == "angle (degrees)":
         axes.set_xticks(range(0, 361, 90))
     named = panel.ylabel != panel.name
-    axes.set(xlabel=panel.xlabel, ylabel=panel.ylabel if named else textwrap.fill(panel.name, AXIS_WIDTH),
+    # What is fitted against may name a variable only to keep its cells apart.
+    axes.set(xlabel=panel.xlabel.split(" + 0 * ")[0], ylabel=panel.ylabel if named else textwrap.fill(panel.name, AXIS_WIDTH),
              title=textwrap.fill(panel.name, TITLE_WIDTH) if named else "")
     axes.legend(fontsize=7)
 
 
 def _number_decades(axes: Axes) -> None:
-    """Numbers at 1, 2 and 5 times the powers of ten on a logarithmic horizontal axis of few decades, plain if they are short."""
+    """Numbers at 1, 2 and 5, or 1 and 3, times the powers of ten on a logarithmic horizontal axis of few decades, plain if they
+    are short."""
     low, high = axes.get_xlim()
     if high / low > MOST_RATIO:
         return
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < 100.0 else (1.0, 3.0)))
     axes.xaxis.set_minor_formatter(NullFormatter())
     if low > 1e-3 and high < 1e6:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
