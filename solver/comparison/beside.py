@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from problems import Problem
@@ -213,12 +214,13 @@ def main() -> None:
     keep_pipes_harmless()
     given = os.fdopen(os.dup(0), "rb")  # of our own: Python closes its own at the end, while the thread below still listens
     order: Order = pickle.loads(given.read(int.from_bytes(given.read(8), "little")))
-    runs, told = {run.name: run for run in order.runs}, _Told()
+    runs: dict[str, Planned] = {run.name: run for run in order.runs}
+    told: SimpleQueue[str | None] = SimpleQueue()  # what the first process has said, for the thread that works
     threading.Thread(target=_hear, args=(given.readline, told), daemon=True).start()
     words = "free"
     while True:
         os.write(1, f"{words}\n".encode())
-        name = told.next()
+        name = told.get()
         if name is None:
             return
         try:
@@ -228,24 +230,7 @@ def main() -> None:
         words = f"free {name}"
 
 
-class _Told:
-    """What the first process has said, for the thread that works."""
-
-    def __init__(self) -> None:
-        self._came, self._names = threading.Condition(), list[str | None]()
-
-    def put(self, name: str | None) -> None:
-        with self._came:
-            self._names.append(name)
-            self._came.notify()
-
-    def next(self) -> str | None:
-        with self._came:
-            self._came.wait_for(lambda: self._names)
-            return self._names.pop(0)
-
-
-def _hear(line: Callable[[], bytes], told: _Told) -> None:
+def _hear(line: Callable[[], bytes], told: SimpleQueue[str | None]) -> None:
     """Pass on which run is next; at "stop" let the present one end with a checkpoint, and when nobody is there end at once."""
     while words := line().decode().split(maxsplit=1):
         if words[0] == "stop":
