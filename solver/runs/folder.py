@@ -146,8 +146,11 @@ class RunFolder:
             self._replaced.forget()
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Mapping[str, object]] = ()) -> CsvTable:
-        """A CSV table of this folder, begun anew with these rows; see CsvTable."""
-        return CsvTable(self.path / name if self.writes else None, columns, rows)
+        """A CSV table of this folder, begun anew with these rows; see CsvTable. In a new folder nothing can be damaged: a second
+        process may have made the rows before there was a table."""
+        table = CsvTable(self.path / name if self.writes else None, columns, rows)
+        table.mended = table.mended and self.resumed
+        return table
 
     def record(self, given: Mapping[str, object] | None = None, /, *, complete: bool = False, **facts: object) -> None:
         """Merge facts, `given` ones too, into run.json and write it (rank 0); `complete`: nothing comes after, and all files are
