@@ -10,6 +10,7 @@ from mpi4py import MPI
 from petsc4py import PETSc
 
 from problems import Problem
+from solver.density.extrapolation import Extrapolation
 from solver.density.implicit import ImplicitTerms, attach, linear_solver
 from solver.density.operator import DensityOperator
 from solver.density.schemes import ADAPTIVE, configure, options_of, step_bounds
@@ -88,6 +89,7 @@ class DensitySolver:
         self._lowest = np.inf
         self._kept: State | None = None
         self._since = 0
+        self._past, self._follows = Extrapolation(comm), self.ts.getType() == "ssp" and problem.density.extrapolate
         self._begin_anew()
 
     def run(self, on_output: Callable[[DensitySnapshot], None], on_step: Callable[[StepInfo], None] | None = None) -> None:
@@ -132,6 +134,8 @@ class DensitySolver:
             self._since += 1
             if self._since == STEPS_ANEW:
                 self._begin_anew()
+            if self.time in self.problem.attention.switch_times:
+                self._past.forget()
             self.ts.monitor(self.step, self.time, self.state)
             if on_step is not None:
                 on_step(StepInfo(self.time, self.step, dt, mass, minimum))
@@ -166,7 +170,8 @@ class DensitySolver:
         rank. On the same ranks a run that goes on from it takes the very same steps. With schemes that remember earlier steps it
         is the state where they last started anew, at most `STEPS_ANEW` steps ago; what followed is done again."""
         kept = self._kept if self._kept is not None else self._present()
-        return {**kept, "coefficients": self.operator.gather_cells(np.asarray(kept["coefficients"])),
+        past = self._past.saved(self.operator.gather_cells)
+        return {**kept, **past, "coefficients": self.operator.gather_cells(np.asarray(kept["coefficients"])),
                 **{f"settling_{name}": value for name, value in self.settling.items()}}
 
     def _present(self) -> State:
@@ -193,9 +198,16 @@ class DensitySolver:
         self._suggested = float(saved["next_step"])
         settling = [key for key in saved if key.startswith("settling_")]
         self.settling = {key.removeprefix("settling_"): float(saved[key]) for key in settling}
+        self._past.restore(saved, self._field_at)
         self._resumed = True
         self.ts.restartStep()
         self._begin_anew()
+
+    def _field_at(self, time: float, everything: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Unknowns out of (cells, n) in canonical order, and their velocity at depth `time`; collective."""
+        state = self.operator.scatter_cells(everything)
+        self.operator.set_velocity(time, state)
+        return state, self.operator.field
 
     def accept(self, state: np.ndarray) -> None:
         """Replace the density by the unknowns `state`, made non-negative and of the same mass."""
@@ -203,12 +215,14 @@ class DensitySolver:
         if self.implicit is not None:
             self.implicit.repair(self.state.array, self.total_mass)
         self.ts.restartStep()
+        self._past.forget()
         self._settle()
         self._kept = None  # by whoever searches for the state at rest, step by step
 
     def _rhs(self, ts: PETSc.TS, t: float, x: PETSc.Vec, out: PETSc.Vec) -> None:
+        field = self._past.at(t) if self._past.trusted else None
         try:
-            lowest = self.operator.rhs(self.time, x.array_r, out.array_w)
+            lowest = self.operator.rhs(self.time, x.array_r, out.array_w, field=field)
         except BaseException as error:
             self._cause = error  # PETSc passes on that there was an error, but not which
             raise
@@ -230,6 +244,16 @@ class DensitySolver:
             mass = self.operator.mass(self.state.array)
         return mass, minimum
 
+    def _follow(self) -> None:
+        """Let the velocity within this step be extrapolated if it can; collective."""
+        op = self.operator
+        if op.velocity.frozen(self.time):
+            self._past.forget()
+            return
+        op.set_velocity(self.time, self.state.array)
+        strength = self.comm.allreduce(op.velocity.strength, op=MPI.MAX)
+        self._past.begin(self.time, self.state.array, op.field, strength)
+
     def _step_limit(self) -> float:
         """Largest step of this scheme from the present state, for its velocity; global."""
         cfl = self.problem.density.cfl or SAFETY
@@ -246,6 +270,8 @@ class DensitySolver:
     def _try_step(self, target: float, smallest: float) -> float:
         """One accepted step towards `target`; returns its size."""
         limit = self._step_limit()
+        if self._follows:
+            self._follow()
         before, start = self.state.array.copy(), self.time
         dt = min(limit, self._suggested)
         while True:

@@ -54,6 +54,7 @@ class DensityOperator:
     Attributes:
         mesh, geometry, transport, velocity: the parts (`TokenMesh`, `Geometry`, `Transport`, `Velocity`).
         size: unknowns per cell; owned: cells of this rank.
+        field (k, d): the velocity of the latest `set_velocity` at this rank's nodes, see `Velocity`; local.
         space, dofs (owned + ghosts, size): dolfinx function space of the density, and its degree-of-freedom numbers per cell.
     """
 
@@ -70,6 +71,7 @@ class DensityOperator:
         index_map = self.mesh.mesh.topology.index_map(self.mesh.tdim)
         self.work = dolfinx.la.vector(index_map, self.size)
         self._known: tuple[Weights, np.ndarray] | None = None
+        self.field = np.empty((0, 0))
         self.scale = 1.0
 
     @property
@@ -94,8 +96,10 @@ class DensityOperator:
         local = float(np.einsum("ci,ci,c->", g.mean, state.reshape(-1, self.size), g.volume))
         return self.comm.allreduce(local, op=MPI.SUM)
 
-    def rhs(self, t: float, state: np.ndarray, out: np.ndarray, *, limit: bool = True) -> float:
+    def rhs(self, t: float, state: np.ndarray, out: np.ndarray, *, limit: bool = True, field: np.ndarray | None = None) -> float:
         """out = d rho/dt of the limited `state` (which stays as it is), with the weights of depth t; `limit` False: as it is.
+
+        `field`: the velocity (k, d) at this rank's nodes, in the place of that of `state`.
 
         Returns the least cell average of `state` on this rank: forward Euler steps of the limited density have the same averages
         as those of the density itself, so that non-negative averages at every stage prove the step positive (Zhang & Shu 2010).
@@ -106,7 +110,12 @@ class DensityOperator:
         if limit and self.problem.density.limiter:
             with stage("limiter"):
                 lowest = self.transport.limit(work, tiny=ROUNDING * self.scale)[0]
-        self.set_velocity(t, work[:n])
+        if field is None:
+            self.set_velocity(t, work[:n])
+        else:
+            with stage("transport"):
+                self.transport.set_velocity(field)
+            self._known = None
         with stage("transport"):
             self.work.scatter_forward()
             self.transport.apply(work, out)
@@ -169,9 +178,9 @@ class DensityOperator:
             if self.comm.allreduce(same, op=MPI.LAND) if self.comm.size > 1 else same:
                 return
         with stage("attention"):
-            X = self.velocity(t, state)
+            self.field = self.velocity(t, state)
         with stage("transport"):
-            self.transport.set_velocity(X)
+            self.transport.set_velocity(self.field)
         self._known = weights, state.copy()
 
     def extremes(self, lowest: float, low: float, high: float) -> tuple[float, float, float]:
