@@ -36,8 +36,29 @@ def test_arcs_follow_the_flow_for_weights_without_symmetry():
     direction = np.real(e.eigenvectors[:, np.argmax(e.eigenvalues.real)])
     start = np.arctan2(direction[1], direction[0]) + found.angles[::97]
     moved = flow(np.column_stack([np.cos(start), np.sin(start)]), case.weights, np.array([0.0, 3.0]))[1]
-    arcs = np.arccos(np.clip(moved @ direction, -1, 1))
+    arcs = np.arccos(np.clip(np.abs(moved @ direction), -1, 1))
     assert np.abs(cold_arcs(case, 3.0)[0][::97] - arcs).max() < 2e-5
+
+
+@pytest.mark.parametrize("p", [1, 2])
+def test_arcs_end_at_the_nearer_point_of_the_target(p):
+    """Where attracting and repelling direction are 114 degrees apart: W_p is that of an even law to two equal masses, not that
+    of each token to where its own start goes."""
+    case = flagship(**{"attention.key": "[[0.8, 0.1], [0.3, 0.6]]"})
+    angles = 2 * np.pi * (np.arange(20000) + 0.5) / 20000
+    moved = flow(np.column_stack([np.cos(angles), np.sin(angles)]), case.weights, np.array([0.0, 2.0]))[1]
+    numbers, vectors = np.linalg.eig(case.V @ case.B.T)
+    e = np.real(vectors[:, np.argmax(numbers.real)])
+    law, goal = Measure(moved, np.full(20000, 1 / 20000)), Measure(np.stack((e, -e)), np.array([0.5, 0.5]))
+    arcs, masses = cold_arcs(case, 2.0)
+    assert math.isclose((masses @ arcs**p) ** (1 / p), distance(law, goal, p=p, manifold=case.problem.manifold).value, rel_tol=1e-4)
+
+
+def test_what_has_no_second_moment_sets_no_limit_for_the_least_w2():
+    """P(|Z| > z) falls like z^(-lambda/c), lambda/c = 1.71 here."""
+    case = flagship(**{"attention.key": "[[0.8, 0.1], [0.3, 0.6]]"})
+    assert math.isfinite(closest_limit(case, 1)) and math.isnan(closest_limit(case, 2))
+    assert math.isfinite(closest_delay_limit(case, 1)) and math.isnan(closest_delay_limit(case, 2))
 
 
 def test_the_displacement_is_that_of_the_wake_of_the_flow():

@@ -49,7 +49,10 @@ class Arrival:
         return float(self.masses @ np.abs(size * self.places + np.sign(self.shift)) ** p) ** (1 / p)
 
     def closest(self, p: int) -> tuple[float, float]:
-        """The size at which W_p is least, and W_p beta/|K| there."""
+        """The size at which W_p is least, and W_p beta/|K| there; NaN where Z, whose tail falls like z^{-lambda/c}, has no p-th
+        moment: then what is still near the repelling direction rules W_p, not the displacement."""
+        if self.leave <= p * self.rate:
+            return float("nan"), float("nan")
         found = minimize_scalar(lambda size: self.distance(size, p), bounds=(1e-6, 3.0), method="bounded",
                                 options={"xatol": 1e-10})
         return float(found.x), float(found.fun)
@@ -138,8 +141,9 @@ def closest_time_slope(case: Case) -> float:
 
 
 def cold_arcs(case: Case, depth: float) -> tuple[Array, Array]:
-    """Arcs (n,) from the target, and masses (n,), at a depth of the zero-temperature flow from a uniform start: there Z, as a
-    function of the place, is multiplied by e^{-ct}."""
+    """Arcs (n,) to the nearer point of the target, and masses (n,), at a depth of the zero-temperature flow from a uniform start:
+    there Z, as a function of the place, is multiplied by e^{-ct}. The law is even and its target two equal masses: W_p sends each
+    token to the nearer one, also one that goes to the other in the end."""
     found = arrival(case)
     arcs = np.empty_like(found.places)
     for side in (found.places > 0, found.places < 0):
@@ -147,7 +151,7 @@ def cold_arcs(case: Case, depth: float) -> tuple[Array, Array]:
         wanted = logs - found.rate * depth
         angle = PchipInterpolator(logs, np.log(np.abs(found.angles[side])))(np.maximum(wanted, logs[0]))
         arcs[side] = np.exp(angle + np.minimum(wanted - logs[0], 0.0))  # next to e, Z is the angle itself
-    return arcs, found.masses
+    return np.minimum(arcs, np.pi - arcs), found.masses
 
 
 def cold_bound_constant(case: Case) -> float:
