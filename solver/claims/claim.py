@@ -11,7 +11,8 @@
     [[quantities]]  see `Quantity`
     [quick]         KEY = VALUE: the changes of the quick setting
 
-Values that begin with "=" are formulas (`solver.sweeps.formula`). Nothing in a claim file is executed.
+Values that begin with "=" are formulas (`solver.sweeps.formula`); those of quantities also know least_NAME and most_NAME, the
+ends of what a name of the sweep is over all runs. Nothing in a claim file is executed.
 """
 
 from __future__ import annotations
@@ -190,6 +191,7 @@ def read_claim(name: str, *, quick: bool = False, settings: Mapping[str, str] | 
         chosen: dict[str, object] = dict(zip(lists, combination, strict=True))
         cells.append(_cell(values, {**chosen, **ties}, lists, side, named))
         coarse.append(_cell(values, {**chosen, **ties}, lists, side, named, finer) if finer else None)
+    _add_ends(cells, sweep)
     quantities = tuple(q for entry in listed for q in _quantities(entry))
     cost = vector("claim.cost", about.get("cost", [0, 0]), 2)
     told = {key: str(about.get(key, default)) for key, default in
@@ -287,6 +289,16 @@ def _cell(values: dict[str, object], chosen: dict[str, object], lists: Mapping[s
                       f"{short(key)} = {_shown(variables[short(key)])}" for key in lists if len(lists[key]) > 1)
     start = base.pop("start", None)
     return Cell(base, None if start is None else table("start", start), variables, label, side)
+
+
+def _add_ends(cells: list[Cell], sweep: Mapping[str, object]) -> None:
+    """Let formulas of quantities know least_NAME and most_NAME, the ends of what a name of the sweep is over all runs."""
+    for name in map(short, sweep):
+        values = [cell.variables.get(name) for cell in cells]
+        numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+        if numbers and len(numbers) == len(values):
+            for cell in cells:
+                cell.variables.update({f"least_{name}": min(numbers), f"most_{name}": max(numbers)})
 
 
 def _own(base: Mapping[str, object], key: str) -> object:
