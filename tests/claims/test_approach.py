@@ -51,7 +51,8 @@ def test_arcs_end_at_the_nearer_point_of_the_target(p):
     e = np.real(vectors[:, np.argmax(numbers.real)])
     law, goal = Measure(moved, np.full(20000, 1 / 20000)), Measure(np.stack((e, -e)), np.array([0.5, 0.5]))
     arcs, masses = cold_arcs(case, 2.0)
-    assert math.isclose((masses @ arcs**p) ** (1 / p), distance(law, goal, p=p, manifold=case.problem.manifold).value, rel_tol=1e-4)
+    found = distance(law, goal, p=p, manifold=case.problem.manifold).value
+    assert math.isclose((masses @ arcs**p) ** (1 / p), found, rel_tol=1e-4)
 
 
 def test_what_has_no_second_moment_sets_no_limit_for_the_least_w2():
