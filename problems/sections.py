@@ -102,7 +102,7 @@ class Density:
     degree: int = setting(integer(0, 3), 1, "degree of the polynomials")
     geometry: int = setting(integer(1, 3), 2, "order of the curved cells")
     limiter: bool = setting(boolean, True, "keep the polynomials non-negative (Zhang-Shu scaling)")
-    extrapolate: bool = setting(boolean, True, "evaluate attention once per step where that is right to 1e-6 (ssprk schemes)")
+    extrapolate: bool = setting(boolean, True, "attention at most once per step where that is right to 1e-6 (ssprk schemes)")
     cfl: float | None = setting(optional(Check(_cfl, FRACTION.schema, FRACTION.words)), None,
                                 "step as a fraction of the largest one that positivity and stability allow, default 0.9")
     integrator: str = setting(choice(*DENSITY_INTEGRATORS), "ssprk33", 'time scheme; with noise the default is "arkimex"')

@@ -198,7 +198,7 @@ class DensitySolver:
         self._suggested = float(saved["next_step"])
         settling = [key for key in saved if key.startswith("settling_")]
         self.settling = {key.removeprefix("settling_"): float(saved[key]) for key in settling}
-        self._past.restore(saved, self._field_at)
+        self._past.restore(saved, self.time, self._field_at)
         self._resumed = True
         self.ts.restartStep()
         self._begin_anew()
@@ -245,14 +245,16 @@ class DensitySolver:
         return mass, minimum
 
     def _follow(self) -> None:
-        """Let the velocity within this step be extrapolated if it can; collective."""
+        """Take the velocity at the start and within this step from earlier ones, or evaluate it; collective."""
         op = self.operator
         if op.velocity.frozen(self.time):
             self._past.forget()
-            return
-        op.set_velocity(self.time, self.state.array)
-        strength = self.comm.allreduce(op.velocity.strength, op=MPI.MAX)
-        self._past.begin(self.time, self.state.array, op.field, strength)
+        elif self._past.due():
+            op.set_velocity(self.time, self.state.array)
+            strength = self.comm.allreduce(op.velocity.strength, op=MPI.MAX)
+            self._past.begin(self.time, self.state.array, op.field, op.node_masses(self.state.array), strength)
+        else:
+            op.set_velocity(self.time, self.state.array, self._past.at(self.time))
 
     def _step_limit(self) -> float:
         """Largest step of this scheme from the present state, for its velocity; global."""
@@ -269,9 +271,9 @@ class DensitySolver:
 
     def _try_step(self, target: float, smallest: float) -> float:
         """One accepted step towards `target`; returns its size."""
-        limit = self._step_limit()
         if self._follows:
             self._follow()
+        limit = self._step_limit()
         before, start = self.state.array.copy(), self.time
         dt = min(limit, self._suggested)
         while True:

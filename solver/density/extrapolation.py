@@ -1,4 +1,4 @@
-"""The velocity within a step, extrapolated from the starts of the last steps: attention once per step, not per stage.
+"""The velocity within a step, extrapolated from the starts of the last steps: attention once per step or less, not per stage.
 
 Steps of the transport are short because cells are small. The velocity, a mean over the width of the kernel, changes little in
 such a step, and costs nearly all of its time. So it is followed by a polynomial in depth through its values at the starts of the
@@ -6,10 +6,12 @@ last steps, as in a multistep method of Adams and Bashforth (Hairer, Norsett & W
 III.1); the Runge-Kutta scheme then transports with that velocity, and keeps its order, its bound for positive averages and its
 mass.
 
-How good the polynomial is shows at the start of the next step, where the velocity is evaluated anyway. It is used only while it
-missed by at most `TOLERANCE` of the strength of attention, that is, while it displaces nothing by more than that part of the way.
-After a miss attention is evaluated at every stage for `REST` steps: a rate of attention beyond the stability bound of the
-multistep method would let errors grow up to the tolerance again and again.
+How good the polynomial is shows where the velocity is evaluated next, at the start of the next step, or of a later one, up to
+`MOST` steps on, where it was far better than needed. It is used only while it missed by at most `TOLERANCE` of the strength of
+attention in the mean of the law, that is, while it displaces the law by no more than that part of the way, and nowhere by more
+than `ANYWHERE`: where tokens part between two clusters the velocity at a node changes within few steps, and hardly any mass is
+there. After a miss attention is evaluated at every stage for some steps, twice as many if the last miss was not long ago: a rate
+of attention beyond the stability bound of the multistep method would let errors grow up to the tolerance again and again.
 """
 
 from __future__ import annotations
@@ -22,8 +24,10 @@ from mpi4py import MPI
 
 Array = np.ndarray
 POINTS = 5  # of the polynomial: order 5, more than any of the schemes at whose stages it is taken needs
-TOLERANCE = 1e-6  # largest miss, relative to the strength of attention
-REST = 64  # steps after a miss in which nothing is extrapolated
+TOLERANCE, ANYWHERE = 1e-6, 1e-4  # largest miss relative to the strength of attention: in the mean of the law, at any node
+MOST = 16  # steps from one evaluation to the next
+REST = 8, 128  # steps after a miss in which nothing is extrapolated: after the first, at most
+PACE = ("_rest", "_stride", "_since", "_calm", "_kept", "_pause")
 
 
 @dataclass
@@ -48,36 +52,60 @@ def extrapolate(times: Sequence[float], fields: Sequence[Array], t: float) -> Ar
 
 
 class Extrapolation:
-    """What is known of the velocity at the starts of the last steps.
+    """What is known of the velocity at the starts of earlier steps.
 
     Attributes:
-        past: at most `POINTS` starts, the present step's last; local.
+        past: at most `POINTS` starts at which it was evaluated, in order of depth; local.
         trusted: whether the velocity within the present step is taken from the polynomial; the same on every rank.
     """
 
     def __init__(self, comm: MPI.Comm):
         self.comm = comm
         self.past: list[Past] = []
-        self.trusted, self._rest = False, 0
+        self.forget()
 
     def forget(self) -> None:
         """Begin anew, as after a change of layer."""
         self.past, self.trusted, self._rest = [], False, 0
+        self._stride, self._since, self._calm, self._kept, self._pause = 1, 0, 0, 0, 0
 
-    def begin(self, time: float, state: Array, field: Array, strength: float) -> None:
-        """A step starts at depth `time`, with the velocity `field` (k, d) of the unknowns `state`; `strength`: of attention,
-        global. Collective."""
+    def due(self) -> bool:
+        """Whether the velocity is to be evaluated at the start of the present step; counts the step if not."""
+        self._since += 1
+        return not self.trusted or self._since >= self._stride
+
+    def begin(self, time: float, state: Array, field: Array, masses: Array, strength: float) -> None:
+        """A step starts at depth `time`, with the velocity `field` (k, d) of the unknowns `state`; `masses` (k,) at its nodes;
+        `strength`: of attention, global. Collective."""
         if self.past and self.past[-1].time == time:
             return
-        self._rest = max(0, self._rest - 1)
+        self._rest, self._since = max(0, self._rest - 1), 0
         if len(self.past) == POINTS:
-            miss = np.abs(self.at(time) - field).max(initial=0.0)
-            good = self.comm.allreduce(float(miss), op=MPI.MAX) <= TOLERANCE * strength
-            if self.trusted and not good:
-                self.past, self._rest = [], REST
-            self.trusted = good
+            miss = self._miss(self.at(time) - field, masses) / strength if strength > 0.0 else np.inf
+            if self.trusted:
+                self._pace(miss)
+            self.trusted = miss <= TOLERANCE
         if self._rest <= POINTS:
             self.past = [*self.past[1 - POINTS:], Past(time, state.copy(), field)]
+
+    def _miss(self, off: Array, masses: Array) -> float:
+        """The size of a difference of velocities (k, d): its mean over `masses` (k,), more where it is large anywhere. Global."""
+        size = np.sqrt(np.einsum("ki,ki->k", off, off))
+        largest = self.comm.allreduce(float(size.max(initial=0.0)), op=MPI.MAX)
+        mean = self.comm.allreduce(float(size @ masses), op=MPI.SUM)
+        return max(mean, largest * TOLERANCE / ANYWHERE)
+
+    def _pace(self, miss: float) -> None:
+        """Evaluate more rarely or more often from now on, after a miss that large, relative to the strength."""
+        self._calm = self._calm + 1 if miss * 2**(POINTS + 2) <= TOLERANCE else 0
+        self._kept += 1
+        if miss > TOLERANCE:  # twice as long as last time, if that is not long ago
+            self._pause = min(2 * self._pause, REST[1]) if 0 < self._kept < 4 * self._pause else REST[0]
+            self.past, self._rest, self._stride, self._kept = [], self._pause, 1, 0
+        elif 4.0 * miss > TOLERANCE:
+            self._stride = max(1, self._stride // 2)
+        elif self._calm == POINTS:  # all of them equally far apart
+            self._stride, self._calm = min(2 * self._stride, MOST), 0
 
     def at(self, t: float) -> Array:
         """The velocity (k, d) at depth t by the polynomial; at the start of the present step what was computed there."""
@@ -89,13 +117,17 @@ class Extrapolation:
         """For a checkpoint: depths and unknowns (points, cells, n), in the canonical order that `gather` gives them, since a
         velocity is soon computed again. Collective."""
         known = {"past_times": np.array([p.time for p in self.past]), "past": np.array([gather(p.state) for p in self.past])}
-        return {**(known if self.past else {}), "past_trusted": float(self.trusted), "past_rest": float(self._rest)}
+        return {**(known if self.past else {}), "past_trusted": float(self.trusted),
+                "past_pace": np.array([getattr(self, name) for name in PACE], dtype=float)}
 
-    def restore(self, saved: Mapping[str, float | Array], field: Callable[[float, Array], tuple[Array, Array]]) -> None:
-        """Go on from what was `saved`; `field` gives unknowns and velocity of a past start. Collective."""
+    def restore(self, saved: Mapping[str, float | Array], now: float,
+                field: Callable[[float, Array], tuple[Array, Array]]) -> None:
+        """Go on at depth `now` from what was `saved`; `field` gives unknowns and velocity of a past start. Collective."""
         self.forget()
-        if "past" in saved:
-            starts = zip(np.asarray(saved["past_times"]).tolist(), np.asarray(saved["past"]), strict=True)
-            self.past = [Past(time, *field(time, state)) for time, state in starts]
-        if "past_trusted" in saved:  # not in checkpoints of earlier versions
-            self.trusted, self._rest = bool(saved["past_trusted"]), int(saved["past_rest"])
+        times = [float(t) for t in np.atleast_1d(saved.get("past_times", []))]
+        if "past_trusted" not in saved or any(t > now for t in times):  # of an earlier version, or of another depth
+            return
+        self.past = [Past(t, *field(t, state)) for t, state in zip(times, np.asarray(saved.get("past", [])), strict=True)]
+        self.trusted = bool(saved["past_trusted"])
+        for name, value in zip(PACE, np.asarray(saved["past_pace"]).astype(int), strict=True):
+            setattr(self, name, int(value))

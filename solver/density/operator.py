@@ -96,6 +96,12 @@ class DensityOperator:
         local = float(np.einsum("ci,ci,c->", g.mean, state.reshape(-1, self.size), g.volume))
         return self.comm.allreduce(local, op=MPI.SUM)
 
+    def node_masses(self, state: np.ndarray) -> np.ndarray:
+        """(k,) masses at this rank's velocity nodes, a cell's in equal parts at its nodes: over all ranks the mass."""
+        g, nodes = self.geometry, self.velocity.cell_nodes
+        cells = np.einsum("ci,ci,c->c", g.mean, state.reshape(-1, self.size), g.volume)
+        return np.bincount(nodes.ravel(), np.repeat(cells / nodes.shape[1], nodes.shape[1]), len(self.velocity.nodes))
+
     def rhs(self, t: float, state: np.ndarray, out: np.ndarray, *, limit: bool = True, field: np.ndarray | None = None) -> float:
         """out = d rho/dt of the limited `state` (which stays as it is), with the weights of depth t; `limit` False: as it is.
 
@@ -168,19 +174,22 @@ class DensityOperator:
         function.x.scatter_forward()
         return function
 
-    def set_velocity(self, t: float, state: np.ndarray) -> None:
-        """Make `transport` carry the velocity at depth t of the unknowns `state`, already limited; computed if it has changed."""
+    def set_velocity(self, t: float, state: np.ndarray, field: np.ndarray | None = None) -> None:
+        """Make `transport` carry the velocity at depth t of the unknowns `state`, already limited: `field` (k, d) at this rank's
+        nodes, or computed, if it has changed."""
         weights = self.problem.attention.at(t)
-        if self._known is not None and self._known[0] is weights:
+        if field is None and self._known is not None and self._known[0] is weights:
             if self.velocity.frozen(t):
                 return
             same = np.array_equal(self._known[1], state)
             if self.comm.allreduce(same, op=MPI.LAND) if self.comm.size > 1 else same:
                 return
-        with stage("attention"):
-            self.field = self.velocity(t, state)
+        if field is None:
+            with stage("attention"):
+                field = self.velocity(t, state)
         with stage("transport"):
-            self.transport.set_velocity(self.field)
+            self.transport.set_velocity(field)
+        self.field = field
         self._known = weights, state.copy()
 
     def extremes(self, lowest: float, low: float, high: float) -> tuple[float, float, float]:

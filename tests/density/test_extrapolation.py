@@ -6,7 +6,7 @@ from mpi4py import MPI
 
 from problems import load
 from solver.density.evolve import DensitySolver
-from solver.density.extrapolation import POINTS, REST, TOLERANCE, Extrapolation, extrapolate
+from solver.density.extrapolation import MOST, POINTS, REST, TOLERANCE, Extrapolation, extrapolate
 from solver.density.velocity import Velocity
 
 SMALL = {"density.cells": "96", "time.end": "1.0", "time.outputs": "2", "attention.beta": "20.0", "density.cfl": "0.25"}
@@ -27,15 +27,15 @@ def test_trusted_only_while_it_is_right():
     """A field that jumps is seen one step later, and not trusted again before a rest, or before history begins anew."""
     follow, dt = Extrapolation(MPI.COMM_SELF), 0.01
     trusted = []
-    for step in range(12 + REST):
+    for step in range(12 + REST[0]):
         values = np.full((3, 2), np.sin(step * dt) + (step >= 10))
-        follow.begin(step * dt, np.zeros(4), values, 1.0)
+        follow.begin(step * dt, np.zeros(4), values, np.ones(3) / 3, 1.0)
         trusted.append(follow.trusted)
     # The sixth start is the first that five earlier ones foretell; the jump comes with the eleventh.
-    assert trusted == [False] * 5 + [True] * 5 + [False] * REST + [True] * 2
+    assert trusted == [False] * 5 + [True] * 5 + [False] * REST[0] + [True] * 2
     follow.forget()
     for step in range(6):
-        follow.begin(step * dt, np.zeros(4), np.full((3, 2), np.cos(step * dt)), 1.0)
+        follow.begin(step * dt, np.zeros(4), np.full((3, 2), np.cos(step * dt)), np.ones(3) / 3, 1.0)
     assert follow.trusted
     assert np.abs(follow.at(5.5 * dt) - np.cos(5.5 * dt)).max() < TOLERANCE
 
@@ -48,6 +48,16 @@ def solved(monkeypatch, changes):
         solver = DensitySolver(load("misaligned_circle", {**SMALL, **changes}), MPI.COMM_SELF)
         solver.run(lambda snapshot: None)
     return solver, len(calls)
+
+
+def test_rarely_where_steps_are_short(monkeypatch):
+    """Steps of a hundredth of the time in which the velocity changes: it is evaluated every few of them."""
+    changes = {"density.cells": "24", "density.step": "0.001", "attention.beta": "3.0"}
+    once, few = solved(monkeypatch, changes)
+    every, _ = solved(monkeypatch, {**changes, "density.extrapolate": "false"})
+    # Five starts at each of the distances 1, 2, 4 and 8 steps, then MOST.
+    assert few < 4 * 5 + 5 * (POINTS - 1) + 1.5 * once.step / MOST
+    assert np.abs(once.state.array - every.state.array).max() / every.top < TOLERANCE * 2.0 * np.exp(2.0)
 
 
 @pytest.mark.parametrize(("integrator", "stages"), [("ssprk22", 2), ("ssprk33", 4), ("ssprk104", 10)])
@@ -66,7 +76,9 @@ def test_one_evaluation_a_step(monkeypatch, integrator, stages):
 
 
 def test_order_in_the_step(monkeypatch):
-    """The polynomial has order 5, more than the scheme: errors against very short steps fall as with attention at every stage."""
+    """The polynomial has order 5, more than the scheme: with attention at every start errors against very short steps fall as
+    with attention at every stage."""
+    monkeypatch.setattr("solver.density.extrapolation.MOST", 1)
     errors = {}
     for kind in ("true", "false"):
         found = [solved(monkeypatch, {"density.extrapolate": kind, "density.step": step, "density.limiter": "false",
