@@ -100,7 +100,7 @@ class Extrapolation:
         self._calm = self._calm + 1 if miss * 2**(POINTS + 2) <= TOLERANCE else 0
         self._kept += 1
         if miss > TOLERANCE:  # twice as long as last time, if that is not long ago
-            self._pause = min(2 * self._pause, REST[1]) if 0 < self._kept < 4 * self._pause else REST[0]
+            self._pause = min(2 * self._pause, REST[1]) if 0 < self._kept <= self._pause else REST[0]
             self.past, self._rest, self._stride, self._kept = [], self._pause, 1, 0
         elif 4.0 * miss > TOLERANCE:
             self._stride = max(1, self._stride // 2)
