@@ -53,14 +53,24 @@ def product(a: list[list[float]], b: list[list[float]]) -> list[list[float]]:
     return rows_of(np.asarray(a, float) @ np.asarray(b, float))
 
 
-def approach_rate(value: list[list[float]], query: list[list[float]], key: list[list[float]]) -> float:
-    """g/|K^T Q e|, the rate at which cold tokens approach a real leading eigenvector e of V K^T Q, |e| = 1, g the gap of the
-    spectrum (docs/theory.md §3.4): depths in units of its inverse suit all weights."""
-    score = np.asarray(key, float).T @ np.asarray(query, float)
+def approach_rate(value: list[list[float]], query: list[list[float]] | None = None,
+                  key: list[list[float]] | None = None) -> float:
+    """g/|K^T Q e|, the rate at which cold tokens approach the leading eigenvectors e of V K^T Q, |e| = 1, g the gap of the real
+    parts of its spectrum (docs/theory.md §3.4): depths in units of its inverse suit all weights. Where several eigenvalues lead,
+    the slowest e of their space counts. Without Q and K these are I.
+
+    Raises:
+        ValueError: all eigenvalues have the same real part.
+    """
+    one = np.eye(len(value))
+    score = (one if key is None else np.asarray(key, float)).T @ (one if query is None else np.asarray(query, float))
     numbers, vectors = np.linalg.eig(np.asarray(value, float) @ score)
-    order = np.argsort(-numbers.real)
-    e = np.real(vectors[:, order[0]])
-    return float((numbers[order[0]] - numbers[order[1]]).real * np.linalg.norm(e) / np.linalg.norm(score @ e))
+    leading = numbers.real > numbers.real.max() - 1e-9 * np.abs(numbers).max()
+    if leading.all():
+        raise ValueError("all eigenvalues of V K^T Q have the same real part, nothing is approached")
+    gap = float(numbers.real.max() - numbers.real[~leading].max())
+    space = np.linalg.svd(np.hstack((vectors[:, leading].real, vectors[:, leading].imag)))[0][:, :int(leading.sum())]
+    return gap / float(np.linalg.norm(score @ space, 2))
 
 
 def choose(number: float, *values: T) -> T:

@@ -7,9 +7,11 @@ import math
 import numpy as np
 import pytest
 
-from solver.claims.claim import Cell, Claim, read_claim
+from problems import ProblemError
+from solver.claims.claim import Claim, read_claim
 from solver.claims.predictions import PREDICTIONS
 from solver.claims.work import applies, request
+from solver.projection.cold_flow import flow
 
 TWICE = "[[4.0, 0.0], [0.0, 2.0]]"
 
@@ -28,11 +30,6 @@ def options(claim: Claim, part: str, kind: str = "predicted") -> list[dict[str, 
 def ends(claim: Claim) -> np.ndarray:
     """Last depth of each run."""
     return np.array([cell.case().times[-1] for cell in claim.cells])
-
-
-def cell_where(claim: Claim, **values: object) -> Cell:
-    """The first run whose variables have these values."""
-    return next(cell for cell in claim.cells if all(cell.variables[key] == value for key, value in values.items()))
 
 
 def test_formulas_of_quantities_know_the_ends_of_what_is_swept():
@@ -58,10 +55,12 @@ def test_noise_grows_to_saturation_within_the_run_of_em1(beta, kind):
         assert needed + 3 < growth < 1.1 * needed + 9
 
 
-@pytest.mark.parametrize(("name", "most"), [("LT12", 0.1)])
+@pytest.mark.parametrize(("name", "most"), [("LT12", 0.1), ("LT5", 1e-9), ("LT6", 1e-9), ("LT7", 1e-9)])
 def test_depths_are_those_of_the_rate_of_the_weights(name, most):
     """V -> 2 V halves all depths (up to their rounding)."""
-    before, after = ends(plan(name)), ends(plan(name, attention__value=TWICE))
+    first = {"case": "1"} if name == "LT7" else {}
+    before = ends(plan(name, attention__value="[[2.0, 0.0], [0.0, 1.0]]", **first))
+    after = ends(plan(name, attention__value=TWICE, **first))
     assert np.allclose(after, before / 2, rtol=most)
 
 
@@ -69,3 +68,47 @@ def test_tokens_have_left_before_the_end_of_lt12():
     assert ends(plan("LT12", attention__beta="200.0"))[0] > 1.7 * ends(plan("LT12"))[0]
     outputs = {len(cell.case().times) for cell in plan("LT12", attention__beta="200.0").cells}
     assert outputs == {181}
+
+
+def test_the_end_of_lt5_waits_for_the_slower_of_approach_and_departure():
+    """V = diag(2, 1.8) has a gap of a fifth, V K^T Q one as large as before."""
+    assert np.allclose(ends(plan("LT5", attention__value="[[2.0, 0.0], [0.0, 1.8]]")), 5 * ends(plan("LT5")), rtol=1e-9)
+
+
+def test_aligned_weights_stay_aligned_when_v_is_set():
+    case = plan("LT6", attention__value="[[3.0, 0.5], [0.5, 1.0]]").cells[0].case()
+    assert np.allclose(case.B, case.V) and abs(PREDICTIONS["terminal_rise"](case, within=0.01) - 0.01) < 1e-7
+    turned = plan("LT6", attention__key="[[0.5, 0.5], [0.25, 1.0]]", attention__query="[[1.0, 0.0], [0.0, 1.0]]",
+                  attention__value="[[2.0, 0.0], [0.0, 1.0]]").cells[0].case()
+    assert PREDICTIONS["terminal_rise"](turned, within=0.0) == pytest.approx(math.pi / 4 / 0.9069, rel=1e-3)
+
+
+def test_distances_at_zero_temperature_hold_for_weights_without_symmetry():
+    """A conjugate of V = diag(1, 0) by a rotation has the same distances; the arcs of the circle know B as well."""
+    straight = plan("LT7", case="1", time__outputs="5").cells[0].case()
+    turned = plan("LT7", case="1", time__outputs="5", attention__value="[[0.5, 0.5], [0.5, 0.5]]").cells[0].case()
+    assert np.allclose(PREDICTIONS["cold_distance"](straight), PREDICTIONS["cold_distance"](turned), rtol=1e-9)
+    skew = plan("LT7", case="1", time__end="2.0", time__outputs="5", attention__value="[[2.0, 0.3], [-0.2, 1.0]]",
+                attention__key="[[0.5, 0.5], [0.25, 1.0]]").cells[0].case()
+    numbers, vectors = np.linalg.eig(skew.V @ skew.B.T)
+    e = np.real(vectors[:, np.argmax(numbers.real)])
+    angles = 2 * np.pi * (np.arange(50000) + 0.5) / 50000
+    moved = flow(np.column_stack((np.cos(angles), np.sin(angles))), skew.weights, skew.times)
+    arcs = np.arccos(np.clip(np.abs(moved @ e), 0, 1))
+    for p in (1, 2):
+        value, error = PREDICTIONS["cold_distance"](skew, p=p)
+        assert np.all(np.abs(value - np.mean(arcs**p, axis=1) ** (1 / p)) < 1e-5) and np.all(error <= 1e-5)
+    with pytest.raises(ProblemError, match=r"attention\.beta.*inf"):
+        PREDICTIONS["cold_distance"](plan("LT7", case="1", attention__beta="10.0").cells[0].case())
+    turning = plan("LT7", case="1", attention__query="[[0.0, -1.0], [1.0, 1.0]]", attention__value="[[1.0, 0.0], [0.0, 0.9]]")
+    with pytest.raises(ProblemError, match="different real parts"):
+        PREDICTIONS["cold_distance"](turning.cells[0].case())
+
+
+def test_three_eigenvalues_carry_the_sphere_to_one_of_two():
+    """V = diag(1, 0, 0) by its closed form and, with the middle eigenvalue hardly off, by the points that are carried."""
+    exact = plan("LT7", case="2", time__end="2.0", time__outputs="3").cells[0].case()
+    near = plan("LT7", case="2", time__end="2.0", time__outputs="3",
+                attention__value="[[1.0, 0.0, 0.0], [0.0, 1e-4, 0.0], [0.0, 0.0, 0.0]]")
+    value, error = PREDICTIONS["cold_distance"](near.cells[0].case())
+    assert np.all(np.abs(value - PREDICTIONS["cold_distance"](exact)) < error + 1e-4) and error.max() < 0.005

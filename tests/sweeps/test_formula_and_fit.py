@@ -32,6 +32,14 @@ def test_the_rate_of_approach_is_that_of_the_spectrum():
     weights = {"value": [[2.0, 0.0], [0.0, 1.0]], "query": [[1.0, 0.0], [0.0, 1.0]], "key": [[0.5, 0.5], [0.25, 1.0]]}
     rate = evaluate("approach_rate(value, query, key)", weights)
     assert rate == pytest.approx(1 / np.hypot(0.75, 1.5) * np.sqrt(2), rel=1e-12)
+    great_circle = {"value": np.diag([2.0, 2.0, 0.5]).tolist(), "key": np.diag([3.0, 1.0, 1.0]).tolist()}
+    assert evaluate("approach_rate(value, diagonal(1, 1, 1), key)", great_circle) == pytest.approx(4 / 3, rel=1e-12)
+    great_circle["key"] = np.eye(3).tolist()
+    assert evaluate("approach_rate(value, diagonal(1, 1, 1), key)", great_circle) == pytest.approx(1.5, rel=1e-12)
+    turning = {"value": [[1.0, -0.7, 0.0], [0.7, 1.0, 0.0], [0.0, 0.0, 0.2]]}
+    assert evaluate("approach_rate(value)", turning) == pytest.approx(0.8, rel=1e-12)
+    with pytest.raises(ProblemError, match="nothing is approached"):
+        evaluate("approach_rate(diagonal(2, 2), diagonal(1, 1), diagonal(1, 1))", {})
     assert evaluate("applied(rotation(pi/2), [1, 0])", {}) == pytest.approx([0.0, 1.0])
     assert evaluate("item([4, 5], 2)", {}) == 5
 

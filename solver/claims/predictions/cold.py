@@ -7,10 +7,16 @@ from scipy.integrate import quad
 
 from problems import ProblemError
 from problems.laws.spherical import VonMisesFisher
-from solver.claims.case import Array, Case, Value
+from solver.claims.case import Array, Case, Measured, Value
+from solver.claims.predictions.approach import cold_arcs
+from solver.projection.cold_flow import flow
 from solver.projection.rates import Predictions
 from solver.projection.spectrum import analyse
 from solver.projection.target import target
+from solver.wasserstein.distance import distance
+from solver.wasserstein.measure import Measure
+
+CARRIED = 32768  # points that stand for a law
 
 
 def _leading(case: Case) -> tuple[float, float, Array]:
@@ -91,21 +97,56 @@ def terminal_distance(case: Case) -> float:
     return float(np.sqrt(masses @ arc**2))
 
 
-def cold_distance(case: Case, p: int = 2) -> Array:
-    """W_p to the target along the zero-temperature flow of a uniform start with B = I and V = diag(l_1, .., l_1, l_2 ..): arcs
-    to the
-    eigenspace E of l_1, under the angular central Gaussian law of docs/theory.md §3.3.
+def terminal_rise(case: Case, within: float) -> float:
+    """Most that W2 to the target may rise after its least value, over W2 at depth 0: `terminal_distance`, 0 where the target lies
+    in the dominant eigenspace of V, as for V = B symmetric positive definite (docs/theory.md §4.7); and `within`, what the width
+    of a cell may make of it."""
+    goal, start = Measure(*target(case.problem).measure(4096)), Measure(*case.start(4096))
+    first = distance(start, goal, p=2, manifold=case.problem.manifold).value
+    return terminal_distance(case) / first + within
 
-    Circle: E = +-e_1. Sphere: E a great circle or a pair. Tokens at arc a from E at depth 0 are at arc atan(e^{-gt} tan a).
+
+def cold_distance(case: Case, p: int = 2) -> Measured:
+    """W_p to the nearest law on the leading eigenspace E of A = V B^T along the zero-temperature flow: (E a^p)^{1/p}, a the arc
+    to E. For a uniform start, B = I and V with two eigenvalues, orthogonal, by the angular central Gaussian law of
+    docs/theory.md §3.3: what starts at the arc a is at the arc atan(e^{-gt} tan a). On the circle, from a uniform start to two
+    points, by the arcs of `solver.claims.predictions.approach`, to 1e-5. Else by points that stand for the law, whose bar is the
+    larger difference to a quarter and to an eighth of them.
+
+    Raises:
+        ProblemError: a finite beta, or an E that is the whole space.
     """
-    values = np.diag(case.V)
+    if np.isfinite(case.beta):
+        raise ProblemError("attention.beta", case.beta, "must be inf for a prediction about zero temperature")
+    V, d = case.V, case.dimension
+    if analyse(V @ case.B.T).dimension == d:
+        raise ProblemError("attention.value", V.tolist(), "must make an A = V K^T Q whose eigenvalues have different real parts")
+    values = np.linalg.eigvals(V).real
     g, k = float(np.ptp(values)), int(np.sum(np.isclose(values, values.max())))
-    d = case.dimension
+    two = np.all(np.isclose(values, values.max()) | np.isclose(values, values.min())) and 0 < k < d
+    uniform = case.problem.initial.name == "uniform"
+    if not (two and uniform and np.allclose(V, V.T) and np.allclose(case.B, np.eye(d))):
+        if d == 2 and uniform and analyse(V @ case.B.T).kind == "simple":
+            moved = [cold_arcs(case, float(t)) for t in case.times]
+            return Value(np.array([float(masses @ arcs**p) ** (1 / p) for arcs, masses in moved]), 1e-5)
+        fine, *coarse = (_carried_distance(case, p, CARRIED // part) for part in (1, 4, 8))
+        return Value(fine, np.max(np.abs(fine - np.array(coarse)), axis=0))
     # Law of the arc a to a k-dimensional subspace under the uniform law: cos^{k-1} a sin^{d-k-1} a.
     weight = lambda a: np.cos(a) ** (k - 1) * np.sin(a) ** (d - k - 1)  # noqa: E731
     total = quad(weight, 0, np.pi / 2)[0]
     return np.array([(quad(lambda a, t=t: weight(a) * np.arctan(np.exp(-g * t) * np.tan(a)) ** p, 0, np.pi / 2, epsrel=1e-11,
                            limit=400)[0] / total) ** (1 / p) for t in case.times])
+
+
+def _carried_distance(case: Case, p: int, count: int) -> Array:
+    points, masses = case.start(count)
+    basis = analyse(case.V @ case.B.T).basis
+    found = []
+    for x in flow(points, case.weights, case.times):
+        inside = x @ basis
+        arc = np.arctan2(np.linalg.norm(x - inside @ basis.T, axis=1), np.linalg.norm(inside, axis=1))
+        found.append(float(masses @ arc**p) ** (1 / p))
+    return np.array(found)
 
 
 def half_space_mass(case: Case) -> float:
@@ -159,4 +200,4 @@ def _shortfall(delta: float, depth: float) -> float:
 
 
 TABLE = (spectral_gap, pair_frequency, target_rate, fitted_target_rate, closest_exponent, narrow_time_slope,
-         terminal_distance, cold_distance, half_space_mass, positive_clustering_bound)
+         terminal_distance, terminal_rise, cold_distance, half_space_mass, positive_clustering_bound)
