@@ -227,10 +227,12 @@ def _swept_depth(values: Mapping[str, object], sweep: Mapping[str, object], plac
     """How many lists deep one value of a swept key is: the first of a list, what a formula gives in the first cell."""
     variables = _numbers(values)
     for key, entry in sweep.items():
-        found = (entry[0] if entry else None) if isinstance(entry, list) else resolve(entry, variables, key)
+        own = _own(values, key)
+        known = variables if own is None else {**variables, short(key): own}
+        found = (entry[0] if entry else None) if isinstance(entry, list) else resolve(entry, known, key)
         if key == place:
             return _depth(found)
-        variables[short(key)] = resolve(found, variables, key)
+        variables[short(key)] = resolve(found, known, key)
     return 0
 
 

@@ -112,3 +112,107 @@ def test_three_eigenvalues_carry_the_sphere_to_one_of_two():
                 attention__value="[[1.0, 0.0, 0.0], [0.0, 1e-4, 0.0], [0.0, 0.0, 0.0]]")
     value, error = PREDICTIONS["cold_distance"](near.cells[0].case())
     assert np.all(np.abs(value - PREDICTIONS["cold_distance"](exact)) < error + 1e-4) and error.max() < 0.005
+
+
+CONE = {"attention__query": "[[2.0, 0.0], [0.0, 2.0]]", "attention__key": "[[0.75, 0.0], [0.0, 0.75]]"}
+THRICE = {"attention__value": "[[3.0, 0.0], [0.0, 3.0]]", **CONE}
+
+
+@pytest.mark.parametrize(("beta", "gamma"), [("1.0", "[1, -1]"), ("8.0", "[0.5, -2]"), ("30.0", "[1, -1]")])
+def test_ms9_grows_by_what_a_rate_needs_and_round_off_does_not_overtake_it(beta, gamma):
+    claim = plan("MS9", attention__beta=beta, gamma=gamma, **CONE)
+    judged = [cell for cell in claim.cells if applies(claim.quantities[0], cell)]
+    assert {cell.variables["k"] for cell in judged if cell.variables["gamma"] < 0} == {1, 2, 3, 4, 5, 6}
+    assert any(cell.variables["gamma"] > 0 for cell in judged)
+    for cell in judged:
+        case = cell.case()
+        rate = PREDICTIONS["uniform_rate"](case, cell.variables["k"])
+        assert abs(rate) * case.times[-1] == pytest.approx(3.4, rel=1e-9)
+        assert rate < 0 or PREDICTIONS["fastest_rate"](case) * case.times[-1] < 18
+
+
+def test_noise_and_depths_of_nt1_are_in_units_of_the_critical_noise():
+    for cell in plan("NT1", attention__beta="2.0", **THRICE).cells:
+        case = cell.case()
+        critical = PREDICTIONS["critical_diffusivity"](case)
+        assert 0.5 < case.problem.noise.diffusivity / critical < 1.43
+        if cell.variables["case"] > 12:
+            assert case.sharpness == pytest.approx(cell.variables["case"] - 11) and case.problem.noise.diffusivity > critical
+        if not case.problem.time.stationary:
+            unit = case.times[-1] * critical / PREDICTIONS["critical_diffusivity"](plan("NT1").cells[0].case())
+            assert unit == pytest.approx(4 if cell.variables["case"] <= 5 else 40)
+
+
+@pytest.mark.parametrize("beta", [3.0, 4.0, 6.0, 12.0])
+def test_bump_and_uniform_law_coexist_at_the_noise_of_nt2(beta):
+    claim = plan("NT2", attention__beta=str(beta / 1.5), **THRICE)
+    case = claim.cells[0].case()
+    assert case.sharpness == pytest.approx(beta)
+    assert PREDICTIONS["stationary_moment"](case) > 0.3 and PREDICTIONS["uniform_rate"](case, 1) < 0
+    assert PREDICTIONS["uniform_rate"](case, 1) * case.times[-1] == pytest.approx(-16 * 0.09759465, rel=1e-6)
+
+
+def test_where_the_transition_is_continuous_nt2_asks_for_no_bump():
+    claim = plan("NT2", attention__beta="2.0")
+    assert not any(applies(claim.quantities[0], cell) for cell in claim.cells)
+    assert any(applies(claim.quantities[1], cell) for cell in claim.cells)
+
+
+@pytest.mark.parametrize("wide", ["0.05", "0.12"])
+def test_qc3_straddles_the_threshold_of_its_masses_widths_and_weights(wide):
+    widths = {f"initial__components[{i}]__deviation": wide for i in (0, 1)}
+    masses = {"initial__components[0]__weight": "0.55", "initial__components[1]__weight": "0.45"}
+    claim = plan("QC3", **masses, **widths, **THRICE)
+    assert all(cell.values["initial"]["components"][0]["deviation"] == float(wide) for cell in claim.cells)
+    case = claim.cells[0].case()
+    beta = np.array([cell.case().beta for cell in claim.cells])
+    threshold = PREDICTIONS["survival_beta"](case).value
+    assert threshold == pytest.approx(math.log(0.55 / 0.45) / 2 / 1.5 * (1 + 3 * float(wide) ** 2), rel=1e-12)
+    assert 0.7 < beta.min() / threshold < 0.98 and 1.03 < beta.max() / threshold < 1.3
+    below, above = ([cell.case().beta / threshold for cell in claim.cells if applies(quantity, cell)]
+                    for quantity in claim.quantities[1:3])
+    assert max(below, default=0) < 1 < min(above) and {cell.case().times[1] for cell in claim.cells} == {0.01}
+    ratio = 0.55 / 0.45
+    assert ends(claim)[0] == pytest.approx(36 / (3 * (0.5 + 1 / (1 + ratio**2))), rel=1e-12)
+
+
+def test_qc4_follows_value_query_and_key():
+    claim = plan("QC4", attention__value="[[4.0, 0.0], [0.0, 4.0]]", attention__key="[[0.5, 0.0], [0.0, 0.5]]")
+    assert [cell.case().sharpness for cell in claim.cells] == pytest.approx([-b for b in (0.1, 0.6, 0.64, 0.69, 0.8)])
+    assert np.allclose(ends(claim), 50) and {found["until"] for found in options(claim, "rate of", "measured")} == {1.0}
+
+
+def test_a_key_that_follows_one_tied_to_itself_can_be_set():
+    claim = plan("QC3", attention__beta="[0.5, 0.6]")
+    assert sorted({cell.case().beta for cell in claim.cells}) == [0.5, 0.6]
+
+
+def test_qc3_looks_at_the_smaller_bump_wherever_it_is():
+    """Of two orders of the bumps both say the same."""
+    plain = plan("QC3")
+    turned = plan("QC3", **{"initial__components[0]__weight": "0.25", "initial__components[1]__weight": "0.75"})
+    for name, claim in (("left", plain), ("right", turned)):
+        for found in options(claim, "smaller bump", "measured"):
+            assert np.allclose(found["centre"], [-1 if name == "left" else 1, 0], atol=1e-12)
+    assert np.allclose(ends(plain), 60) and [c.case().beta for c in plain.cells] == [c.case().beta for c in turned.cells]
+
+
+def test_what_wide_bumps_lose_at_first_is_in_the_bar():
+    """Tokens keep .149862 of .15 at the smaller bump of deviation .1, beta 4 % above the threshold."""
+    widths = {f"initial__components[{i}]__deviation": "0.1" for i in (0, 1)}
+    masses = {"initial__components[0]__weight": "0.15", "initial__components[1]__weight": "0.85"}
+    wide = plan("QC3", **masses, **widths).cells[3].case()
+    value, error = PREDICTIONS["surviving_mass"](wide)
+    assert value == pytest.approx(0.15) and 0.15 - 0.149862 < error < 1e-3
+    value, error = PREDICTIONS["surviving_mass"](plan("QC3").cells[3].case())
+    assert value == pytest.approx(0.25) and error < 1e-6
+
+
+def test_the_onset_of_nt1_is_looked_at_where_its_law_holds():
+    """Nearer to the beta where the transition jumps the bump grows faster: kappa keeps nearer to kappa_c."""
+    def excess(beta: str) -> list[float]:
+        return [PREDICTIONS["critical_diffusivity"](cell.case()) / cell.case().problem.noise.diffusivity - 1
+                for cell in plan("NT1", attention__beta=beta).cells[7:11]]
+
+    assert np.allclose(excess("1.0"), [0.01, 0.02, 0.04, 0.08]) and np.allclose(excess("0.3"), excess("1.0"))
+    assert 0.03 < excess("2.0")[0] / excess("1.0")[0] < 0.1

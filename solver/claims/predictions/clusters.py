@@ -6,6 +6,7 @@ import numpy as np
 from scipy.integrate import solve_ivp
 from scipy.linalg import expm
 from scipy.optimize import brentq
+from scipy.special import erfc
 
 from problems.laws.spherical import WrappedNormal
 from solver.claims.case import Array, Case, Value
@@ -103,7 +104,19 @@ def survival_beta(case: Case) -> Value:
     """
     weights = np.sort(case.mixture.weights)
     width = max(part.deviation for part in case.mixture.components if isinstance(part, WrappedNormal)) ** 2
-    return Value(0.5 * float(np.log(weights[-1] / weights[0])) * (1 + 3 * width) / case.multiples[1], 5 * width**2)
+    return Value(0.5 * float(np.log(weights[-1] / weights[0])) * (1 + 3 * width) / case.multiples[1],
+                 5 * width**2 / case.multiples[1])
+
+
+def surviving_mass(case: Case) -> Value:
+    """Mass of the smaller of two opposite bumps on the circle above the threshold of `survival_beta`. What lies beyond
+    x^2 = 2 tanh(beta - beta_0)/beta - 3 sigma^2 from its centre, where the drift of that docstring turns outwards, may be lost at
+    first: that part of a normal law is the bar; beta b for beta."""
+    weights, b = np.sort(case.mixture.weights), case.sharpness
+    width = max(part.deviation for part in case.mixture.components if isinstance(part, WrappedNormal))
+    mass = float(weights[0] / weights.sum())
+    turn = 2 * np.tanh(b - 0.5 * np.log(weights[-1] / weights[0])) / b - 3 * width**2
+    return Value(mass, mass * float(erfc(np.sqrt(max(turn, 0.0) / 2) / width)))
 
 
 def narrow_bump_rate(case: Case) -> float:
@@ -179,5 +192,5 @@ def cluster_share(case: Case, masses: list[float], exchange: float = 0.0) -> Val
 
 TABLE = (
     pairing_cosine, pairing_path, plateau_energy, lattice_threshold,
-    dirac_path_angle, pair_speed, pair_path_angle, pairing_exponent, survival_beta,
+    dirac_path_angle, pair_speed, pair_path_angle, pairing_exponent, survival_beta, surviving_mass,
     narrow_bump_rate, dirac_energy_scaled, pair_energy_scaled, uniform_energy_scaled, cluster_energy, cluster_share)
