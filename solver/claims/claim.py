@@ -227,12 +227,10 @@ def _swept_depth(values: Mapping[str, object], sweep: Mapping[str, object], plac
     """How many lists deep one value of a swept key is: the first of a list, what a formula gives in the first cell."""
     variables = _numbers(values)
     for key, entry in sweep.items():
-        own = _own(values, key)
-        known = variables if own is None else {**variables, short(key): own}
-        found = (entry[0] if entry else None) if isinstance(entry, list) else resolve(entry, known, key)
+        found = (entry[0] if entry else None) if isinstance(entry, list) else _resolved(values, key, entry, variables)
         if key == place:
             return _depth(found)
-        variables[short(key)] = resolve(found, known, key)
+        variables[short(key)] = _resolved(values, key, found, variables)
     return 0
 
 
@@ -243,6 +241,12 @@ def resolve(value: object, variables: Mapping[str, object], field_name: str) -> 
     if isinstance(value, list):
         return [resolve(v, variables, field_name) for v in value]
     return resolve_table(value, variables, field_name) if isinstance(value, dict) else value
+
+
+def _resolved(base: Mapping[str, object], key: str, value: object, variables: Mapping[str, object]) -> object:
+    """As `resolve`, of what a sweep gives a dotted key: the key's own name stands for its value in the problem's sections."""
+    own = _own(base, key)
+    return resolve(value, variables if own is None else {**variables, short(key): own}, key)
 
 
 def resolve_table(values: Mapping[str, object], variables: Mapping[str, object], field_name: str) -> dict[str, object]:
@@ -276,9 +280,7 @@ def _cell(values: dict[str, object], chosen: dict[str, object], lists: Mapping[s
     base = _copied(values)
     variables = _numbers(base)
     for key, value in chosen.items():
-        own = _own(base, key)
-        found = resolve(value, variables if own is None else {**variables, short(key): own}, key)
-        variables[short(key)] = found
+        variables[short(key)] = found = _resolved(base, key, value, variables)
         if key == "run.side":
             side = str(found)
         elif "." in key:

@@ -10,6 +10,7 @@ from scipy.interpolate import CubicSpline
 from problems import Problem, ProblemError
 from solver.claims.case import Array, Run, Value
 from solver.projection.target import Target, target
+from solver.projection.terminal import arc_to_span
 from solver.wasserstein.distance import distance
 from solver.wasserstein.measure import Measure
 
@@ -47,13 +48,8 @@ def w_span(run: Run, p: int = 2) -> Array:
     analysis = _target(run.case.problem).analysis
     if analysis is None:
         raise ProblemError("quantities.measured", "w_span", "needs a leading eigenspace of A = V B^T")
-    basis = analysis.basis
-    found = []
-    for x, m in zip(run.points, run.masses, strict=True):
-        inside = x @ basis
-        arc = np.arctan2(np.linalg.norm(x - inside @ basis.T, axis=1), np.linalg.norm(inside, axis=1))
-        found.append(float(m @ arc**p) ** (1 / p))
-    return np.array(found)
+    return np.array([float(m @ arc_to_span(x, analysis.basis) ** p) ** (1 / p)
+                     for x, m in zip(run.points, run.masses, strict=True)])
 
 
 def w2_final_dirac(run: Run) -> Array:

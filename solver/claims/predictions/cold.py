@@ -13,6 +13,7 @@ from solver.projection.cold_flow import flow
 from solver.projection.rates import Predictions
 from solver.projection.spectrum import analyse
 from solver.projection.target import target
+from solver.projection.terminal import arc_to_span
 from solver.wasserstein.distance import distance
 from solver.wasserstein.measure import Measure
 
@@ -88,13 +89,10 @@ def narrow_time_slope(case: Case) -> float:
 
 def terminal_distance(case: Case) -> float:
     """W2 between the target and the terminal state: each atom +-e of the target moved to the nearest of the dominant eigenspace
-    of
-    V (docs/theory.md §4.7)."""
+    of V (docs/theory.md §4.7)."""
     points, masses = target(case.problem).measure(4096)
     basis = np.linalg.qr(analyse(case.V).basis)[0]
-    inside = points @ basis
-    arc = np.arctan2(np.linalg.norm(points - inside @ basis.T, axis=1), np.linalg.norm(inside, axis=1))
-    return float(np.sqrt(masses @ arc**2))
+    return float(np.sqrt(masses @ arc_to_span(points, basis) ** 2))
 
 
 def terminal_rise(case: Case, within: float) -> float:
@@ -122,31 +120,34 @@ def cold_distance(case: Case, p: int = 2) -> Measured:
     if analyse(V @ case.B.T).dimension == d:
         raise ProblemError("attention.value", V.tolist(), "must make an A = V K^T Q whose eigenvalues have different real parts")
     values = np.linalg.eigvals(V).real
-    g, k = float(np.ptp(values)), int(np.sum(np.isclose(values, values.max())))
-    two = np.all(np.isclose(values, values.max()) | np.isclose(values, values.min())) and 0 < k < d
+    leading = np.isclose(values, values.max())
+    two = np.all(leading | np.isclose(values, values.min()))
     uniform = case.problem.initial.name == "uniform"
-    if not (two and uniform and np.allclose(V, V.T) and np.allclose(case.B, np.eye(d))):
-        if d == 2 and uniform and analyse(V @ case.B.T).kind == "simple":
-            moved = [cold_arcs(case, float(t)) for t in case.times]
-            return Value(np.array([float(masses @ arcs**p) ** (1 / p) for arcs, masses in moved]), 1e-5)
-        fine, *coarse = (_carried_distance(case, p, CARRIED // part) for part in (1, 4, 8))
-        return Value(fine, np.max(np.abs(fine - np.array(coarse)), axis=0))
-    # Law of the arc a to a k-dimensional subspace under the uniform law: cos^{k-1} a sin^{d-k-1} a.
-    weight = lambda a: np.cos(a) ** (k - 1) * np.sin(a) ** (d - k - 1)  # noqa: E731
+    if uniform and two and np.allclose(V, V.T) and np.allclose(case.B, np.eye(d)):
+        return _closed_distance(case, p, gap=float(np.ptp(values)), k=int(leading.sum()))
+    if uniform and d == 2 and analyse(V @ case.B.T).kind == "simple":
+        moved = [cold_arcs(case, float(t)) for t in case.times]
+        return Value(np.array([float(masses @ arcs**p) ** (1 / p) for arcs, masses in moved]), 1e-5)
+    fine, *coarse = (_carried_distance(case, p, CARRIED // part) for part in (1, 4, 8))
+    return Value(fine, np.max(np.abs(fine - np.array(coarse)), axis=0))
+
+
+def _closed_distance(case: Case, p: int, gap: float, k: int) -> Array:
+    """(outputs,): `cold_distance` where k eigenvalues of V lead the others by one gap. The arc a to a k-dimensional subspace has
+    the law cos^{k-1} a sin^{d-k-1} a under the uniform law."""
+    def weight(a: float) -> float:
+        return float(np.cos(a) ** (k - 1) * np.sin(a) ** (case.dimension - k - 1))
+
     total = quad(weight, 0, np.pi / 2)[0]
-    return np.array([(quad(lambda a, t=t: weight(a) * np.arctan(np.exp(-g * t) * np.tan(a)) ** p, 0, np.pi / 2, epsrel=1e-11,
+    return np.array([(quad(lambda a, t=t: weight(a) * np.arctan(np.exp(-gap * t) * np.tan(a)) ** p, 0, np.pi / 2, epsrel=1e-11,
                            limit=400)[0] / total) ** (1 / p) for t in case.times])
 
 
 def _carried_distance(case: Case, p: int, count: int) -> Array:
+    """(outputs,): `cold_distance` of that many points that stand for the start and follow the flow."""
     points, masses = case.start(count)
     basis = analyse(case.V @ case.B.T).basis
-    found = []
-    for x in flow(points, case.weights, case.times):
-        inside = x @ basis
-        arc = np.arctan2(np.linalg.norm(x - inside @ basis.T, axis=1), np.linalg.norm(inside, axis=1))
-        found.append(float(masses @ arc**p) ** (1 / p))
-    return np.array(found)
+    return np.array([float(masses @ arc_to_span(x, basis) ** p) ** (1 / p) for x in flow(points, case.weights, case.times)])
 
 
 def half_space_mass(case: Case) -> float:
