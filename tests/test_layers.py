@@ -111,6 +111,21 @@ def test_modules_keep_to_one_theme():
     assert sorted(lengths.values())[len(lengths) // 2] <= 125
 
 
+def test_tests_keep_to_one_theme():
+    lengths = {str(file): len(file.read_text().splitlines()) for file in (ROOT / "tests").rglob("*.py")}
+    assert not {name: n for name, n in lengths.items() if n > LONGEST}
+
+
+def test_a_test_that_does_not_run_says_why():
+    silent = [f"{file}:{node.lineno}" for file in (ROOT / "tests").rglob("*.py") for node in ast.walk(ast.parse(file.read_text()))
+              if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+              and node.func.attr in ("skip", "skipif", "xfail", "importorskip")
+              and ast.unparse(node.func).startswith("pytest.")
+              and not any(word.arg == "reason" for word in node.keywords)
+              and not (node.func.attr in ("skip", "xfail") and node.args)]
+    assert not silent
+
+
 def test_pictures_are_drawn_in_one_room_only(graph):
     drawing = [name for name, file in modules().items()
                if "matplotlib" in file.read_text() and not name.startswith("solver.report")

@@ -58,7 +58,7 @@ def test_xdmf_reads_back(tmp_path, degree, geometry):
 @pytest.mark.skipif(not dolfinx_compat.has_vtx(), reason="dolfinx without ADIOS2")
 @pytest.mark.parametrize("geometry", [1, 2])
 def test_vtx_holds_the_polynomial(tmp_path, geometry):
-    adios2 = pytest.importorskip("adios2")
+    adios2 = pytest.importorskip("adios2", reason="reads what dolfinx wrote with ADIOS2")
     _, snapshots = run(tmp_path, "smooth_sphere", density__cells=320, density__degree=1,
                             density__geometry=geometry)
     with adios2.Stream(str(tmp_path / "density.bp"), "r") as file:

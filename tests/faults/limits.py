@@ -28,8 +28,8 @@ from pathlib import Path
 if str(Path(__file__).resolve().parents[2]) not in sys.path:
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.faults import campaign
-from tests.faults.campaign import TABLES, command, differences, finish, recorded_rows, reference, rows
+from tests.faults import support
+from tests.faults.support import TABLES, command, differences, finish, recorded_rows, reference, rows
 
 # What no user may be shown for a full disk: dumps of libraries, and the traces of a crash.
 NOISE = ("Traceback", "PETSC ERROR", "HDF5-DIAG", "Segmentation", "terminate called", "Aborted", "ADIOS2 EXCEPTION",
@@ -38,7 +38,7 @@ NOISE = ("Traceback", "PETSC ERROR", "HDF5-DIAG", "Segmentation", "terminate cal
 
 def start(arguments: list[str], limit: Callable[[], None] | None = None) -> subprocess.Popen[str]:
     """Start a command under a limit."""
-    return subprocess.Popen(arguments, env=campaign.environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    return subprocess.Popen(arguments, env=support.environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                             stdin=subprocess.DEVNULL, start_new_session=True, cwd="/tmp", preexec_fn=limit)
 
 
@@ -70,8 +70,8 @@ def judge(out: Path, whole: Path, tables: tuple[str, ...], code: int, words: str
 
 def go_on(out: Path, whole: Path, name: str, case: str, ranks: int) -> list[str]:
     """The limit is gone: the run goes on, or starts, and ends as it should."""
-    code, words = finish(campaign.start(*command(name, case, out, "--resume", ranks=ranks)))
-    wrong = [] if code == campaign.code_of(whole) else [f"resume: exit {code}: {words[-400:]}"]
+    code, words = finish(support.start(*command(name, case, out, "--resume", ranks=ranks)))
+    wrong = [] if code == support.code_of(whole) else [f"resume: exit {code}: {words[-400:]}"]
     return wrong + differences(whole, out, TABLES[name], 0.0 if ranks == 1 else 1e-12)
 
 
@@ -122,7 +122,7 @@ def limit_files(process: subprocess.Popen[str], out: Path, ranks: int, size: int
     until = time.monotonic() + 60
     while not (out / "run.json").exists() and process.poll() is None and time.monotonic() < until:
         time.sleep(0.001)
-    for pid in campaign.children(process.pid) if ranks > 1 else [process.pid]:
+    for pid in support.children(process.pid) if ranks > 1 else [process.pid]:
         with contextlib.suppress(ProcessLookupError):
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, size))
 
@@ -233,7 +233,7 @@ def numbers(base: Path) -> int:
         code = NUMBERS.format(module=module, place=place, kind=kind, rank=rank)
         failures += ended(kind, rank, [*line[:at], "-c", code, *line[at + 2:]], out, whole, name, ranks, known)
     for (kind, (name, settings, options, known)), ranks in itertools.product(BY_ITSELF.items(), (1, 3)):
-        line = command(name, "circle", out, *campaign.more(tuple(settings)), *(["--", *options] if options else []), ranks=ranks)
+        line = command(name, "circle", out, *support.more(tuple(settings)), *(["--", *options] if options else []), ranks=ranks)
         failures += ended(kind, None, line, out, base / "none", name, ranks, known)
     return failures
 
