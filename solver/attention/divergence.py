@@ -151,8 +151,11 @@ def _second_moments(head: HeadField, law: Law, form: Quadratic) -> tuple[Moments
         return _gathered(head, form, law, plan)
     if _takes_relay(head, law, limit):
         return _relayed(head, law, form)
-    if method not in ("pruned", "relayed") and (expansion := head._expansion(law, method != "auto", squares=True)) is not None:
-        return _expanded(head, expansion, law, form)
+    if method not in ("pruned", "relayed"):
+        alternative = min(head._dense_time(law), head._pruned_time(law), head._relayed_time(law))
+        expansion = head.expanded.make(law, alternative, squares=True)
+        if isinstance(expansion, Expansion):
+            return _expanded(head, expansion, law, form)
     if _takes_relay(head, law, min(QUADRATIC_COST * head._dense_time(law), PRUNED_COST * head._pruned_time(law))):
         return _relayed(head, law, form)
     return _summed(head, head.z, form, law)
@@ -223,7 +226,7 @@ def _usual_time(head: HeadField, law: Law) -> float:
     """What the fastest of the other methods would take if the law covered the space evenly."""
     d = head.z.shape[1]
     return min(QUADRATIC_COST * head._dense_time(law), PRUNED_COST * head._pruned_time(law) if d <= LARGEST_PRUNED else np.inf,
-               EXPANDED_COST.get(d, 1.0) * head._usual_expansion_time(law), RELAYED_COST * head._relayed_time(law))
+               EXPANDED_COST.get(d, 1.0) * head.expanded.usual_direct_time(law), RELAYED_COST * head._relayed_time(law))
 
 
 def _gathered(head: HeadField, form: Quadratic, law: Law, plan: Plan) -> tuple[Moments, Array]:

@@ -124,12 +124,12 @@ def _expand_circle(law: Law, order: int, depth: float, threads: int) -> Expansio
     plus, minus = below + above, below - above
     mix = np.column_stack([2 * c[:-1].real, 2 * c[:-1].imag, plus.real, plus.imag, minus.imag, minus.real])
     mix[0] = [c[0].real, 0.0, c[1].real, 0.0, -c[1].imag, 0.0]
-    return Expansion(2, order, depth, np.ascontiguousarray(mix), _rough(law, np.abs(c[:-1])))
+    return Expansion(2, order, depth, np.ascontiguousarray(mix), roughness(law, np.abs(c[:-1])))
 
 
 def _expand_sphere(law: Law, degree: int, depth: float, threads: int) -> Expansion:
     mix, power = _couple(degree, _raw_sums(law, degree + 1, threads))
-    return Expansion(3, degree, depth, mix, _rough(law, np.sqrt(power / (2.0 * np.arange(degree + 1) + 1.0))))
+    return Expansion(3, degree, depth, mix, roughness(law, np.sqrt(power / (2.0 * np.arange(degree + 1) + 1.0))))
 
 
 def expand_squares(law: Law, degree: int, depth: float, threads: int = 1) -> Expansion:
@@ -145,7 +145,7 @@ def expand_squares(law: Law, degree: int, depth: float, threads: int = 1) -> Exp
     whole = np.column_stack([mix[:, :4], first[:, 1], mix[:, 4:], first[:, 5]])
     squares = np.column_stack([first[:, 2], first[:, 3], second[:, 2], second[:, 3],
                                first[:, 6], first[:, 7], second[:, 6], second[:, 7]])
-    rough = _rough(law, np.sqrt(power / (2.0 * np.arange(degree + 1) + 1.0)))
+    rough = roughness(law, np.sqrt(power / (2.0 * np.arange(degree + 1) + 1.0)))
     return Expansion(3, degree, depth, np.ascontiguousarray(whole), rough, np.ascontiguousarray(squares))
 
 
@@ -184,15 +184,18 @@ def _factors(degree: int) -> Array:
     return np.concatenate(rows)[:, None]
 
 
-def _rough(law: Law, size: Array) -> Array:
+def roughness(law: Law, size: Array) -> Array:
     """(order + 1,): the rounding of each order, from the size of its coefficients relative to the largest possible."""
     noise = 4.0 * float(np.linalg.norm(law.masses))
     return ROUNDING * (8.0 + np.arange(len(size))) * np.minimum(1.0, size + noise)
 
 
-def rounding(kappa: Array, law: Law) -> Array:
-    """What rounding will amount to for a smooth law, before its coefficients are known."""
-    return ROUNDING * (8.0 + 1.3 * np.sqrt(kappa)) * min(1.0, 0.02 + 4.0 * float(np.linalg.norm(law.masses)))
+def rounding(kappa: Array, law: Law, rougher: float = 1.0) -> Array:
+    """What rounding will amount to for a smooth law, before its coefficients are known: those of degree above zero count some
+    ten times as much as the denominator of the even law does. `rougher`: relative to that of recurrences."""
+    even = 1.0 / (1.0 + 2.0 * kappa) if law.points.shape[1] == 3 else 1.0 / (1.0 + 2.5 * np.sqrt(kappa))
+    size = np.minimum(1.0, np.minimum(0.02, 10.0 * even) + 5.0 * float(np.linalg.norm(law.masses)))
+    return rougher * ROUNDING * (8.0 + 1.3 * np.sqrt(kappa)) * size
 
 
 def needed_order(kappa: float, depth: float) -> int:

@@ -8,10 +8,11 @@ import os
 import numpy as np
 
 from problems.attention import Weights, spectral_norm
-from solver.attention.head import METHODS, HeadField, Report, Settings
+from solver.attention.head import HeadField, Report
 from solver.attention.kernels import library
 from solver.attention.moments import Moments
 from solver.attention.scored import ScoredHead
+from solver.attention.settings import METHODS, Settings
 from solver.attention.sources import Law, Sources
 from solver.compiled import threads
 from solver.errors import RunError
@@ -30,7 +31,7 @@ class Attention:
         accuracy: largest absolute error of m on the unit sphere (relative to the size of the support elsewhere).
         method: "auto" chooses the fastest that reaches `accuracy`; "dense" sums every pair in compiled code, to
             round-off; "numpy" does so in NumPy; "pruned", "relayed" (sphere), "gathered", "fourier" (circle),
-            "harmonics" (sphere) force a fast one.
+            "harmonics" (sphere), "nufft" (sphere, B a multiple of an orthogonal matrix) force a fast one.
             `$COLDFLOW_ATTENTION` replaces "auto", to compare whole runs.
         workers: threads of a kernel; None: see `solver.compiled.threads`.
 

@@ -13,53 +13,31 @@ from functools import cached_property
 import numpy as np
 
 from solver.attention.dense import dense_hardmax, dense_moments
-from solver.attention.expansion import LARGEST_ORDER, Expansion, depth_for, expand, expand_squares, needed_order, rounding
+from solver.attention.expanded import SPHERE_TOLERANCE, Expanded
+from solver.attention.expansion import Expansion
 from solver.attention.gathered import Cells, Plan
-from solver.attention.kernels import LOG2E, lanes
+from solver.attention.kernels import LOG2E
 from solver.attention.moments import Moments
+from solver.attention.nufft import Transform
 from solver.attention.pruned import GROUP, Tree, neighbours, pruned_moments, weighed_tree
 from solver.attention.reference import reference_hardmax, reference_moments
 from solver.attention.relay import grid_size, relayed_moments
+from solver.attention.settings import Settings
 from solver.attention.sources import Law, Sources
 
 Array = np.ndarray
-METHODS = ("auto", "dense", "numpy", "pruned", "relayed", "gathered", "fourier", "harmonics")
 # Nanoseconds per pair of the dense kernel by dimension; beyond the table 0.25 per dimension.
 DENSE_PAIR = {1: 0.45, 2: 0.57, 3: 0.7, 4: 0.85}
-# How much more vectors of four numbers instead of eight cost an expansion than a sum over pairs: it has no room in registers.
-NARROW_EXPANSION = 1.6
 # Nanoseconds below which no choice is worth its time.
 NEGLIGIBLE = 4e4
-# Sources that stand for targets when the denominators of an expansion are probed.
-PROBES = 16
 # Targets that are pruned first, to see what pruning saves.
 TRIALS = 16
 # Sources that are looked at to tell whether a law is spread.
 SEEN = 512
 # Sources this close to the unit sphere have cells with an axis: flat ones.
 NEARLY_SPHERE = 0.1
-# Exponentials, about two milliseconds of them, from which a kernel is worth several threads.
-SHARED = 3e6
-# No expansion if more of the probes than this would have to be summed after all.
-LARGEST_REFINED = 0.3
 # Largest |z| for which a sphere between sources and targets is worth its while, and for which it is not too large.
 LEAST_RELAYED, MOST_RELAYED = 20.0, 3e4
-# Expansions see the points moved onto the unit sphere, which must not matter.
-SPHERE_TOLERANCE = 1e-12
-
-
-@dataclass
-class Settings:
-    """What the heads of one `Attention` share: see there. hard: zero temperature."""
-
-    accuracy: float
-    method: str
-    workers: int
-    hard: bool
-
-    def workers_for(self, exponentials: float) -> int:
-        """Threads for a kernel of that much work: a short one is over before others have woken up."""
-        return self.workers if exponentials >= SHARED else 1
 
 
 @dataclass
@@ -67,7 +45,8 @@ class Report:
     """How the latest evaluation was done, summed over heads; local to the rank.
 
     Attributes:
-        method: what was used: "dense", "numpy", "pruned", "relayed", "gathered", "fourier", "harmonics", or "mean" (beta B = 0).
+        method: what was used: "dense", "numpy", "pruned", "relayed", "gathered", "fourier", "harmonics", "nufft", or "mean"
+            (beta B = 0).
         pairs: exponentials, or terms of the expansions about cells, evaluated.
         refined: targets whose expansion was not certain enough, and which another method evaluated.
         order: of the expansion.
@@ -111,6 +90,11 @@ class HeadField:
         return Tree(self.sources.points, self.sources.sphere_error, self.settings.workers)
 
     @cached_property
+    def expanded(self) -> Expanded:
+        """Expansions, and what they keep of the points."""
+        return Expanded(self.z, self.crowd, self.score, self.sources, self.kappa[1], self.settings)
+
+    @cached_property
     def source_cells(self) -> Cells:
         """Of all sources; masses are put on it per law."""
         return Cells(self.sources.points, self.sources.sphere_error < NEARLY_SPHERE)
@@ -122,16 +106,6 @@ class HeadField:
     @cached_property
     def crowd_cells(self) -> Cells:
         return self.target_cells if self.crowd is self.z else Cells(self.crowd)
-
-    @cached_property
-    def probes(self) -> Array:
-        """(<= 16, d): z at a few sources: the same on every rank, and where most targets are."""
-        step = max(1, len(self.sources.points) // PROBES)
-        return np.ascontiguousarray(self.sources.points[step // 2::step][:PROBES] @ self.score)
-
-    @cached_property
-    def probe_norms(self) -> Array:
-        return np.linalg.norm(self.probes, axis=1)
 
     def moments(self, law: Law, report: Report) -> Moments:
         """Moments at all targets for one law, relative to its total mass."""
@@ -165,7 +139,8 @@ class HeadField:
         if not settings.hard:
             if not forced and not self._is_spread(law) and (plan := self._plan(law, self._usual_time(law))) is not None:
                 return self._gathered(law, report, plan)
-            if (expansion := self._expansion(law, forced)) is not None:
+            alternative = min(self._dense_time(law), self._pruned_time(law), self._relayed_time(law))
+            if (expansion := self.expanded.make(law, alternative)) is not None:
                 return self._expanded(expansion, law, report)
         return self._summed(law, report)
 
@@ -286,49 +261,17 @@ class HeadField:
             return self._relayed(law, report)
         return self._pruned(law, report) if pruned < dense else self._dense(self.z, law, report)
 
-    def _expanded(self, expansion: Expansion, law: Law, report: Report) -> Moments:
+    def _expanded(self, expansion: Expansion | Transform, law: Law, report: Report) -> Moments:
         """By expansion; targets whose error bound exceeds the accuracy are summed instead."""
-        moments, error = expansion(self.z, self.settings.workers_for(len(self.z) * expansion.order))
-        report.method, report.order = "fourier" if expansion.d == 2 else "harmonics", expansion.order
+        moments, error = self.expanded.moments(expansion)
+        direct = "fourier" if self.z.shape[1] == 2 else "harmonics"
+        report.method, report.order = "nufft" if isinstance(expansion, Transform) else direct, expansion.order
         uncertain = np.flatnonzero(~(2.0 * error <= self.settings.accuracy * moments.den))
         if len(uncertain):
             report.refined += len(uncertain)
             rest = HeadField(np.ascontiguousarray(self.z[uncertain]), self.score, self.sources, self.settings, self.crowd)
             moments.replace(uncertain, rest._summed(law, report))
         return moments
-
-    def _expansion(self, law: Law, forced: bool, squares: bool = False) -> Expansion | None:
-        """The expansion of the law, if one exists, is expected to be accurate enough, and is the fastest method; on the sphere
-        with second moments, if `squares`."""
-        d, settings = self.z.shape[1], self.settings
-        if d not in (2, 3) or (kappa := self.kappa[1]) * self.sources.sphere_error > SPHERE_TOLERANCE * (1 + kappa):
-            return None
-        alternative = min(self._dense_time(law), self._pruned_time(law), self._relayed_time(law))
-        # First with the tolerance of a denominator like the uniform law's: no probing where that is already too slow.
-        if not forced and self._expansion_time(needed_order(kappa, self._usual_depth()), law) > alternative:
-            return None
-        least, refined = float(np.exp(-2.0 * kappa)), 0.0
-        if least < 1e-3:
-            probed = self._probe(law)
-            enough = probed > 2.0 * rounding(self.probe_norms, law) / settings.accuracy
-            refined = 1.0 - np.count_nonzero(enough) / len(probed)
-            if not forced and refined > LARGEST_REFINED:
-                return None
-            usual = float(np.exp(-self._usual_depth())) * 40.0 / settings.accuracy
-            least = max(least, float(probed[enough].min())) if enough.any() else usual
-        depth = depth_for(settings.accuracy * least / 40.0)
-        order = needed_order(kappa, depth)
-        if order > LARGEST_ORDER[d]:
-            return None
-        if not forced and self._expansion_time(order, law) > (1.0 - refined) * alternative:
-            return None
-        make = expand_squares if squares and d == 3 else expand
-        return make(law, order, depth, settings.workers_for(len(law) * order))
-
-    def _probe(self, law: Law) -> Array:
-        """Denominators at the probes, relative to the largest possible one."""
-        moments = dense_moments(self.probes, law.packed, self.sources.radius, law.log_range)
-        return moments.den * np.exp(moments.shift - self.probe_norms)
 
     @property
     def _pair_time(self) -> float:
@@ -340,19 +283,7 @@ class HeadField:
 
     def _usual_time(self, law: Law) -> float:
         """What the fastest of the other methods would take if the law covered the space evenly."""
-        return min(self._dense_time(law), self._pruned_time(law), self._relayed_time(law), self._usual_expansion_time(law))
-
-    def _usual_expansion_time(self, law: Law) -> float:
-        """The same of the expansion on circle and sphere, infinite elsewhere."""
-        if self.z.shape[1] not in (2, 3) or self.sources.sphere_error > SPHERE_TOLERANCE:
-            return np.inf
-        return self._expansion_time(needed_order(self.kappa[1], self._usual_depth()), law)
-
-    def _usual_depth(self) -> float:
-        """The depth of an expansion of the uniform law, whose denominators are known."""
-        kappa = self.kappa[1]
-        least = 1.0 / ((1.0 + 2.0 * kappa) if self.z.shape[1] == 3 else (1.0 + 2.5 * kappa ** 0.5))
-        return depth_for(self.settings.accuracy * least / 40.0)
+        return min(self._dense_time(law), self._pruned_time(law), self._relayed_time(law), self.expanded.usual_time(law))
 
     def _pruned_time(self, law: Law) -> float:
         """As if the law covered the unit sphere evenly. The tree is not counted where points stay and it is reused."""
@@ -367,9 +298,3 @@ class HeadField:
         angle = float(np.arccos(1.0 - min(reach, 2.0))) if not self.settings.hard else 0.0
         power = self.z.shape[1] - 1
         return {1: angle / np.pi, 2: (1 - np.cos(angle)) / 2}.get(power, 0.5 * np.sin(min(angle, np.pi / 2)) ** power)
-
-    def _expansion_time(self, order: int, law: Law) -> float:
-        n, m, slower = len(self.crowd), len(law), 1.0 if lanes() == 8 else NARROW_EXPANSION
-        if self.z.shape[1] == 2:
-            return slower * (3e4 + m * (12 + 0.18 * order) + n * (50 + 0.62 * order))
-        return slower * (4e4 + m * (20 + 0.04 * order ** 2) + n * (60 + 0.11 * order ** 2) + 20 * order ** 2)

@@ -48,3 +48,15 @@ void coldflow_plan_free(void *plan);
 
 long coldflow_relay(long n, const double *z, const long *place, long leaves, const double *packed, const double *node, double s,
                     double budget, double *num, double *den, double *shift, double *second, int threads);
+
+void coldflow_legendre_analysis(long degree, long half, const double *data, double *coefficient, int threads);
+
+void coldflow_legendre_synthesis(long degree, long half, const double *coefficient, double *value, int threads);
+
+void coldflow_nufft_sort(long n, const double *y, long size, double *place, long *order, long *first, int threads);
+
+void coldflow_nufft_spread(long n, const double *place, const long *order, const long *first, const double *w, long size, double shape,
+                           double *grid, int threads);
+
+void coldflow_nufft_interpolate(long n, const double *place, const long *order, long size, double shape, const double *grid,
+                                double *value, int threads);

@@ -13,7 +13,7 @@ import numpy as np
 from solver.compiled import CompilerError, Foreign, Library, load_library
 
 FILES = ("vector.h", "dense.c", "circle.c", "sphere.c", "tree.c", "pruned.c", "divergence.c", "cells.c",
-         "cell_degrees.c", "cell_plan.c", "cell_moments.c", "cell_sums.c", "gathered.c", "relay.c")
+         "cell_degrees.c", "cell_plan.c", "cell_moments.c", "cell_sums.c", "gathered.c", "relay.c", "legendre.c", "nufft.c")
 LOG2E = math.log2(math.e)
 LN2 = math.log(2.0)
 

@@ -9,9 +9,10 @@ import numpy as np
 
 from problems.attention import Head
 from problems.registered import Named, OwnFunctionError
-from solver.attention.head import Report, Settings
+from solver.attention.head import Report
 from solver.attention.moments import Moments
 from solver.attention.reference import TIE, TILE
+from solver.attention.settings import Settings
 from solver.attention.sources import Law
 from solver.errors import RunError
 

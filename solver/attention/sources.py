@@ -84,6 +84,15 @@ class Law:
         return full
 
     @cached_property
+    def full_masses(self) -> Array:
+        """(m,): masses of all points of the sources, relative to the total."""
+        if self.rows is None:
+            return self.masses
+        full = np.zeros(len(self.sources.points))
+        full[self.rows] = self.masses
+        return full
+
+    @cached_property
     def packed(self) -> Array:
         return pack(self.points, self.log_masses)
 

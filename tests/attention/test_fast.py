@@ -52,6 +52,14 @@ def test_harmonics(exponent, law_name, score_name, seed, accuracy):
     check("harmonics", 3, 10.0 ** exponent, law_name, score_name, seed, accuracy)
 
 
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(exponent=st.floats(-3, 4.2), law_name=st.sampled_from(LAWS), seed=seeds,
+       score_name=st.sampled_from(("identity", "negative", "rotating")), accuracy=st.sampled_from([1e-6, 1e-10, 1e-13]))
+def test_nufft(exponent, law_name, score_name, seed, accuracy):
+    """B is a multiple of an orthogonal matrix; others are pruned."""
+    check("nufft", 3, 10.0 ** exponent, law_name, score_name, seed, accuracy)
+
+
 @pytest.mark.parametrize("law_name", LAWS)
 @pytest.mark.parametrize("d", [2, 3])
 @pytest.mark.parametrize("beta", [3.0, 300.0, 3e4])
@@ -71,7 +79,7 @@ def test_flat_spaces(method, d, beta):
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-10 * 3 * d ** 0.5 + 1e-14 * beta)
 
 
-@pytest.mark.parametrize("method", ["fourier", "harmonics", "pruned"])
+@pytest.mark.parametrize("method", ["fourier", "harmonics", "nufft", "pruned"])
 def test_targets_that_attend_to_nothing_in_particular(method):
     """|B^T x| = 0 gives the mean, at poles and elsewhere."""
     d = 2 if method == "fourier" else 3
@@ -86,7 +94,7 @@ def test_targets_that_attend_to_nothing_in_particular(method):
     np.testing.assert_allclose(got[-1], masses @ sources / masses.sum(), atol=1e-14)
 
 
-@pytest.mark.parametrize("method", ["pruned", "auto", "harmonics"])
+@pytest.mark.parametrize("method", ["pruned", "auto", "harmonics", "nufft"])
 def test_no_number_is_used_before_it_is_set(method, monkeypatch):
     """New memory is full of signalling numbers here, and any use of one raises; a part of the sources has no mass."""
     rng, empty = np.random.default_rng(3), np.empty
