@@ -293,6 +293,9 @@ def _reduced(claim: Claim, quantity: Quantity, words: str, points: list[Point],
             error += max(float(b - abs(f - c) - p.own) for b, f, c, p in zip(bars, fine, coarse, points, strict=True))
     except ProblemError as refused:
         value, error, note = math.nan, math.nan, refused.allowed
+    without = int(np.sum(~np.isfinite(fine)))
+    if without:  # fits go through the other runs
+        note = "; ".join(filter(None, [f"{without} of {len(fine)} runs have no value", note]))
     row = _row(claim, quantity, words, predicted, value, error, note)
     series: Series = {"label": words, "x": listed(x), "measured": listed(fine), "error": listed(bars),
                       "predicted": [] if quantity.gap or quantity.expected else [p.predicted for p in points],

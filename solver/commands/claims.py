@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 
 from problems import ProblemError
+from solver.claims.assumed import check_assumptions
 from solver.claims.claim import Claim, claim_files, read_claim
 from solver.claims.library import Kept, answer_jobs, as_number, conclude, latest, verdict_of
 from solver.claims.page import RELATION, claims_page, measured_text, number_text, told_text
@@ -44,9 +45,11 @@ def run_claims(names: list[str], settings: list[str] | None, out: Path | None, q
     if not names and not every:
         return list_claims(folder, console)
     options = parse_set(settings)
-    usable_folder(folder)
     chosen = list(claim_files()) if every else list(dict.fromkeys(names))
     claims = [read_claim(name, quick=quick, settings=options) for name in chosen]
+    if options:
+        check_assumptions(claims)
+    usable_folder(folder)
     began = time.monotonic()
 
     def tell(job: Job, outcome: Outcome[Answered], done: int, total: int) -> None:

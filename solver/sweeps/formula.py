@@ -73,6 +73,30 @@ def approach_rate(value: list[list[float]], query: list[list[float]] | None = No
     return gap / float(np.linalg.norm(score @ space, 2))
 
 
+def growth(matrix: list[list[float]]) -> float:
+    """The largest real part of the eigenvalues of a matrix."""
+    return float(np.linalg.eigvals(np.asarray(matrix, float)).real.max())
+
+
+def leading_direction(matrix: list[list[float]]) -> list[float]:
+    """The real part of the unit eigenvector of the eigenvalue with the largest real part, its largest entry positive."""
+    numbers, vectors = np.linalg.eig(np.asarray(matrix, float))
+    e = vectors[:, int(np.argmax(numbers.real))].real
+    return [float(entry) for entry in e * np.sign(e[np.argmax(np.abs(e))])]
+
+
+def multiple(matrix: list[list[float]], key: list[list[float]] | None = None) -> float:
+    """c, where V = c I; of two matrices Q and K, where Q^T K = c I.
+
+    Raises:
+        ValueError: it is no multiple of I.
+    """
+    found = np.asarray(matrix, float) if key is None else np.asarray(matrix, float).T @ np.asarray(key, float)
+    if not np.allclose(found, found[0, 0] * np.eye(len(found)), rtol=1e-12, atol=1e-12):
+        raise ValueError(f"{rows_of(found)} is no multiple of I, as is assumed here")
+    return float(found[0, 0])
+
+
 def choose(number: float, *values: T) -> T:
     """The first, second, .. of the values for number 1, 2, .."""
     if not 1 <= int(number) <= len(values):
@@ -129,8 +153,8 @@ FUNCTIONS: dict[str, Callable[..., object]] = {
     "abs": abs, "min": min, "max": max, "round": round, "floor": math.floor, "ceil": math.ceil,
     "normal": normal, "scaled": scaled, "diagonal": diagonal, "rotation": rotation,
     "product": product, "pairing_times": pairing_times, "bessel": bessel, "last": last, "item": item,
-    "applied": applied, "approach_rate": approach_rate,
-    "log_outputs": log_outputs, "choose": choose, "unit": unit,
+    "applied": applied, "approach_rate": approach_rate, "growth": growth, "leading_direction": leading_direction,
+    "multiple": multiple, "log_outputs": log_outputs, "choose": choose, "unit": unit,
 }
 OPERATIONS: dict[type, Callable[..., object]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv, ast.Pow: math.pow,

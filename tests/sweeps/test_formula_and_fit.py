@@ -115,3 +115,16 @@ def half(x):
 def test_a_failed_job_does_not_sink_the_rest(workers):
     found = {outcome.index: outcome for outcome in run_jobs(half, [2, 3, 4], workers)}
     assert [found[i].result for i in range(3)] == [1, None, 2] and "even" in found[1].error
+
+
+def test_matrices_have_growth_direction_and_multiple():
+    weights = {"m": [[2.0, 0.3], [0.3, 0.8]], "q": [[1.0, 1.0], [0.0, 1.0]]}
+    numbers, vectors = np.linalg.eigh(np.array(weights["m"]))
+    assert evaluate("growth(m)", weights) == pytest.approx(numbers[1], rel=1e-14)
+    assert np.allclose(evaluate("leading_direction(m)", weights), vectors[:, 1] * np.sign(vectors[0, 1]), rtol=1e-14)
+    assert evaluate("multiple(diagonal(3, 3))", {}) == 3.0
+    assert evaluate("growth([[1, -5], [5, 1]])", {}) == pytest.approx(1.0)
+    with pytest.raises(ProblemError, match="no multiple of I"):
+        evaluate("multiple(m)", weights)
+    inverse = np.linalg.inv(np.array(weights["q"]).T) * 1.5
+    assert evaluate("multiple(q, k)", {"q": weights["q"], "k": inverse.tolist()}) == pytest.approx(1.5, rel=1e-14)

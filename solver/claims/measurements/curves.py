@@ -6,6 +6,7 @@ import numpy as np
 from numpy.polynomial import legendre
 from scipy.interpolate import CubicSpline
 
+from problems import ProblemError
 from solver.claims.case import Array, Run, Value
 
 
@@ -23,6 +24,25 @@ def cosine(run: Run, first: int = 0, second: int = 1) -> Array:
 def mean_length(run: Run) -> Array:
     """|int x dmu|."""
     return np.linalg.norm(run.mean, axis=1)
+
+
+def resting_length(run: Run) -> Value:
+    """|int x dmu| at rest: at the last output, and what the last differences of equally spaced outputs, which fall like a
+    geometric series once the slowest part alone is left, still add to it; that much is the error.
+
+    Raises:
+        ProblemError: fewer than three outputs, or the last three are not equally spaced.
+    """
+    if len(run.times) < 3 or not np.isclose(run.times[-1] - run.times[-2], run.times[-2] - run.times[-3], rtol=1e-6):
+        raise ProblemError("time.outputs", len(run.times), "must end with three equally spaced depths here")
+    values = mean_length(run)
+    before, last = (float(d) for d in np.diff(values[-3:]))
+    if abs(last) <= 1e-12:
+        return Value(values[-1], abs(last))
+    if abs(last) >= abs(before):  # it does not come to rest
+        return Value(values[-1], float("inf"))
+    rest = last**2 / (before - last)
+    return Value(values[-1] + rest, abs(rest))
 
 
 def mean_entry(run: Run, entry: int = 0) -> Array:
@@ -159,6 +179,6 @@ def merge_time(run: Run, first: int = 0, second: int = 1, level: float = 0.999) 
 
 
 TABLE = (
-    cosine, mean_length, mean_entry, second_entry, covariance_entry, moment, energy, energy_share, angle,
+    cosine, mean_length, resting_length, mean_entry, second_entry, covariance_entry, moment, energy, energy_share, angle,
     initial_angular_velocity, travelled, cosine_at_pairing_time, clusters, first_time_above, mass_near, mass_ahead,
     final_energy_scaled, merge_time, dominant_mode, saturation_time)

@@ -84,14 +84,18 @@ def closest_ratio(run: Run, p: int = 1) -> float:
 
 
 def departure_time(run: Run, part: float = 0.5, p: int = 2) -> float:
-    """Depth after the minimum at which W_p(law, target) passes `part` of its terminal level (docs/theory.md §4.8)."""
+    """Depth after the minimum at which W_p(law, target) passes `part` of its terminal level (docs/theory.md §4.8); that of the
+    minimum itself where W_p never falls below this level, which is what the depth tends to as the minimum rises to it. NaN where
+    W_p does not pass it by the last output."""
     from solver.claims.predictions.cold import terminal_distance
 
     values, level = w_target(run, p), part * terminal_distance(run.case)
     least = int(np.nanargmin(values))
     above = np.flatnonzero(values[least:] >= level)
-    if len(above) == 0 or above[0] == 0:
+    if len(above) == 0:
         return float("nan")
+    if above[0] == 0:
+        return float(run.times[least])
     i = least + int(above[0])
     lo, hi = max(i - 2, 0), min(i + 2, len(values))
     roots = CubicSpline(run.times[lo:hi], values[lo:hi]).solve(level, extrapolate=False)

@@ -1,0 +1,87 @@
+"""What predictions assume of the parameters, asked before anything is run: settings beyond that are refused in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from problems import ProblemError
+from problems.laws.normal import Normal
+from problems.laws.spherical import PoissonKernel, VonMisesFisher
+from solver.claims.case import Case
+from solver.claims.claim import Claim
+from solver.claims.predictions.approach import arrival
+from solver.claims.work import applies
+from solver.projection.target import target
+
+
+def multiples(case: Case) -> None:
+    """V and Q^T K are multiples of I."""
+    case.multiples  # noqa: B018  (it raises)
+
+
+def climbing(case: Case) -> None:
+    """V = Q^T K = D, symmetric positive definite with a simple top eigenvalue: attention climbs the energy to its eigenvector."""
+    values = np.linalg.eigvalsh((case.B + case.B.T) / 2)
+    if not np.allclose(case.V, case.B) or not np.allclose(case.B, case.B.T) or values[0] <= 0 or np.isclose(*values[-2:]):
+        raise ProblemError("attention.value", case.V.tolist(), "must be the same as Q^T K here, symmetric and positive definite, "
+                           "with a simple largest eigenvalue")
+
+
+def gradient(case: Case) -> None:
+    """V = Q^T K or V = -Q^T K, symmetric: attention follows the gradient of the energy, or its negative."""
+    if not np.allclose(case.B, case.B.T) or not (np.allclose(case.V, case.B) or np.allclose(case.V, -case.B)):
+        raise ProblemError("attention.value", case.V.tolist(), "must be Q^T K or -Q^T K here, and symmetric")
+
+
+def approached(case: Case) -> None:
+    """There is a push-forward target."""
+    if target(case.problem).predictions is None:
+        raise ProblemError("attention.value", case.V.tolist(), "must make a V K^T Q with a push-forward target here: "
+                           "a real leading eigenvalue that is not defective")
+
+
+def law(kind: type) -> Callable[[Case], None]:
+    """The start has components of one kind."""
+    def check(case: Case) -> None:
+        case.component(kind)
+
+    return check
+
+
+def _arriving(case: Case) -> None:
+    arrival(case)
+
+
+_BY_CHECK: dict[Callable[[Case], None], str] = {
+    multiples: "pairing_cosine pairing_path survival_beta surviving_mass uniform_energy_scaled lattice_threshold lattice_growth "
+               "lattice_contraction positive_clustering_bound heat_moment heat_exponent heat_profile porous_moment "
+               "porous_profile equiangular_cosine equiangular_time two_dirac_cosine two_dirac_time uniform_rate expected_waves "
+               "expected_saturation_slope critical_diffusivity stationary_moment bifurcation_slope",
+    climbing: "dirac_energy_scaled",
+    gradient: "energy_dissipation",
+    approached: "target_rate fitted_target_rate narrow_time_slope",
+    _arriving: "closest_limit closest_delay_limit closest_asymptote closest_depth_asymptote cold_exponent",
+    law(VonMisesFisher): "half_space_mass jordan_exponent jordan_distance",
+    law(PoissonKernel): "kuramoto_mean",
+    law(Normal): "normal_law normal_blow_up",
+}
+# Prediction -> what it assumes of a case, which raises ProblemError where it does not hold.
+ASSUMED = {name: check for check, named in _BY_CHECK.items() for name in named.split()}
+
+
+def check_assumptions(claims: Iterable[Claim]) -> None:
+    """Refuse claims whose predictions do not hold for their parameters.
+
+    Raises:
+        ProblemError: of the first run and quantity for which that is so.
+    """
+    for claim in claims:
+        for cell in claim.cells:
+            checks = {ASSUMED[quantity.predicted]: None for quantity in claim.quantities
+                      if quantity.predicted in ASSUMED and applies(quantity, cell)}
+            if checks:
+                case = cell.case(claim.id)
+                for check in checks:
+                    check(case)
