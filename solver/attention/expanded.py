@@ -10,22 +10,14 @@ from functools import cached_property
 import numpy as np
 
 from solver.attention.dense import dense_moments
+from solver.attention.ellipsoid import Ellipsoid, nodes_needed
 from solver.attention.expansion import LARGEST_ORDER, Expansion, depth_for, expand, expand_squares, needed_order, rounding
 from solver.attention.kernels import lanes
 from solver.attention.moments import Moments
-from solver.attention.nufft import (
-    LARGEST_DEGREE,
-    LEAST_DEGREE,
-    LEAST_DEPTH,
-    ROUGH,
-    SAME_NORM,
-    Places,
-    Transform,
-    grid_for,
-    transform,
-)
+from solver.attention.nufft import Grid, Places, grid_for
 from solver.attention.settings import Settings
 from solver.attention.sources import Law, Sources
+from solver.attention.transform import ROUGH, Transform, degree_for, transform
 
 Array = np.ndarray
 # How much more vectors of four numbers instead of eight cost an expansion than a sum over pairs: it has no room in registers.
@@ -34,6 +26,10 @@ NARROW_EXPANSION = 1.6
 PROBES = 16
 # No expansion if more of the probes than this would have to be summed after all.
 LARGEST_REFINED = 0.3
+# Norms of targets that differ by no more than this, relatively, are one, or as on an ellipsoid: rounding changes more.
+SAME_NORM = 4e-15
+# Ellipsoids that are longer, or have smaller norms, are left to other methods.
+LARGEST_RATIO, LEAST_NORM = 5.0, 10.0
 # Expansions see the points moved onto the unit sphere, which must not matter.
 SPHERE_TOLERANCE = 1e-12
 
@@ -56,7 +52,7 @@ class Expanded:
         forced = method != "auto"
         if d not in (2, 3) or self.kappa * self.sources.sphere_error > SPHERE_TOLERANCE * (1 + self.kappa):
             return None
-        transforms = not squares and self.can_transform and method in ("auto", "nufft")
+        transforms = not squares and method in ("auto", "nufft") and self.can_transform
         # First with the tolerance of a denominator like the uniform law's: no probing where that is already too slow.
         expected = self.direct_time(needed_order(self.kappa, self._usual_depth), law)
         if not forced and min(expected, self.transform_time(law) if transforms else np.inf) > alternative:
@@ -77,7 +73,7 @@ class Expanded:
         if min(direct, transformed) > (np.finfo(float).max if forced else (1.0 - refined) * alternative):
             return None
         if transformed < direct:
-            return transform(law, self._source_places, self.kappa)
+            return transform(law, self._source_places, self.kappa if self._same_norm else self._ellipsoid)
         return (expand_squares if squares and d == 3 else expand)(law, order, depth, self.settings.workers_for(len(law) * order))
 
     def moments(self, expansion: Expansion | Transform) -> tuple[Moments, Array]:
@@ -88,7 +84,7 @@ class Expanded:
 
     def usual_time(self, law: Law) -> float:
         """What the faster one takes for a law that covers circle or sphere evenly; infinite in other dimensions."""
-        return min(self.usual_direct_time(law), self.transform_time(law) if self.can_transform else np.inf)
+        return min(self.usual_direct_time(law), self.transform_time(law))
 
     def usual_direct_time(self, law: Law) -> float:
         """The same of the sums point by point."""
@@ -104,31 +100,59 @@ class Expanded:
         return slower * (4e4 + m * (20 + 0.04 * order ** 2) + n * (60 + 0.11 * order ** 2) + 20 * order ** 2)
 
     def transform_time(self, law: Law) -> float:
-        """Of transforms."""
-        return 2e6 + 230 * len(law) + 250 * len(self.crowd) + 900 * self._transform_degree ** 2
+        """Of transforms; infinite where there are none."""
+        if not self.can_transform:
+            return np.inf
+        degree = self._transform_degree or 0
+        time = 2e6 + 230 * len(law) + 250 * len(self.crowd) + 900 * degree ** 2
+        if self._ellipsoid is not None:
+            nodes = 0.75 * nodes_needed(self._ellipsoid.most / self._ellipsoid.least)
+            time += nodes * degree ** 2 * (100 + 0.22 * degree)
+        return time
 
     @cached_property
     def can_transform(self) -> bool:
-        """Whether points are on the unit sphere of R^3 and all |z| are the same."""
-        if self.z.shape[1] != 3 or self.sources.sphere_error > SPHERE_TOLERANCE or not len(self.crowd):
+        """Whether points are on the unit sphere of R^3, and all |z| the same or as of points on that sphere."""
+        if self.z.shape[1] != 3 or self.sources.sphere_error > SPHERE_TOLERANCE or not len(self.crowd) or not self.kappa > 0.0:
             return False
-        norms = np.sqrt(np.einsum("ij,ij->i", self.crowd, self.crowd))
-        return bool(norms.min() >= (1.0 - SAME_NORM) * self.kappa > 0.0 and self._transform_degree <= LARGEST_DEGREE)
+        return (self._same_norm or self._ellipsoid is not None) and self._transform_degree is not None
 
     @cached_property
-    def _transform_degree(self) -> int:
-        return max(LEAST_DEGREE, needed_order(self.kappa, LEAST_DEPTH))
+    def _same_norm(self) -> bool:
+        norms = np.sqrt(np.einsum("ij,ij->i", self.crowd, self.crowd))
+        return bool(norms.min() >= (1.0 - SAME_NORM) * self.kappa)
+
+    @cached_property
+    def _ellipsoid(self) -> Ellipsoid | None:
+        """What the targets lie on, if they have several norms and it is not too long."""
+        if self._same_norm or not np.linalg.cond(self.score) <= LARGEST_RATIO:
+            return None
+        found = Ellipsoid(self.score)
+        points = self.crowd @ found.inverse
+        different = np.abs(np.einsum("ij,ij->i", points, points) - 1.0).max()
+        return found if different <= LARGEST_RATIO * SAME_NORM and found.least >= LEAST_NORM else None
+
+    @cached_property
+    def _transform_degree(self) -> int | None:
+        if self._ellipsoid is None:
+            return degree_for(self.kappa)
+        return degree_for(self._ellipsoid.most, self._ellipsoid.least_degree)
+
+    @cached_property
+    def _grid(self) -> Grid:
+        assert self._transform_degree is not None
+        return grid_for(self._transform_degree + 1)
 
     @cached_property
     def _source_places(self) -> Places:
-        return Places(self.sources.points, grid_for(self._transform_degree + 1), self.settings.workers)
+        return Places(self.sources.points, self._grid, self.settings.workers)
 
     @cached_property
     def _target_places(self) -> Places:
         points = self.sources.points
         if len(self.z) == len(points) and np.array_equal(self.z, self.score[0, 0] * points):
             return self._source_places   # in the same directions
-        return Places(self.z, grid_for(self._transform_degree + 1), self.settings.workers)
+        return Places(self.z, self._grid, self.settings.workers)
 
     @cached_property
     def probes(self) -> Array:

@@ -184,10 +184,14 @@ def _factors(degree: int) -> Array:
     return np.concatenate(rows)[:, None]
 
 
-def roughness(law: Law, size: Array) -> Array:
+def roughness(law: Law, sizes: Array) -> Array:
     """(order + 1,): the rounding of each order, from the size of its coefficients relative to the largest possible."""
-    noise = 4.0 * float(np.linalg.norm(law.masses))
-    return ROUNDING * (8.0 + np.arange(len(size))) * np.minimum(1.0, size + noise)
+    return ROUNDING * (8.0 + np.arange(len(sizes))) * relative_sizes(law, sizes)
+
+
+def relative_sizes(law: Law, sizes: Array) -> Array:
+    """(order + 1,): sizes with the noise of coefficients that are summed from many sources, at most one."""
+    return np.minimum(1.0, sizes + 4.0 * float(np.linalg.norm(law.masses)))
 
 
 def rounding(kappa: Array, law: Law, rougher: float = 1.0) -> Array:

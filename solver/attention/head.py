@@ -18,12 +18,12 @@ from solver.attention.expansion import Expansion
 from solver.attention.gathered import Cells, Plan
 from solver.attention.kernels import LOG2E
 from solver.attention.moments import Moments
-from solver.attention.nufft import Transform
 from solver.attention.pruned import GROUP, Tree, neighbours, pruned_moments, weighed_tree
 from solver.attention.reference import reference_hardmax, reference_moments
 from solver.attention.relay import grid_size, relayed_moments
 from solver.attention.settings import Settings
 from solver.attention.sources import Law, Sources
+from solver.attention.transform import Transform
 
 Array = np.ndarray
 # Nanoseconds per pair of the dense kernel by dimension; beyond the table 0.25 per dimension.

@@ -53,6 +53,9 @@ void coldflow_legendre_analysis(long degree, long half, const double *data, doub
 
 void coldflow_legendre_synthesis(long degree, long half, const double *coefficient, double *value, int threads);
 
+void coldflow_legendre_scaled(long degree, long half, long first, long count, long nodes, const double *kappa, const long *last, long top,
+                              const double *coefficient, double *value, int threads);
+
 void coldflow_nufft_sort(long n, const double *y, long size, double *place, long *order, long *first, int threads);
 
 void coldflow_nufft_spread(long n, const double *place, const long *order, const long *first, const double *w, long size, double shape,

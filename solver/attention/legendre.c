@@ -4,6 +4,8 @@
    so that P_lm(pi - theta) = (-1)^{l-m} P_lm(theta) and, as functions on the whole circle, P_lm(-theta) = (-1)^m P_lm(theta). Rows are
    theta_j = pi j/half for j = 0 .. half/2, half even; those beyond follow from the symmetries. */
 
+#define UNSEEN 1e-22   /* P_lm below this, which then grow with l, change no sum */
+
 /* P_lm, l = m .. degree, of WIDTH vectors of rows: (degree - m + 1, WIDTH). ratio: b_l and 1/b_l. Starting values below TINY have no part
    at the degrees used: P_lm is negligible for m > l s by more than a few l^{1/3}, and they would be denormal. */
 INLINE void legendre_rows(long m, long degree, double norm, const double *angle, long count, const double *ratio, vd *p)
@@ -132,4 +134,96 @@ void coldflow_legendre_synthesis(long degree, long half, const double *coefficie
         free(p), free(ratio);
     }
     free(norm), free(angle);
+}
+
+#define PIECE 32   /* degrees of one parity that are summed while their terms are at hand */
+
+/* To sum[field][part][v], two fields and two vectors of rows, is added what `size` terms (size, WIDTH) give with coefficients c (size, 16). */
+INLINE void add_pairs(long size, const double *c, const vd *term, vd sum[][2][WIDTH], int v)
+{
+    vd a = sum[0][0][v], b = sum[0][0][v + 1], d = sum[0][1][v], e = sum[0][1][v + 1];
+    vd f = sum[1][0][v], g = sum[1][0][v + 1], h = sum[1][1][v], i = sum[1][1][v + 1];
+    for (long l = 0; l < size; ++l, c += 16, term += WIDTH) {
+        vd first = splat(c[0]), second = splat(c[1]), third = splat(c[2]), fourth = splat(c[3]);
+        a += first * term[0], b += first * term[1], d += second * term[0], e += second * term[1];
+        f += third * term[0], g += third * term[1], h += fourth * term[0], i += fourth * term[1];
+    }
+    sum[0][0][v] = a, sum[0][0][v + 1] = b, sum[0][1][v] = d, sum[0][1][v + 1] = e;
+    sum[1][0][v] = f, sum[1][0][v + 1] = g, sum[1][1][v] = h, sum[1][1][v + 1] = i;
+}
+
+/* As synthesis, for rows j = first .. first + count - 1 <= half/2, count <= WIDTH LANES, and the same rows counted from the other pole, with
+   the coefficients times i_l(kappa) e^-kappa for `nodes` values of kappa in each row: kappa (count, nodes).
+   value (2 poles, count, nodes, 4 fields, degree + 1 orders, 2). Degrees beyond last (nodes,) are left out; top: the order from which the Bessel
+   functions are computed, downwards. */
+void coldflow_legendre_scaled(long degree, long half, long first, long count, long nodes, const double *kappa, const long *last, long top,
+                              const double *coefficient, double *value, int threads)
+{
+    double *norm = malloc(sizeof(double) * (size_t)(degree + 1)), *angle = malloc(sizeof(double) * 3 * (size_t)(half / 2 + 1));
+    long most = 0;
+    for (long q = 0; q < nodes; ++q) most = last[q] > most ? last[q] : most;
+    vd *bessel = aligned_alloc(64, sizeof(vd) * WIDTH * (size_t)(nodes * (most + 1)));
+    legendre_tables(degree, half, norm, angle);
+    for (long q = 0; q < nodes; ++q)
+        for (int v = 0; v < WIDTH; ++v) {
+            vd inverse, now = splat(1.0), above = splat(0.0), sum = splat(0.0), *out = bessel + q * (most + 1) * WIDTH + v;
+            for (int lane = 0; lane < LANES; ++lane) {
+                long at = v * LANES + lane < count ? v * LANES + lane : count - 1;
+                inverse[lane] = 1.0 / kappa[at * nodes + q];
+            }
+            for (long l = top; l >= 0; --l) {
+                if (l <= most) out[l * WIDTH] = now;
+                sum += splat(2.0 * l + 1.0) * now;
+                vd below = above + splat(2.0 * l + 1.0) * inverse * now;
+                above = now;
+                now = below;
+            }
+            for (long l = 0; l <= most; ++l) out[l * WIDTH] /= sum;
+        }
+    threads = pick_threads(threads, 8.0 * nodes * most * most);
+#pragma omp parallel num_threads(threads) if (threads > 1)
+    {
+        vd *p = aligned_alloc(64, sizeof(vd) * WIDTH * (size_t)(most + 2));
+        double *ratio = malloc(sizeof(double) * 2 * (size_t)(most + 2));
+#pragma omp for schedule(dynamic)
+        for (long m = 0; m <= degree; ++m) {
+            long terms = most - m + 1, begin = 0;
+            if (terms > 0) {
+                legendre_ratios(m, most, ratio);
+                legendre_rows(m, most, norm[m], angle + 3 * first, count, ratio, p);
+            }
+            for (; begin < terms; ++begin) {
+                vd size = splat(0.0);
+                for (int v = 0; v < WIDTH; ++v) size = larger(size, larger(p[begin * WIDTH + v], -p[begin * WIDTH + v]));
+                if (any_above(size, UNSEEN)) break;
+            }
+            for (long q = 0; q < nodes; ++q) {
+                vd sum[2][4][2][WIDTH];   /* parity, field, real and imaginary part */
+                for (int k = 0; k < 16 * WIDTH; ++k) (&sum[0][0][0][0])[k] = splat(0.0);
+                const vd *scale = bessel + (q * (most + 1) + m) * WIDTH;
+                for (long l = begin; l < last[q] - m + 1; l += 2 * PIECE)
+                    for (int odd = 0; odd < 2; ++odd) {
+                        vd term[PIECE * WIDTH];
+                        long from = l + (l + odd) % 2, to = l + 2 * PIECE < last[q] - m + 1 ? l + 2 * PIECE : last[q] - m + 1, size = 0;
+                        for (long k = from; k < to; k += 2, ++size)
+                            for (int v = 0; v < WIDTH; ++v) term[size * WIDTH + v] = p[k * WIDTH + v] * scale[k * WIDTH + v];
+                        const double *c = coefficient + 8 * (m * (degree + 1) + m + from);
+                        for (int field = 0; field < 4; field += 2)
+                            for (int v = 0; v < WIDTH; v += 2) add_pairs(size, c + 2 * field, term + v, sum[odd] + field, v);
+                    }
+                for (long at = 0; at < count; ++at)
+                    for (int field = 0; field < 4; ++field) {
+                        long v = at / LANES, lane = at % LANES;
+                        double *north = value + 2 * (((at * nodes + q) * 4 + field) * (degree + 1) + m);
+                        double *south = north + 8 * count * nodes * (degree + 1);
+                        for (int part = 0; part < 2; ++part) {
+                            double even = sum[0][field][part][v][lane], odd = sum[1][field][part][v][lane];
+                            north[part] = even + odd, south[part] = even - odd;
+                        }
+                    }
+            }
+        }
+        free(p), free(ratio);
+    }
+    free(norm), free(angle), free(bessel);
 }

@@ -107,7 +107,7 @@ void coldflow_nufft_interpolate(long n, const double *place, const long *order, 
         double across[SPAN] __attribute__((aligned(64))), along[SPAN] __attribute__((aligned(64)));
         long row = window_of(place[2 * j], shape, across), column = window_of(place[2 * j + 1], shape, along);
         quad out[4 / FOUR];
-        for (int c = 0; c < 4 / FOUR; ++c) out[c] = out[c] - out[c];
+        for (int c = 0; c < 4 / FOUR; ++c) out[c] = (quad){0.0};
         for (int half = 0; half < halves; ++half)
             for (int c = 0; c < 4 / FOUR; ++c) {
                 const double *corner = grid + 4 * (row * width + column + half * most) + c * FOUR;

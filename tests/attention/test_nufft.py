@@ -5,9 +5,11 @@ import pytest
 from scipy.special import ive, sph_harm_y
 
 from solver.attention import Attention
-from solver.attention.nufft import LEAST_DEGREE, Places, coupled, grid_for, scaled_bessel, transform
+from solver.attention.ellipsoid import INTERPOLATION, Ellipsoid, nodes_needed
+from solver.attention.nufft import LEAST_DEGREE, Places, fill_rows, grid_for
 from solver.attention.relay import gauss_legendre
 from solver.attention.sources import Sources
+from solver.attention.transform import coupled, degree_for, scaled_bessel, transform
 from tests.attention.support import circle, on_sphere, unit, weights
 
 POLES = np.array([[0.0, 0.0, 1.0], [0.0, 0.0, -1.0], [-1.0, 0.0, 0.0], [-1.0, -1e-17, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
@@ -52,7 +54,8 @@ def test_values_at_points(degree):
         expected = np.zeros((len(points), 4))
         expected[:, i % 4] = ((2 if m else 1) * (1.0 - (0.5j if m else 0.0)) * harmonic(l, m, points / 3.0)).real
         aliased = np.exp(-9.0 - 34.0 * (1.0 - l / degree))
-        error = np.abs(places.values(coefficients) - expected).max()
+        fill_rows(places.grid, coefficients)
+        error = np.abs(places.values()[0] - expected).max()
         assert error <= (1e-15 * (8 + l) + aliased) * 3 * np.sqrt(2 * l + 1), (l, m)
 
 
@@ -83,7 +86,7 @@ def test_bessel_functions(kappa):
 def test_error_of_single_points(kappa):
     """The law that rounds worst: e^{kappa cos} within the bound, which is not a hundred times too large."""
     rng = np.random.default_rng(int(kappa))
-    degree = max(LEAST_DEGREE, int(np.sqrt(2 * 39 * kappa) + 13))
+    degree = degree_for(kappa)
     grid, largest = grid_for(degree + 1), 0.0
     for source in np.vstack([on_sphere(rng, 4), POLES]):
         across = unit(np.cross(source, on_sphere(rng, 400)))
@@ -124,12 +127,47 @@ def test_threads_do_not_matter():
     np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.parametrize("kappa", [40.0, 300.0, 3e3])
+@pytest.mark.parametrize("ratio", [1.0 + 1e-9, 1.3, 4.0])
+def test_error_of_single_points_on_an_ellipsoid(kappa, ratio):
+    """Norms from kappa/ratio to kappa, B without symmetry: e^{<z,y> - |z|} within the bound."""
+    rng = np.random.default_rng(int(kappa))
+    turn, back = (np.linalg.qr(rng.normal(size=(3, 3)))[0] for _ in range(2))
+    score = kappa * turn @ np.diag([1.0, ratio ** -0.7, 1.0 / ratio]) @ back
+    ellipsoid = Ellipsoid(score)
+    grid = grid_for(degree_for(kappa, ellipsoid.least_degree) + 1)
+    for source in np.vstack([on_sphere(rng, 2), POLES[:3]]):
+        angle = np.minimum(np.pi, 8.0 * np.sqrt(ratio / kappa)) * rng.random((400, 1))
+        toward = unit(np.cos(angle) * source + np.sin(angle) * unit(np.cross(source, on_sphere(rng, 400))))
+        z = unit(toward @ ellipsoid.inverse) @ score
+        law, _ = Sources(source[None]).split(np.ones(1))
+        moments, error = transform(law, Places(source[None], grid), ellipsoid)(z, Places(z, grid))
+        norms = np.linalg.norm(z, axis=1)
+        exact = np.exp(-norms * np.sum((unit(z) - source) ** 2, axis=1) / 2.0)
+        found = max(np.abs(moments.den - exact).max(), np.abs(moments.num - exact[:, None] * source).max())
+        assert found <= error[0] < 1e-11
+
+
+def test_interpolation_points():
+    """Exponentials e^{-a/kappa} over a range, relative to their value at its end: what is left is as promised, and half as many
+    points leave more."""
+    for ratio in (1.01, 1.5, 4.0):
+        count = nodes_needed(ratio)
+        at = np.cos(np.pi * (np.arange(2 * count) + 0.5) / (2 * count))
+        for points, enough in ((count, True), (count // 2, False)):
+            nodes = np.cos(np.pi * (np.arange(points) + 0.5) / points)
+            fraction = (ratio - 1.0) / (ratio + 1.0)
+            left = max(np.abs(np.exp(-a * fraction * at) - np.polynomial.chebyshev.chebval(at, np.polynomial.chebyshev.chebfit(
+                nodes, np.exp(-a * fraction * nodes), points - 1))).max() * np.exp(-a) for a in np.linspace(0.0, 80.0, 60))
+            assert (left < INTERPOLATION + 2e-15) == enough
+
+
 def test_chosen_for_many_spread_points():
-    """By cost, where all |z| are equal; B need not be symmetric, and other B are left to other methods."""
+    """By cost, whether all |z| are equal or not; B need not be symmetric, but long ellipsoids are left to other methods."""
     rng = np.random.default_rng(6)
     points, masses = on_sphere(rng, 60_000), np.ones(60_000)
     turned = np.linalg.qr(rng.normal(size=(3, 3)))[0]
-    for score, chosen in ((turned, True), (turned @ np.diag([1.0, 0.9, 0.8]), False)):
+    for score, chosen in ((turned, True), (turned @ np.diag([1.0, 0.9, 0.8]), True), (turned @ np.diag([1.0, 0.9, 0.1]), False)):
         attention = Attention(weights(500.0, 3, score))
         few = Attention(weights(500.0, 3, score), method="dense")
         found = attention.field(points, points, masses)[0]
