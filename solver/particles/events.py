@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 from scipy.spatial import cKDTree
 
 from problems import Problem
@@ -175,4 +174,6 @@ def root(function: Callable[[float], float], dt: float) -> float:
         return 0.0
     if function(dt) > 0.0:  # adaptive tokens were changed after the step, and their mass with them by a little
         return dt
+    from scipy.optimize import brentq  # here, because the import takes a fifth of a second, and most runs see no event
+
     return float(brentq(function, 0.0, dt, xtol=max(DATED * dt, 1e-15), rtol=1e-14))

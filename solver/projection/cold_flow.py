@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.integrate import solve_ivp
 
 from problems import Problem, ProblemError
 from problems.attention import Weights
@@ -25,6 +24,8 @@ def flow(points: np.ndarray, weights: Weights, times: np.ndarray) -> np.ndarray:
         (T, n, d) unit vectors. Source: docs/theory.md §3.1, where the orbit of one head is e^{tau A} x normalised; the depth
         is kept by integrating in t, to a relative tolerance of 1e-10.
     """
+    from scipy.integrate import solve_ivp  # here, because the import takes a fifth of a second, and most runs are warm
+
     count, dimension = points.shape
 
     def drift(_: float, flat: np.ndarray) -> np.ndarray:

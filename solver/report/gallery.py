@@ -17,7 +17,7 @@ from solver.projection.terminal import dominant_directions
 from solver.report import figures, laws
 from solver.report.album import Album
 from solver.report.arcs import arc_length
-from solver.runs.distances import TargetDistance
+from solver.runs.distances import TargetDistance, distance_between
 from solver.runs.events import Event
 from solver.runs.history import History
 from solver.runs.phases import Phase
@@ -29,6 +29,7 @@ Curves = Mapping[str, tuple[list[float], list[float]]]
 
 PANELS = 5
 CUT = -np.pi / 8  # angle where pictures of the circle are cut open, away from the axes and their diagonals
+LINE_POINTS = 1024  # of a target that is a curve, for that line: the points of the law are known to 5 % only
 UNRESOLVED = 0.05  # relative change of the zero-temperature line with half the points, from which on it is not drawn
 
 
@@ -102,13 +103,13 @@ def zero_temperature_distances(problem: Problem, to_target: TargetDistance, time
     there is no such line. Local."""
     if to_target.measure is None:
         return None
-    lines = []
+    goal, lines = Measure(*to_target.target.measure(LINE_POINTS)), []
     for coarser in (1, 2):
         flow = cold_flow(problem, times, coarser)
         if flow is None:
             return None
         points, masses = flow
-        lines.append(np.array([to_target.local(Measure(x, masses))[2].value for x in points]))
+        lines.append(np.array([distance_between(problem, Measure(x, masses), goal, 2) for x in points]))
     resolved = np.abs(lines[1] - lines[0]) <= UNRESOLVED * lines[0]
     return np.where(np.logical_and.accumulate(resolved), lines[0], np.nan)
 
