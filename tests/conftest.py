@@ -12,12 +12,26 @@ import pytest
 os.environ.setdefault("COLDFLOW_THREADS", "1")
 
 ROOT = Path(__file__).resolve().parent.parent
+MOST_WORKERS = 8  # each takes up to 1 GiB
 
 
 def pytest_addoption(parser):
     parser.addoption("--all-paths", action="store_true", help="walk the whole table of paths, not a part of it")
     parser.addoption("--order-table", action="store_true",
                      help="print the observed orders of convergence as one table at the end")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config):
+    """The whole suite runs on all cores, a file as a whole on one: tests of a file share runs. `-n 0` is one after the other."""
+    if not config.pluginmanager.hasplugin("xdist") or hasattr(config, "workerinput"):
+        return
+    if config.option.usepdb or config.option.collectonly or config.option.order_table:  # the table is one process's
+        return
+    if config.option.numprocesses is None and config.args == config.getini("testpaths"):
+        config.option.numprocesses = min(os.cpu_count() or 1, MOST_WORKERS)
+    if config.option.numprocesses and config.option.dist == "no":
+        config.option.dist = "loadfile"
 
 
 def pytest_collection_modifyitems(config, items):

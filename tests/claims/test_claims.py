@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Callable
@@ -30,6 +31,13 @@ from solver.report.claim_figure import plot_claim
 from solver.report.panels import Panel, Series
 
 CHEAP = ["MP2", "LT10", "QC5"]
+
+
+@functools.cache
+def answered(name: str) -> tuple[Claim, tuple[Any, Any]]:
+    """A claim in its quick setting, and the answers of its jobs, which several tests conclude from."""
+    claim = read_claim(name, quick=True)
+    return claim, answer_jobs([claim], None, workers=1)
 
 
 def test_the_last_output_is_the_end_exactly():
@@ -74,8 +82,8 @@ def test_the_factor_is_the_least_one_that_would_have_been_contradicted():
 
 @pytest.mark.parametrize("name", CHEAP)
 def test_cheap_claims_are_shown_and_a_wrong_prediction_is_not(name, monkeypatch):
-    claim = read_claim(name, quick=True)
-    results = conclude([claim], *answer_jobs([claim], None, workers=1), None, quick=True)
+    claim, answers = answered(name)
+    results = conclude([claim], *answers, None, quick=True)
     assert verdict_of(results[name]) == "shown", [row for row in results[name].rows if row["verdict"] != "shown"]
     for row in results[name].rows:
         assert judge(row["predicted"] * 1.05, row["measured"], row["error"], relation=row["relation"]).verdict == "contradicted"
@@ -122,8 +130,8 @@ def test_a_prediction_that_has_changed_needs_no_run(tmp_path: Path):
 
 def test_a_page_keeps_the_claims_that_were_not_measured_again(tmp_path: Path):
     for name in ("LT10", "MP2"):
-        claim = read_claim(name, quick=True)
-        conclude([claim], *answer_jobs([claim], None, workers=1), tmp_path / name, quick=True)
+        claim, answers = answered(name)
+        conclude([claim], *answers, tmp_path / name, quick=True)
         assert write_page(tmp_path / name, tmp_path / "claims.md", None) == 0
     page = (tmp_path / "claims.md").read_text()
     assert write_page(tmp_path / "LT10", tmp_path / "claims.md", None) == 0

@@ -198,7 +198,7 @@ def test_resume_goes_on_to_the_same_end(compared, tmp_path):
     """A run to t = 0.5, its problem lengthened to 1.0: the rest is computed, the start is kept."""
     _, out = compared
     half = tmp_path / "half"
-    process = subprocess.Popen([sys.executable, "-m", "solver", "compare", out / "problem.toml", "--out", half,
+    process = subprocess.Popen([sys.executable, "-m", "solver", "compare", out / "problem.toml", "--out", half, "--no-verdict",
                                 "--set", "time.outputs=60"], cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL,
                                stderr=subprocess.PIPE, text=True)
     table = half / "diagnostics.csv"
@@ -211,7 +211,7 @@ def test_resume_goes_on_to_the_same_end(compared, tmp_path):
     assert process.returncode == 130 and "--resume" in message
     assert json.loads((half / "run.json").read_text())["exit_reason"] == "interrupted"
     kept = len(rows(table))
-    done = coldflow("compare", out / "problem.toml", "--out", half, "--set", "time.outputs=60", "--resume")
+    done = coldflow("compare", out / "problem.toml", "--out", half, "--no-verdict", "--set", "time.outputs=60", "--resume")
     assert done.returncode == 0, done.stderr
     assert 0 < kept < len(rows(table)) == 60
     last, reference = rows(half / "comparison.csv")[-1], rows(out / "comparison.csv")[-1]

@@ -14,11 +14,19 @@ from solver.comparison.accuracy import restored
 # The uniform law at zero temperature stays angular central Gaussian (docs/theory.md §3.3): exact W2 to the target (§3.4).
 COLD = {"space": {"manifold": "circle"}, "attention": {"beta": "inf", "value": [[1.0, 0.0], [0.0, 0.0]]},
         "initial": {"law": "uniform"}, "time": {"end": 2.0, "outputs": 3}, "title": "cold"}
+ACCURACY = 1e-3
 EXACT = {0.0: 0.9068996821, 1.0: 0.6363824597, 2.0: 0.4136065108}
 
 
-def test_errors_are_below_what_is_asked_for(tmp_path, accuracy=1e-3):
-    found = compare(as_problem(COLD), accuracy=accuracy, out=tmp_path / "run", verdict=False)
+@pytest.fixture(scope="module")
+def chosen(tmp_path_factory):
+    """One comparison with settings chosen for `ACCURACY`, and its folder."""
+    out = tmp_path_factory.mktemp("accuracy") / "run"
+    return compare(as_problem(COLD), accuracy=ACCURACY, out=out, verdict=False), out
+
+
+def test_errors_are_below_what_is_asked_for(chosen, accuracy=ACCURACY):
+    found, out = chosen
     for row in found.rows:
         # |W2(mu_h, T) - W2(mu, T)| <= W2(mu_h, mu).
         exact = EXACT[row["time"]]
@@ -27,23 +35,22 @@ def test_errors_are_below_what_is_asked_for(tmp_path, accuracy=1e-3):
         assert row["error_density"] <= accuracy
         assert row["error_particles"] <= accuracy
         assert row["w2_density_particles"] <= 2 * accuracy
-    with (tmp_path / "run" / "accuracy.csv").open() as file:
+    with (out / "accuracy.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert {row["quantity"] for row in rows} >= {"degree", "density.cfl", "density.cells", "particles.rtol", "particles.gap"}
     assert float(rows[-1]["w2_difference"]) <= accuracy
-    facts = json.loads((tmp_path / "run" / "run.json").read_text())
+    facts = json.loads((out / "run.json").read_text())
     assert restored(facts, accuracy).settings == facts["accuracy"]["settings"]
     assert restored(facts, accuracy / 2) is None
     assert "density.cells" in found.chosen
 
 
-def test_a_run_that_goes_on_keeps_its_choice(tmp_path):
-    problem = as_problem(COLD)
-    whole = compare(problem, accuracy=3e-2, out=tmp_path / "run", verdict=False)
-    again = compare(problem, accuracy=3e-2, out=tmp_path / "run", verdict=False, resume=True)
+def test_a_run_that_goes_on_keeps_its_choice(chosen):
+    problem, (whole, out) = as_problem(COLD), chosen
+    again = compare(problem, accuracy=ACCURACY, out=out, verdict=False, resume=True)
     assert [row["w2_density_target"] for row in again.rows] == [row["w2_density_target"] for row in whole.rows]
     with pytest.raises(ProblemError, match="a new folder"):
-        compare(problem, accuracy=3e-2, out=tmp_path / "run", verdict=False)
+        compare(problem, accuracy=ACCURACY, out=out, verdict=False)
 
 
 @pytest.mark.parametrize(("problem", "accuracy", "words"), [

@@ -16,7 +16,7 @@ from solver.comparison import beside
 from solver.ranks import Stopped
 from solver.runs.stop import Limits
 
-SMALL = {"time.end": "2.0", "time.outputs": "9", "density.cells": "64", "particles.gap": "0.8", "compare.also": "[{count = 96}]"}
+SMALL = {"time.end": "1.0", "time.outputs": "5", "density.cells": "32", "particles.gap": "0.8", "compare.also": "[{count = 96}]"}
 TABLES = ["diagnostics.csv", "particles.csv", "clusters.csv", "events.csv", "comparison.csv", "also.csv", "verdict.csv",
           "convergence.csv"]
 

@@ -47,7 +47,8 @@ def walked(tmp_path_factory, mpirun):
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_every_bundled_problem_runs_every_command(ranks, mpirun, tmp_path):
-    mpirun(ranks, WALK, tmp_path, "--bundled", timeout=600)
+    """With the extra runs of a verdict on one rank; verdicts on two are a matter of the table."""
+    mpirun(ranks, WALK, tmp_path, "--bundled", *(["--no-verdict"] if ranks > 1 else []), timeout=600)
     results = json.loads((tmp_path / "walk.json").read_text())
     told = [f"{result['name']}: {finding}" for result in results for finding in findings(result)]
     assert not told, "\n".join(told)
