@@ -76,6 +76,12 @@ def pytest_terminal_summary(terminalreporter, config):
             terminalreporter.write_line(line)
 
 
+def pytest_collection_finish(session):
+    """What is imported by now stays: looking through it after each of two thousand tests would take minutes."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def collect_garbage():
     """PETSc and MPI objects are freed between tests, in the same order on every rank."""

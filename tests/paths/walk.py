@@ -176,6 +176,7 @@ def main() -> int:
     parser.add_argument("--judge", action="store_true")
     parser.add_argument("--no-verdict", action="store_true", help="compare without extra runs")
     options = parser.parse_args()
+    gc.freeze()  # what is imported by now stays
     first, every = map(int, options.part.split("/"))
     table = ([] if options.bundled else random_paths(options.random, options.seed) if options.random
              else further_paths() if options.further else path_table())
