@@ -78,6 +78,8 @@ def check_assumptions(claims: Iterable[Claim]) -> None:
         ProblemError: of the first run and quantity for which that is so.
     """
     for claim in claims:
+        if not any(applies(quantity, cell) for quantity in claim.quantities for cell in claim.cells if not quantity.around):
+            raise ProblemError("claim", claim.id, "must keep runs that one of its quantities is about; these settings leave none")
         for cell in claim.cells:
             checks = {ASSUMED[quantity.predicted]: None for quantity in claim.quantities
                       if quantity.predicted in ASSUMED and applies(quantity, cell)}

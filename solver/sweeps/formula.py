@@ -17,6 +17,7 @@ import numpy as np
 from scipy.special import ive
 
 from problems import ProblemError
+from solver.sweeps.schedules import cold_pace, log_outputs, orthonormal_times, pairing_times, two_dirac_times
 
 LONGEST = 500
 
@@ -41,6 +42,11 @@ def scaled(matrix: list[list[float]], factor: float) -> list[list[float]]:
 def diagonal(*entries: float) -> list[list[float]]:
     """The diagonal matrix with these entries."""
     return rows_of(np.diag([float(e) for e in entries]))
+
+
+def identity(size: float) -> list[list[float]]:
+    """The identity matrix."""
+    return rows_of(np.eye(int(size)))
 
 
 def rotation(angle: float) -> list[list[float]]:
@@ -85,15 +91,16 @@ def leading_direction(matrix: list[list[float]]) -> list[float]:
     return [float(entry) for entry in e * np.sign(e[np.argmax(np.abs(e))])]
 
 
-def multiple(matrix: list[list[float]], key: list[list[float]] | None = None) -> float:
+def multiple(value: list[list[float]], key: list[list[float]] | None = None) -> float:
     """c, where V = c I; of two matrices Q and K, where Q^T K = c I.
 
     Raises:
-        ValueError: it is no multiple of I.
+        ProblemError: it is no multiple of I.
     """
-    found = np.asarray(matrix, float) if key is None else np.asarray(matrix, float).T @ np.asarray(key, float)
+    found = np.asarray(value, float) if key is None else np.asarray(value, float).T @ np.asarray(key, float)
     if not np.allclose(found, found[0, 0] * np.eye(len(found)), rtol=1e-12, atol=1e-12):
-        raise ValueError(f"{rows_of(found)} is no multiple of I, as is assumed here")
+        field, words = ("attention.value", "be") if key is None else ("attention.query", "make K^T Q")
+        raise ProblemError(field, value, f"must {words} a multiple of I here")
     return float(found[0, 0])
 
 
@@ -109,27 +116,16 @@ def unit(index: float, entry: float) -> list[float]:
     return [0.0] * (int(index) - 1) + [float(entry)]
 
 
-def pairing_times(beta: float, angle: float, s: float, count: float, speed: float = 2.0) -> list[float]:
-    """Depths t(s) = int_0^s e^{beta (1 - rho)} ds, rho = tanh(speed s + artanh cos(angle)), for `count` even values of s from 0
-    to `s`: the outputs that resolve the pairing of two clusters, whose pace changes by many powers of ten (docs/theory.md §4.4).
-    `speed` is m_2/m_1 + m_1/m_2, 2 for equal masses."""
-    each = max(1, 6400 // (int(count) - 1))
-    fine = np.linspace(0.0, s, each * (int(count) - 1) + 1)
-    pace = np.exp(beta * (1 - np.tanh(speed * fine + np.arctanh(np.cos(angle)))))
-    steps = np.concatenate(([0.0], np.cumsum((pace[1:] + pace[:-1]) / 2 * np.diff(fine))))
-    return [float(t) for t in steps[::each]]
-
-
-def log_outputs(low: float, high: float, count: float) -> list[float]:
-    """0, and `count` numbers from low to high in equal ratios: depths on a logarithmic axis."""
-    return [0.0, *(float(v) for v in np.geomspace(low, high, int(count)))]
-
-
 def item(values: list[T], place: float) -> T:
     """The entry of a list at a place, from 1."""
     if not 1 <= int(place) <= len(values):
         raise ValueError(f"there is no entry {place:g} among {len(values)}")
     return values[int(place) - 1]
+
+
+def every(values: list[T], step: float) -> list[T]:
+    """The first of some values, and every so many after it."""
+    return values[::int(step)]
 
 
 def last(values: list[float]) -> float:
@@ -152,9 +148,10 @@ FUNCTIONS: dict[str, Callable[..., object]] = {
     "exp": math.exp, "log": math.log, "sqrt": math.sqrt, "sin": math.sin, "cos": math.cos, "tanh": math.tanh,
     "abs": abs, "min": min, "max": max, "round": round, "floor": math.floor, "ceil": math.ceil,
     "normal": normal, "scaled": scaled, "diagonal": diagonal, "rotation": rotation,
-    "product": product, "pairing_times": pairing_times, "bessel": bessel, "last": last, "item": item,
+    "product": product, "pairing_times": pairing_times, "bessel": bessel, "last": last, "every": every, "item": item,
     "applied": applied, "approach_rate": approach_rate, "growth": growth, "leading_direction": leading_direction,
-    "multiple": multiple, "log_outputs": log_outputs, "choose": choose, "unit": unit,
+    "multiple": multiple, "identity": identity, "cold_pace": cold_pace, "orthonormal_times": orthonormal_times,
+    "two_dirac_times": two_dirac_times, "log_outputs": log_outputs, "choose": choose, "unit": unit,
 }
 OPERATIONS: dict[type, Callable[..., object]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv, ast.Pow: math.pow,

@@ -15,6 +15,7 @@ from solver.claims.measurements import MEASUREMENTS
 from solver.claims.predictions import PREDICTIONS
 from solver.claims.work import applies, request
 from solver.projection.cold_flow import flow
+from solver.sweeps.formula import evaluate_number
 
 TWICE = "[[4.0, 0.0], [0.0, 2.0]]"
 
@@ -277,3 +278,74 @@ def test_a_law_that_never_comes_near_leaves_at_its_minimum():
         return float(MEASUREMENTS["departure_time"](run))
 
     assert departure(0.9999) == pytest.approx(2.02, abs=2e-3) and departure(1.0001) == pytest.approx(2.0, abs=1e-9)
+
+THREE = {"attention__value": "[[3.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.0, 3.0]]",
+         "attention__query": "[[2.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 2.0]]"}
+
+
+@pytest.mark.parametrize("normalization", ["softmax", "none"])
+@pytest.mark.parametrize("beta", ["1.0", "9.0"])
+def test_outputs_resolve_the_meeting_wherever_it_is(normalization, beta):
+    """At the outputs the artanh of the predicted cosine is equally spaced, up to .9999."""
+    claims = {"two_dirac_cosine": plan("MP2", attention__beta=beta, kind="1" if normalization == "softmax" else "2", **THREE),
+              "equiangular_cosine": plan("MP1", attention__beta=beta, attention__normalization=f'"{normalization}"',
+                                         space__dimension="3", **THREE)}
+    for name, claim in claims.items():
+        for cell, coarse in zip(claim.cells, claim.coarse, strict=True):
+            case = cell.case()
+            rho = np.asarray(PREDICTIONS[name](case))
+            assert np.allclose(np.diff(np.arctanh(rho)), np.arctanh(0.9999) / (len(rho) - 1), rtol=0.01)
+            assert np.allclose(coarse.case().times, case.times[::2], rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["MS1", "CT1", "GF1", "MS2"])
+def test_depths_halve_as_v_is_doubled(name):
+    values = {"MS1": [[1.0, 0.2], [-0.1, 0.6]], "CT1": [[1.2, 0.5], [0.1, 0.6]], "GF1": [[1.0]], "MS2": (-np.eye(2)).tolist()}
+    case = {"case": "4"} if name == "GF1" else {}
+    once, twice = (plan(name, attention__value=str((np.array(values[name]) * factor).tolist()), **case) for factor in (1, 2))
+    assert np.allclose(ends(once), ends(plan(name, **case))) and np.allclose(ends(twice), ends(once) / 2)
+
+
+def test_depths_of_slow_phases_are_parts_of_what_is_predicted_for_them():
+    for cell in plan("MS3", start__deviation="0.6", attention__value='"= scaled(identity(dimension), 2)"').cells:
+        case = cell.case()
+        assert case.times[-1] / PREDICTIONS["collapse_depth"](case, 0.6) == pytest.approx(0.04 / (0.45**2 / 2), rel=1e-9)
+    for settings in ({}, {"attention__query": "[[0.5, 0.0], [0.0, 0.5]]", "attention__value": "[[-2.0, 0.0], [0.0, -2.0]]"}):
+        case = plan("MS4", attention__beta="[20.0]", **settings).cells[0].case()
+        last = [float(np.asarray(PREDICTIONS["porous_moment"](case, k=k))[-1]) for k in (1, 2)]
+        assert last == pytest.approx([0.219418, 0.00990739], rel=1e-4)
+
+
+def test_the_energy_is_followed_as_long_as_it_changes_little():
+    claim = plan("QC5", attention__value="[[2.0, 0.5], [0.5, 1.0]]")
+    for cell in claim.cells:
+        case = cell.case()
+        assert np.allclose(case.B, [[2.0, 0.5], [0.5, 1.0]]) and np.allclose(case.V, cell.variables["sign"] * case.B)
+    twice = plan("QC5", attention__value="[[2.0, 0.4], [0.4, -1.2]]", attention__beta="1.5")
+    assert np.allclose(ends(twice), ends(plan("QC5")) / 2)
+    assert "Q^T K" in refused("QC5", attention__query="[[2.0, 0.5], [0.5, 1.0]]")
+
+
+def test_ms5_asks_for_less_where_the_pair_is_closer():
+    """The denominator that the law leaves out is e^{-beta b (1 - rho)}, rho the cosine that is reached."""
+    close = {"start__angles": "[0.0, 0.8, 3.0]", "attention__query": "[[2.0, 0.0], [0.0, 2.0]]"}
+    claim = plan("MS5", attention__beta="[5, 10, 15]", **close)
+    rate = next(q for q in claim.quantities if q.across == "exponential")
+    rho = PREDICTIONS["pairing_cosine"](claim.cells[0].case(), s=0.1).value
+    assert evaluate_number(rate.expected, claim.cells[0].variables) == pytest.approx(-0.8 * 2 * (1 - rho), rel=1e-9)
+    precise = [cell.case().sharpness for cell in claim.cells if applies(claim.quantities[0], cell)]
+    assert precise == [30.0]
+    assert "leave none" in refused("MS5", attention__beta="60")
+
+
+def test_normal_laws_are_followed_until_their_tail_shows():
+    """Tokens beyond the last one are missed first where a token attends to them, beta b S deviations further out."""
+    cold = plan("GF1", attention__beta="3.0", case="4")
+    assert ends(cold)[0] / PREDICTIONS["normal_blow_up"](cold.cells[0].case()) == pytest.approx(0.3 / 1.5**2)
+    assert {cell.case().problem.particles.count for cell in plan("GF1", case="[1, 4]").coarse} == {100}
+
+
+def test_uniform_laws_have_as_many_tokens_as_their_kernel_needs():
+    counts = {(c.variables["d"], c.variables["beta"]): c.case().problem.particles.count
+              for c in plan("LT11", attention__beta="[50, 200]").cells}
+    assert counts == {(2, 50): 8192, (2, 200): 16384, (3, 50): 8192, (3, 200): 32768}

@@ -124,7 +124,21 @@ def test_matrices_have_growth_direction_and_multiple():
     assert np.allclose(evaluate("leading_direction(m)", weights), vectors[:, 1] * np.sign(vectors[0, 1]), rtol=1e-14)
     assert evaluate("multiple(diagonal(3, 3))", {}) == 3.0
     assert evaluate("growth([[1, -5], [5, 1]])", {}) == pytest.approx(1.0)
-    with pytest.raises(ProblemError, match="no multiple of I"):
+    with pytest.raises(ProblemError, match="a multiple of I"):
         evaluate("multiple(m)", weights)
     inverse = np.linalg.inv(np.array(weights["q"]).T) * 1.5
     assert evaluate("multiple(q, k)", {"q": weights["q"], "k": inverse.tolist()}) == pytest.approx(1.5, rel=1e-14)
+
+
+def test_depths_of_a_meeting_are_those_of_its_equation():
+    """Two equal Dirac masses without the denominator at beta = 0: rho' = 1 - rho^2, so that artanh rho is the depth."""
+    depths = evaluate("two_dirac_times(0, 0, [1, 3], 5, 2, 'none')", {})
+    assert depths == pytest.approx(np.arctanh(0.9999) * np.arange(5) / 4 / 2, rel=1e-6)
+    equal, tokens = (evaluate(text, {}) for text in ("two_dirac_times(3, 0, [1, 1], 5)", "orthonormal_times(3, 2, 5)"))
+    assert equal == pytest.approx(tokens, rel=1e-9)  # two orthonormal tokens are two Dirac masses
+
+
+def test_the_pace_of_the_cold_flow_is_its_largest_slope():
+    """V = diag(a, b), B = I: the angle moves at (b - a) sin(2 theta)/2."""
+    assert evaluate("cold_pace(diagonal(3, 1), identity(2), identity(2))", {}) == pytest.approx(2.0, rel=1e-4)
+    assert evaluate("cold_pace(diagonal(1, 1), identity(2), rotation(1))", {}) == pytest.approx(0.0, abs=1e-12)

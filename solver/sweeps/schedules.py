@@ -1,0 +1,73 @@
+"""Depths at which runs of claims give output, and rates that set them: functions of formulas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Matrix = list[list[float]]
+
+
+def pairing_times(beta: float, angle: float, s: float, count: float, speed: float = 2.0) -> list[float]:
+    """Depths t(s) = int_0^s e^{beta (1 - rho)} ds, rho = tanh(speed s + artanh cos(angle)), for `count` even values of s from 0
+    to `s`: the outputs that resolve the pairing of two clusters, whose pace changes by many powers of ten (docs/theory.md §4.4).
+    `speed` is m_2/m_1 + m_1/m_2, 2 for equal masses."""
+    each = max(1, 6400 // (int(count) - 1))
+    fine = np.linspace(0.0, s, each * (int(count) - 1) + 1)
+    pace = np.exp(beta * (1 - np.tanh(speed * fine + np.arctanh(np.cos(angle)))))
+    steps = np.concatenate(([0.0], np.cumsum((pace[1:] + pace[:-1]) / 2 * np.diff(fine))))
+    return [float(t) for t in steps[::each]]
+
+
+def log_outputs(low: float, high: float, count: float) -> list[float]:
+    """0, and `count` numbers from low to high in equal ratios: depths on a logarithmic axis."""
+    return [0.0, *(float(v) for v in np.geomspace(low, high, int(count)))]
+
+
+def meeting_times(pace: Callable[[Array], Array], cosine: float, count: int, end: float = 0.9999) -> list[float]:
+    """Depths at which a cosine that grows at the rate pace(rho) from `cosine` to `end` has `count` equally spaced values of its
+    artanh: they resolve its rise wherever that is. By Gauss-Legendre quadrature between them, to rounding."""
+    u = np.linspace(np.arctanh(cosine), np.arctanh(end), count)
+    nodes, weights = np.polynomial.legendre.leggauss(12)
+    half = (u[1] - u[0]) / 2
+    rho = np.tanh((u[1:] + u[:-1])[:, None] / 2 + half * nodes)
+    return [0.0, *np.cumsum(((1 - rho**2) / pace(rho)) @ weights * half).tolist()]
+
+
+def orthonormal_times(beta: float, n: float, count: float, gamma: float = 1.0, normalization: str = "softmax") -> list[float]:
+    """`meeting_times` of n orthonormal tokens, V = gamma I, beta b for beta where B = b I (docs/theory.md §5.3)."""
+    def pace(rho: Array) -> Array:
+        below = n * np.exp(-beta) if normalization == "none" else 1 + (n - 1) * np.exp(beta * (rho - 1))
+        return np.asarray(2 * gamma * np.exp(beta * (rho - 1)) * (1 - rho) * ((n - 1) * rho + 1) / below, np.float64)
+
+    return meeting_times(pace, 0.0, int(count))
+
+
+def two_dirac_times(beta: float, cosine: float, masses: Sequence[float], count: float, gamma: float = 1.0,
+                    normalization: str = "softmax") -> list[float]:
+    """`meeting_times` of two Dirac masses, V = gamma I, beta b for beta where B = b I (docs/theory.md §5.2)."""
+    first, second = (float(m) / float(sum(masses)) for m in masses)
+
+    def pace(rho: Array) -> Array:
+        apart = np.exp(beta * (1 - rho))
+        weighed = second / (first * apart + second) + first / (second * apart + first)
+        pull = np.exp(beta * rho) if normalization == "none" else weighed
+        return np.asarray(gamma * (1 - rho**2) * pull, np.float64)
+
+    return meeting_times(pace, cosine, int(count))
+
+
+def cold_pace(value: Matrix, query: Matrix, key: Matrix) -> float:
+    """Largest rate, in absolute value, at which neighbours on the circle approach or part along the zero-temperature flow
+    x' = P_x V B^T x/|B^T x| (docs/theory.md §3.1), among 720 places: depths in units of its inverse suit all weights, also those
+    that turn for ever."""
+    v, bt = np.asarray(value, float), np.asarray(key, float).T @ np.asarray(query, float)
+    angle = 2 * np.pi * np.arange(720) / 720
+    x, across = (np.stack((np.cos(angle + turn), np.sin(angle + turn))) for turn in (0.0, np.pi / 2))
+    attended = bt @ x
+    speed = np.sum(across * (v @ (attended / np.linalg.norm(attended, axis=0))), axis=0)
+    steep = (np.roll(speed, -1) - np.roll(speed, 1)) / (angle[2] - angle[0])
+    return float(np.abs(steep).max())
