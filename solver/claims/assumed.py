@@ -1,4 +1,4 @@
-"""What predictions assume of the parameters, asked before anything is run: settings beyond that are refused in one line."""
+"""What predictions and measurements assume of the parameters: settings beyond that are refused in one line before any run."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from problems.laws.spherical import PoissonKernel, VonMisesFisher
 from solver.claims.case import Case
 from solver.claims.claim import Claim
 from solver.claims.predictions.approach import arrival
+from solver.claims.predictions.cold import terminal_distance
 from solver.claims.work import applies
 from solver.projection.target import target
 
@@ -42,6 +43,13 @@ def approached(case: Case) -> None:
                            "a real leading eigenvalue that is not defective")
 
 
+def departing(case: Case) -> None:
+    """The target does not lie in the dominant eigenspace of V, so that the law leaves it."""
+    if terminal_distance(case) < 1e-6:
+        raise ProblemError("attention.value", case.V.tolist(), "must have another dominant eigenspace than V K^T Q here: "
+                           "else nothing leaves the target")
+
+
 def law(kind: type) -> Callable[[Case], None]:
     """The start has components of one kind."""
     def check(case: Case) -> None:
@@ -58,7 +66,8 @@ _BY_CHECK: dict[Callable[[Case], None], str] = {
     multiples: "pairing_cosine pairing_path survival_beta surviving_mass uniform_energy_scaled lattice_threshold lattice_growth "
                "lattice_contraction positive_clustering_bound heat_moment heat_exponent heat_profile porous_moment "
                "porous_profile equiangular_cosine equiangular_time two_dirac_cosine two_dirac_time uniform_rate expected_waves "
-               "expected_saturation_slope critical_diffusivity stationary_moment bifurcation_slope",
+               "expected_saturation_slope critical_diffusivity stationary_moment bifurcation_slope heat_ratio",
+    departing: "departure_time",
     climbing: "dirac_energy_scaled",
     gradient: "energy_dissipation",
     approached: "target_rate fitted_target_rate narrow_time_slope",
@@ -67,7 +76,7 @@ _BY_CHECK: dict[Callable[[Case], None], str] = {
     law(PoissonKernel): "kuramoto_mean",
     law(Normal): "normal_law normal_blow_up",
 }
-# Prediction -> what it assumes of a case, which raises ProblemError where it does not hold.
+# Prediction or measurement -> what it assumes of a case, which raises ProblemError where it does not hold.
 ASSUMED = {name: check for check, named in _BY_CHECK.items() for name in named.split()}
 
 
@@ -81,8 +90,8 @@ def check_assumptions(claims: Iterable[Claim]) -> None:
         if not any(applies(quantity, cell) for quantity in claim.quantities for cell in claim.cells if not quantity.around):
             raise ProblemError("claim", claim.id, "must keep runs that one of its quantities is about; these settings leave none")
         for cell in claim.cells:
-            checks = {ASSUMED[quantity.predicted]: None for quantity in claim.quantities
-                      if quantity.predicted in ASSUMED and applies(quantity, cell)}
+            checks = {ASSUMED[name]: None for quantity in claim.quantities if applies(quantity, cell)
+                      for name in (quantity.measured, quantity.predicted) if name in ASSUMED}
             if checks:
                 case = cell.case(claim.id)
                 for check in checks:

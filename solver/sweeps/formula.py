@@ -17,7 +17,7 @@ import numpy as np
 from scipy.special import ive
 
 from problems import ProblemError
-from solver.sweeps.schedules import cold_pace, log_outputs, orthonormal_times, pairing_times, two_dirac_times
+from solver.sweeps.schedules import cold_pace, lattice_pace, log_outputs, orthonormal_times, pairing_times, two_dirac_times
 
 LONGEST = 500
 
@@ -150,7 +150,8 @@ FUNCTIONS: dict[str, Callable[..., object]] = {
     "normal": normal, "scaled": scaled, "diagonal": diagonal, "rotation": rotation,
     "product": product, "pairing_times": pairing_times, "bessel": bessel, "last": last, "every": every, "item": item,
     "applied": applied, "approach_rate": approach_rate, "growth": growth, "leading_direction": leading_direction,
-    "multiple": multiple, "identity": identity, "cold_pace": cold_pace, "orthonormal_times": orthonormal_times,
+    "multiple": multiple, "identity": identity, "cold_pace": cold_pace, "lattice_pace": lattice_pace,
+    "orthonormal_times": orthonormal_times,
     "two_dirac_times": two_dirac_times, "log_outputs": log_outputs, "choose": choose, "unit": unit,
 }
 OPERATIONS: dict[type, Callable[..., object]] = {

@@ -71,3 +71,14 @@ def cold_pace(value: Matrix, query: Matrix, key: Matrix) -> float:
     speed = np.sum(across * (v @ (attended / np.linalg.norm(attended, axis=0))), axis=0)
     steep = (np.roll(speed, -1) - np.roll(speed, 1)) / (angle[2] - angle[0])
     return float(np.abs(steep).max())
+
+
+def lattice_pace(beta: float, clusters: float, mode: float = 0, normalization: str = "softmax") -> float:
+    """Modulus of the growth rate of lattice mode p of k equal clusters equally spaced on the circle, with p = 0 that of the
+    distance of two tokens of one cluster: |(1/k) sum_j g(2 pi j/k) (1 - cos(2 pi p j/k))|, without the bracket for p = 0,
+    g(x) = (cos x - beta sin^2 x) e^{beta cos x}, over (1/k) sum_j e^{beta cos(2 pi j/k)} for softmax (arXiv 2410.23228);
+    V = I, and beta b for beta where B = b I."""
+    x = 2 * np.pi * np.arange(int(clusters)) / int(clusters)
+    pull = (np.cos(x) - beta * np.sin(x) ** 2) * np.exp(beta * (np.cos(x) - 1))
+    rate = abs(float(np.mean(pull * (1 - np.cos(mode * x) if mode else 1.0))))
+    return rate * float(np.exp(beta)) if normalization == "none" else rate / float(np.mean(np.exp(beta * (np.cos(x) - 1))))

@@ -230,8 +230,8 @@ def refused(name: str, **settings: str) -> str:
     return str(error.value)
 
 
-def test_every_assumption_is_of_a_prediction():
-    assert set(ASSUMED) <= set(PREDICTIONS)
+def test_every_assumption_is_of_a_prediction_or_measurement():
+    assert set(ASSUMED) <= set(PREDICTIONS) | set(MEASUREMENTS)
 
 
 @pytest.mark.parametrize("name", ["MS2", "MS4", "MS5", "EM2", "MP2"])
@@ -349,3 +349,60 @@ def test_uniform_laws_have_as_many_tokens_as_their_kernel_needs():
     counts = {(c.variables["d"], c.variables["beta"]): c.case().problem.particles.count
               for c in plan("LT11", attention__beta="[50, 200]").cells}
     assert counts == {(2, 50): 8192, (2, 200): 16384, (3, 50): 8192, (3, 200): 32768}
+
+
+@pytest.mark.parametrize("normalization", ["softmax", "none"])
+def test_lattices_are_followed_for_five_e_folds(normalization):
+    kind = f'["{normalization}"]'
+    claim = plan("EM2", attention__beta="[1.0, 3.0]", start__clusters="[3, 5]", attention__normalization=kind, **THRICE)
+    for cell in claim.cells:
+        case = cell.case()
+        name, mode = ("lattice_contraction", ()) if cell.variables["case"] == 1 else ("lattice_growth", (1,))
+        rate = PREDICTIONS[name](case, int(cell.variables["clusters"]), *mode)
+        assert abs(rate) * case.times[-1] == pytest.approx(5, rel=1e-9)
+
+
+def test_depths_of_the_low_temperature_claims_scale_with_v():
+    """Halved by V -> 2 V, to rounding, with as many outputs; V that lets go slowly is waited for."""
+    for name in ("LT1", "LT2", "LT4", "LT12"):
+        first, second = plan(name), plan(name, attention__value=TWICE)
+        assert np.allclose(ends(second), ends(first) / 2, rtol=1e-12)
+        assert [len(c.case().times) for c in first.cells] == [len(c.case().times) for c in second.cells]
+    slow = plan("LT12", attention__value="[[2.0, 0.0], [0.0, 1.8]]")
+    assert np.allclose(ends(slow), 5 * ends(plan("LT12")), rtol=1e-9)
+    assert "nothing leaves" in refused("LT12", attention__key="[[1.0, 0.0], [0.0, 0.5]]")
+
+
+def test_what_turns_for_ever_turns_at_the_mean_speed_of_its_orbit():
+    """B = diag(2, 1, 1): against the flow itself over many turns, and the rate of approach with it."""
+    case = plan("LT9", case="1", attention__value="[[1.0, -0.7, 0.0], [1.4, 1.0, 0.0], [0.0, 0.0, 0.2]]",
+                attention__query="[[2.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]").cells[0].case()
+    times = np.linspace(0.0, 40.0, 401)
+    moved = flow(np.array([[0.6, 0.0, 0.8]]), case.weights, times)[:, 0]
+    turned = np.unwrap(np.arctan2(moved[:, 1], moved[:, 0]))
+    assert PREDICTIONS["pair_frequency"](case) == pytest.approx(turned[-1] / 40, rel=0.02)
+    height = np.log(np.abs(moved[:, 2]) / np.linalg.norm(moved[:, :2], axis=1))
+    assert PREDICTIONS["span_gap"](case).value == pytest.approx(-(height[200] - height[0]) / 20, rel=0.02)
+    double = plan("LT9", case="3", attention__value="[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.2]]").cells[0].case()
+    assert PREDICTIONS["span_gap"](double) == pytest.approx((0.8, 0.0), abs=1e-12)
+
+
+def test_contraction_and_phases_follow_their_weights():
+    """QC1 and MS7 with V = 2 I, B = 3/2 I in units of what they had; the times of MS8 in those of its plane."""
+    weights = {"attention__value": '"= scaled(identity(d), 2)"', "attention__query": '"= scaled(identity(d), 1.5)"'}
+    assert np.allclose(ends(plan("QC1", attention__beta="0.2", **weights)), ends(plan("QC1")) / 2)
+    heat = {"attention__value": "[[-2, 0, 0], [0, -2, 0], [0, 0, -2]]", "attention__query": "[[3, 0, 0], [0, 3, 0], [0, 0, 3]]"}
+    assert np.allclose(ends(plan("MS7", **heat)), ends(plan("MS7")) * 1.5)
+    plane = {"attention__value": "[[2, 0, 0], [0, 2, 0], [0, 0, 0]]"}
+    assert np.allclose(ends(plan("MS8", **plane)), ends(plan("MS8")) / 2)
+    masses = options(plan("MS8", start__masses="[1, 2, 3]"), "squared masses")
+    assert masses[0]["masses"] == [5, 1]
+    assert "one component" in refused_measure("MS7", attention__value="[[1, 0, 0], [0, 1, 0], [0, 0, 1]]")
+
+
+def refused_measure(name: str, **settings: str) -> str:
+    """The line with which a measurement refuses settings of a claim."""
+    case = plan(name, **settings).cells[0].case()
+    with pytest.raises(ProblemError) as error:
+        MEASUREMENTS["heat_ratio"](Run(case, "tokens", case.times, [], [], [], []))
+    return str(error.value)

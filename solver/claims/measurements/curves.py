@@ -75,8 +75,9 @@ def energy(run: Run) -> Array:
 
 
 def energy_share(run: Run) -> Array:
-    """2 beta E e^{-beta}: the sum of the squared masses of narrow clusters, far from each other, on circle or sphere, B = I."""
-    return run.row("energy").astype(float) * 2 * run.case.beta * np.exp(-run.case.beta)
+    """2 beta E e^{-beta b}: the sum of the squared masses of narrow clusters, far from each other, in the plane of the first two
+    axes of circle or sphere, where B = b I on it."""
+    return run.row("energy").astype(float) * 2 * run.case.beta * np.exp(-run.case.beta * run.case.B[0, 0])
 
 
 def angle(run: Run, token: int = 0) -> Array:

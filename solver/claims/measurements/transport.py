@@ -8,6 +8,7 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 from problems import Problem, ProblemError
+from problems.laws.spherical import VonMisesFisher
 from solver.claims.case import Array, Run, Value
 from solver.projection.target import Target, target
 from solver.projection.terminal import arc_to_span
@@ -151,14 +152,17 @@ def w_reference(run: Run, count: int, p: int = 1) -> Array:
 
 
 def heat_ratio(run: Run, p: int = 1) -> float:
-    """W_p to the heat flow at the last output over W_p at depth 0, on the sphere: the law against the initial law with its
-    Legendre
-    moments about the third axis multiplied by e^{-l (l+1) t/beta}, V = -I (docs/theory.md §4.3), on 1024 quadrature nodes."""
+    """W_p to the heat flow at the last output over W_p at depth 0, on the sphere: the law against a von Mises-Fisher law with its
+    Legendre moments about its mean multiplied by e^{gamma l (l+1) t/(beta b)}, V = gamma I, B = b I, gamma < 0
+    (docs/theory.md §4.3), on 1024 quadrature nodes."""
     from numpy.polynomial import legendre
 
-    law, manifold = run.case.problem.initial, run.case.problem.manifold
+    law, manifold, gamma = run.case.mixture, run.case.problem.manifold, run.case.multiples[0]
+    if gamma > 0 or len(law.components) > 1:
+        raise ProblemError("attention.value", run.case.V.tolist(),
+                           "must be a negative multiple of I, with a start of one component")
     points, masses = law.quadrature(1024)
-    count, z = 24, points[:, 2]
+    count, z = 24, points @ run.case.component(VonMisesFisher).mean
     moments = np.array([float(masses @ legendre.legval(z, np.eye(count)[k])) for k in range(count)])
     degrees = np.arange(count)
     area = masses / law.density(points)
@@ -168,8 +172,8 @@ def heat_ratio(run: Run, p: int = 1) -> float:
         weights = np.maximum(legendre.legval(z, series), 0.0) * area
         return Measure(points, weights / weights.sum())
 
-    first, last = (distance(Measure(*run.atoms[i]), heat(run.times[i] / run.case.beta), p=p, manifold=manifold).value for i in
-    (0, -1))
+    slow = -gamma / run.case.sharpness
+    first, last = (distance(Measure(*run.atoms[i]), heat(slow * run.times[i]), p=p, manifold=manifold).value for i in (0, -1))
     return last / first
 
 

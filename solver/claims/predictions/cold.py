@@ -35,9 +35,31 @@ def spectral_gap(case: Case) -> float:
 
 
 def pair_frequency(case: Case) -> float:
-    """Imaginary part of the leading complex pair of A = V B^T, with the sign of the rotation it makes: A_21 - A_12."""
+    """Mean angular velocity of the zero-temperature flow that a leading complex pair of A = V B^T turns for ever, with the sign
+    A_21 - A_12: 2 pi over the period T = int |B^T x(s)|/|x(s)| ds along x(s) = Re(w e^{i omega s}) over one turn, w the
+    eigenvector and omega the imaginary part, since x' = P_x A x/|B^T x| (docs/theory.md §3.1). It is omega where B = I."""
     a = case.V @ case.B.T
-    return _leading(case)[1] * float(np.sign(a[1, 0] - a[0, 1]))
+    numbers, vectors = np.linalg.eig(a)
+    lead = int(np.argmax(numbers.real + 1e-9 * (numbers.imag > 0)))
+    omega = float(abs(numbers[lead].imag))
+    phase = np.exp(2j * np.pi * np.arange(512) / 512)
+    x = np.real(vectors[:, lead, None] * phase)
+    slow = float(np.mean(np.linalg.norm(case.B.T @ x, axis=0) / np.linalg.norm(x, axis=0)))
+    return omega / slow * float(np.sign(a[1, 0] - a[0, 1]))
+
+
+def span_gap(case: Case) -> Value:
+    """Rate at which the zero-temperature flow reaches the plane E of the leading eigenvalues of A = V B^T, the gap over |B^T x|:
+    averaged over a turn for a complex pair, as in `pair_frequency`; for a real eigenvalue the middle between the largest and the
+    least |B^T x| on E, whose difference is the bar (docs/theory.md §3.4)."""
+    _, omega, gap = _leading(case)
+    if omega:
+        return Value(float(gap) * abs(pair_frequency(case)) / omega)
+    numbers, vectors = np.linalg.eig(case.V @ case.B.T)
+    leading = numbers.real > numbers.real.max() - 1e-9
+    sizes = np.linalg.svd(case.B.T @ np.linalg.qr(vectors[:, leading].real)[0], compute_uv=False)
+    high, low = float(gap / sizes[-1]), float(gap / sizes[0])
+    return Value((high + low) / 2, (high - low) / 2)
 
 
 def _rates(case: Case) -> Predictions:
@@ -200,5 +222,5 @@ def _shortfall(delta: float, depth: float) -> float:
     return float(delta / np.expm1(delta * depth)) if delta * depth > 1e-12 else 1 / depth
 
 
-TABLE = (spectral_gap, pair_frequency, target_rate, fitted_target_rate, closest_exponent, narrow_time_slope,
+TABLE = (spectral_gap, span_gap, pair_frequency, target_rate, fitted_target_rate, closest_exponent, narrow_time_slope,
          terminal_distance, terminal_rise, cold_distance, half_space_mass, positive_clustering_bound)
