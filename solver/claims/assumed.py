@@ -58,6 +58,13 @@ def law(kind: type) -> Callable[[Case], None]:
     return check
 
 
+def poisson(case: Case) -> None:
+    """The start is a Poisson kernel on circle or sphere, whose mean is known."""
+    case.component(PoissonKernel)
+    if case.dimension > 3:
+        raise ProblemError("space.dimension", case.dimension, "must be 2 or 3 here: on circle and sphere alone the mean is known")
+
+
 def _arriving(case: Case) -> None:
     arrival(case)
 
@@ -73,7 +80,7 @@ _BY_CHECK: dict[Callable[[Case], None], str] = {
     approached: "target_rate fitted_target_rate narrow_time_slope",
     _arriving: "closest_limit closest_delay_limit closest_asymptote closest_depth_asymptote cold_exponent",
     law(VonMisesFisher): "half_space_mass jordan_exponent jordan_distance",
-    law(PoissonKernel): "kuramoto_mean",
+    poisson: "kuramoto_mean",
     law(Normal): "normal_law normal_blow_up",
 }
 # Prediction or measurement -> what it assumes of a case, which raises ProblemError where it does not hold.

@@ -253,6 +253,11 @@ def test_starts_and_weights_of_a_climb_follow_d():
     assert "Q^T K" in refused("LN1", attention__value=d)
 
 
+def test_the_mean_of_a_poisson_kernel_is_known_on_circle_and_sphere_alone():
+    four = {"space__manifold": "sphere", "space__dimension": "4", "attention__value": '"= identity(4)"'}
+    assert "space.dimension = 4" in refused("QC2", case="[3]", **four, **{"initial__components[0]__mean": "[0.2, 0, 0, 0]"})
+
+
 def run_of(lengths: list[float]) -> Run:
     """A run of which only the length of its mean is known, at equally spaced depths."""
     count = len(lengths)
