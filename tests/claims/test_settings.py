@@ -312,9 +312,9 @@ def test_depths_halve_as_v_is_doubled(name):
 
 
 def test_depths_of_slow_phases_are_parts_of_what_is_predicted_for_them():
-    for cell in plan("MS3", start__deviation="0.6", attention__value='"= scaled(identity(dimension), 2)"').cells:
+    for cell in plan("MS3", start__deviation="0.3", attention__value='"= scaled(identity(dimension), 2)"').cells:
         case = cell.case()
-        assert case.times[-1] / PREDICTIONS["collapse_depth"](case, 0.6) == pytest.approx(0.04 / (0.45**2 / 2), rel=1e-9)
+        assert case.times[-1] / PREDICTIONS["collapse_depth"](case, 0.3) == pytest.approx(0.04 / (0.45**2 / 2), rel=1e-9)
     for settings in ({}, {"attention__query": "[[0.5, 0.0], [0.0, 0.5]]", "attention__value": "[[-2.0, 0.0], [0.0, -2.0]]"}):
         case = plan("MS4", attention__beta="[20.0]", **settings).cells[0].case()
         last = [float(np.asarray(PREDICTIONS["porous_moment"](case, k=k))[-1]) for k in (1, 2)]
