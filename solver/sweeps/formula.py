@@ -17,7 +17,15 @@ import numpy as np
 from scipy.special import ive
 
 from problems import ProblemError
-from solver.sweeps.schedules import cold_pace, lattice_pace, log_outputs, orthonormal_times, pairing_times, two_dirac_times
+from solver.sweeps.schedules import (
+    cold_pace,
+    lattice_pace,
+    leaving_rate,
+    log_outputs,
+    orthonormal_times,
+    pairing_times,
+    two_dirac_times,
+)
 
 LONGEST = 500
 
@@ -151,7 +159,7 @@ FUNCTIONS: dict[str, Callable[..., object]] = {
     "product": product, "pairing_times": pairing_times, "bessel": bessel, "last": last, "every": every, "item": item,
     "applied": applied, "approach_rate": approach_rate, "growth": growth, "leading_direction": leading_direction,
     "multiple": multiple, "identity": identity, "cold_pace": cold_pace, "lattice_pace": lattice_pace,
-    "orthonormal_times": orthonormal_times,
+    "leaving_rate": leaving_rate, "orthonormal_times": orthonormal_times,
     "two_dirac_times": two_dirac_times, "log_outputs": log_outputs, "choose": choose, "unit": unit,
 }
 OPERATIONS: dict[type, Callable[..., object]] = {

@@ -73,6 +73,25 @@ def cold_pace(value: Matrix, query: Matrix, key: Matrix) -> float:
     return float(np.abs(steep).max())
 
 
+def leaving_rate(value: Matrix, query: Matrix, key: Matrix) -> float:
+    """g/|B^T r|, the rate at which the mass near the exceptional set of the projection map leaves it at zero temperature, g the
+    gap of the real parts of the spectrum of A = V B^T = V K^T Q, r the unit eigenvector that follows the leading ones; where
+    several follow, the slowest of their space (docs/theory.md §3.4).
+
+    Raises:
+        ValueError: all eigenvalues have the same real part.
+    """
+    bt = np.asarray(key, float).T @ np.asarray(query, float)
+    numbers, vectors = np.linalg.eig(np.asarray(value, float) @ bt)
+    real, small = numbers.real, 1e-9 * float(np.abs(numbers).max())
+    rest = real < real.max() - small
+    if not rest.any():
+        raise ValueError("all eigenvalues of V K^T Q have the same real part, nothing is left")
+    following = rest & (real > real[rest].max() - small)
+    space = np.linalg.svd(np.hstack((vectors[:, following].real, vectors[:, following].imag)))[0][:, :int(following.sum())]
+    return float(real.max() - real[rest].max()) / float(np.linalg.norm(bt @ space, 2))
+
+
 def lattice_pace(beta: float, clusters: float, mode: float = 0, normalization: str = "softmax") -> float:
     """Modulus of the growth rate of lattice mode p of k equal clusters equally spaced on the circle, with p = 0 that of the
     distance of two tokens of one cluster: |(1/k) sum_j g(2 pi j/k) (1 - cos(2 pi p j/k))|, without the bracket for p = 0,

@@ -142,3 +142,10 @@ def test_the_pace_of_the_cold_flow_is_its_largest_slope():
     """V = diag(a, b), B = I: the angle moves at (b - a) sin(2 theta)/2."""
     assert evaluate("cold_pace(diagonal(3, 1), identity(2), identity(2))", {}) == pytest.approx(2.0, rel=1e-4)
     assert evaluate("cold_pace(diagonal(1, 1), identity(2), rotation(1))", {}) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_the_exceptional_set_is_left_at_the_gap_over_what_follows():
+    """V = diag(3, 2, 1), B = diag(1, 4, 1): g = 3 - 2 * 4 < 0 makes e_2 lead, and e_1 follow."""
+    given = "diagonal(3, 2, 1), diagonal(1, 4, 1), identity(3)"
+    assert evaluate(f"leaving_rate({given})", {}) == pytest.approx(5.0)
+    assert evaluate(f"approach_rate({given})", {}) == pytest.approx(1.25)
