@@ -43,6 +43,27 @@ def approached(case: Case) -> None:
                            "a real leading eigenvalue that is not defective")
 
 
+def divided(case: Case) -> None:
+    """Attention is divided by its denominator."""
+    if case.unnormalised:
+        raise ProblemError("attention.normalization", "none", 'must be "softmax" here')
+
+
+def undivided(case: Case) -> None:
+    """Attention is not divided by its denominator."""
+    if not case.unnormalised:
+        raise ProblemError("attention.normalization", "softmax", 'must be "none" here')
+
+
+def plane(case: Case) -> None:
+    """V and Q^T K are positive multiples of I on the plane of the first two axes, which they keep, and what is across."""
+    for field, given in (("attention.value", case.V), ("attention.query", case.B)):
+        block = given[:2, :2]
+        if block[0, 0] <= 0 or not np.allclose(block, block[0, 0] * np.eye(2)) or given[:2, 2:].any() or given[2:, :2].any():
+            raise ProblemError(field, given.tolist(), "must make V and K^T Q positive multiples of I on the plane of the first "
+                               "two axes here, and keep this plane")
+
+
 def departing(case: Case) -> None:
     """The target does not lie in the dominant eigenspace of V, so that the law leaves it."""
     if terminal_distance(case) < 1e-6:
@@ -74,6 +95,10 @@ _BY_CHECK: dict[Callable[[Case], None], str] = {
                "lattice_contraction positive_clustering_bound heat_moment heat_exponent heat_profile porous_moment "
                "porous_profile equiangular_cosine equiangular_time two_dirac_cosine two_dirac_time uniform_rate expected_waves "
                "expected_saturation_slope critical_diffusivity stationary_moment bifurcation_slope heat_ratio",
+    divided: "pairing_cosine pairing_path dirac_path_angle pair_speed pair_path_angle bessel_ratio normal_law normal_blow_up "
+             "heat_moment heat_exponent heat_profile heat_ratio collapse_per_beta survival_beta surviving_mass w1_to_cold",
+    undivided: "porous_moment porous_profile critical_diffusivity stationary_moment bifurcation_slope",
+    plane: "collapse_per_beta pairing_exponent",
     departing: "departure_time",
     climbing: "dirac_energy_scaled",
     gradient: "energy_dissipation",
@@ -83,8 +108,11 @@ _BY_CHECK: dict[Callable[[Case], None], str] = {
     poisson: "kuramoto_mean",
     law(Normal): "normal_law normal_blow_up",
 }
-# Prediction or measurement -> what it assumes of a case, which raises ProblemError where it does not hold.
-ASSUMED = {name: check for check, named in _BY_CHECK.items() for name in named.split()}
+# Prediction or measurement -> what it assumes of a case: functions that raise ProblemError where it does not hold.
+ASSUMED: dict[str, list[Callable[[Case], None]]] = {}
+for _check, _named in _BY_CHECK.items():
+    for _name in _named.split():
+        ASSUMED.setdefault(_name, []).append(_check)
 
 
 def check_assumptions(claims: Iterable[Claim]) -> None:
@@ -97,8 +125,8 @@ def check_assumptions(claims: Iterable[Claim]) -> None:
         if not any(applies(quantity, cell) for quantity in claim.quantities for cell in claim.cells if not quantity.around):
             raise ProblemError("claim", claim.id, "must keep runs that one of its quantities is about; these settings leave none")
         for cell in claim.cells:
-            checks = {ASSUMED[name]: None for quantity in claim.quantities if applies(quantity, cell)
-                      for name in (quantity.measured, quantity.predicted) if name in ASSUMED}
+            checks = {check: None for quantity in claim.quantities if applies(quantity, cell)
+                      for name in (quantity.measured, quantity.predicted) for check in ASSUMED.get(name, [])}
             if checks:
                 case = cell.case(claim.id)
                 for check in checks:

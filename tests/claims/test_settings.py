@@ -419,3 +419,11 @@ def test_random_weights_are_followed_for_ten_e_folds_of_w2():
         case = plan("LT8", seed=f"[{seed}]", case="2").cells[0].case()
         rate = PREDICTIONS["target_rate"](case, p=2)
         assert case.times[-1] * rate > 10 - 1e-9 and (depth is None or case.times[-1] == depth)
+
+
+def test_a_denominator_that_a_prediction_needs_or_does_not_know_is_refused():
+    for name in ("LT10", "LT11", "MS2", "MS5", "MS8", "MS1", "QC3"):
+        assert 'must be "softmax"' in refused(name, attention__normalization="none")
+    for name in ("NT1", "NT2"):
+        assert 'must be "none"' in refused(name, attention__normalization="softmax")
+    assert "plane of the first" in refused("MS8", attention__value="[[1, 0, 0], [0, 2, 0], [0, 0, 0]]")
