@@ -13,6 +13,7 @@ from solver.claims.case import Case
 from solver.claims.claim import Claim
 from solver.claims.predictions.approach import arrival
 from solver.claims.predictions.cold import terminal_distance
+from solver.claims.predictions.defective import block_strength
 from solver.claims.work import applies
 from solver.projection.target import target
 
@@ -90,6 +91,10 @@ def _arriving(case: Case) -> None:
     arrival(case)
 
 
+def _defective(case: Case) -> None:
+    block_strength(case)
+
+
 _BY_CHECK: dict[Callable[[Case], None], str] = {
     multiples: "pairing_cosine pairing_path survival_beta surviving_mass uniform_energy_scaled lattice_threshold lattice_growth "
                "lattice_contraction positive_clustering_bound heat_moment heat_exponent heat_profile porous_moment "
@@ -104,7 +109,8 @@ _BY_CHECK: dict[Callable[[Case], None], str] = {
     gradient: "energy_dissipation",
     approached: "target_rate fitted_target_rate narrow_time_slope",
     _arriving: "closest_limit closest_delay_limit closest_asymptote closest_depth_asymptote cold_exponent",
-    law(VonMisesFisher): "half_space_mass jordan_exponent jordan_distance",
+    law(VonMisesFisher): "half_space_mass",
+    _defective: "jordan_exponent jordan_distance",
     poisson: "kuramoto_mean",
     law(Normal): "normal_law normal_blow_up",
 }

@@ -426,4 +426,5 @@ def test_a_denominator_that_a_prediction_needs_or_does_not_know_is_refused():
         assert 'must be "softmax"' in refused(name, attention__normalization="none")
     for name in ("NT1", "NT2"):
         assert 'must be "none"' in refused(name, attention__normalization="softmax")
+    assert "[[a, b], [0, a]]" in refused("LT9", case="2", attention__value="[[1, 0], [0, 2]]")
     assert "plane of the first" in refused("MS8", attention__value="[[1, 0, 0], [0, 2, 0], [0, 0, 0]]")

@@ -21,8 +21,8 @@ NODES = 6000
 POWER = 4
 
 
-def _distribution(case: Case, nodes: int) -> tuple[Array, Array, float]:
-    """Nodes on (0, pi), that many, their weights, and the strength b of the Jordan block.
+def block_strength(case: Case) -> float:
+    """The strength b of the Jordan block.
 
     Raises:
         ProblemError: weights or a start for which this is not derived.
@@ -32,11 +32,18 @@ def _distribution(case: Case, nodes: int) -> tuple[Array, Array, float]:
     law = case.problem.initial
     single = isinstance(law, Mixture) and law.name == "von-mises-fisher" and len(law.components) == 1
     if not (block and single):
-        raise ProblemError("claim", case.problem.name, "must have V = [[a, b], [0, a]], B = I, and one von Mises-Fisher law here")
+        raise ProblemError("attention.value", a.tolist(), "must be [[a, b], [0, a]] with b > 0 here, with Q^T K = I and a start "
+                           "of one von Mises-Fisher law")
+    return float(a[0, 1])
+
+
+def _distribution(case: Case, nodes: int) -> tuple[Array, Array, float]:
+    """Nodes on (0, pi), that many, their weights, and `block_strength`."""
+    b = block_strength(case)
     u = (np.arange(nodes) + 0.5) / nodes
     bump = u**POWER / (u**POWER + (1 - u) ** POWER)
     slope = POWER * (u * (1 - u)) ** (POWER - 1) / (u**POWER + (1 - u) ** POWER) ** 2
-    return np.pi * bump, np.pi * slope / nodes, float(a[0, 1])
+    return np.pi * bump, np.pi * slope / nodes, b
 
 
 def jordan_distance(case: Case) -> Value:
