@@ -189,6 +189,8 @@ def evaluate(formula: str, variables: Mapping[str, object], field: str = "formul
         raise ProblemError(field, formula, "must be a formula of numbers, names, + - * / ^ and " + ", ".join(FUNCTIONS))
     try:
         return _value(tree.body, variables, formula, field)
+    except ProblemError:
+        raise
     except (ArithmeticError, ValueError, TypeError, RecursionError) as error:
         raise ProblemError(field, formula, f"has no value here ({error})") from None
 

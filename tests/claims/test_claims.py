@@ -279,9 +279,11 @@ def test_a_key_tied_to_its_own_value_follows_what_is_set():
 
 
 def test_predictions_for_multiples_of_the_identity_refuse_other_weights():
-    claim = read_claim("MS9", settings={"attention.query": "[[1.0, 0.2], [0.0, 1.0]]"})
+    with pytest.raises(ProblemError, match=r"attention\.query.*multiple of I"):
+        read_claim("MS9", settings={"attention.query": "[[1.0, 0.2], [0.0, 1.0]]"})
+    case = read_claim("LT10").cells[0].case()
     with pytest.raises(ProblemError, match="multiples of I"):
-        PREDICTIONS["uniform_rate"](claim.cells[0].case(), k=1)
+        PREDICTIONS["uniform_rate"](case, k=1)
 
 
 def test_tokens_across_the_separatrix_carry_the_mass_of_both_sides():

@@ -428,3 +428,13 @@ def test_a_denominator_that_a_prediction_needs_or_does_not_know_is_refused():
         assert 'must be "none"' in refused(name, attention__normalization="softmax")
     assert "[[a, b], [0, a]]" in refused("LT9", case="2", attention__value="[[1, 0], [0, 2]]")
     assert "plane of the first" in refused("MS8", attention__value="[[1, 0, 0], [0, 2, 0], [0, 0, 0]]")
+
+
+def test_what_is_left_of_a_second_rate_is_in_the_bar_of_lt4():
+    """V = [[4, .4], [.2, 1.5]]: W2 of tokens falls at 2.053 +- .041 and W1 of a density at 2.082 +- .011, c = 2.091."""
+    claim = plan("LT4", attention__value="[[4.0, 0.4], [0.2, 1.5]]", attention__beta="[inf]")
+    first, second = (PREDICTIONS[quantity.predicted](claim.cells[0].case(), **options(claim, quantity.name)[0])
+                     for quantity in claim.quantities[:2])
+    assert first.value == pytest.approx(2.0907, abs=1e-3) and first.error < 1e-3
+    assert abs(second.value - 2.055) < second.error + 0.034 and second.error < 0.02
+    assert all(cell.case().problem.particles.rtol <= 1e-8 for cell in claim.cells)

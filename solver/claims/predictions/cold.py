@@ -75,8 +75,9 @@ def target_rate(case: Case, p: int = 2) -> float:
     return float(_rates(case).decay[p].rate)
 
 
-def fitted_target_rate(case: Case, p: int = 2, after: float = 0.0) -> Value:
-    """`target_rate` as a fit sees it that begins where W_p has fallen by `after` e-folds, on circle or sphere, dim E = 1.
+def fitted_target_rate(case: Case, p: int = 2, after: float = 0.0, depth: float = 0.0) -> Value:
+    """`target_rate` as a fit sees it that begins at a depth, or where W_p has fallen by `after` e-folds, on circle or sphere,
+    dim E = 1.
 
     W_p^p is e^{-m t} times a rising function 1 - c e^{-delta t}, 0 <= c <= 1: m is the smaller of p g_E and the rate g_r at which
     the exceptional set is left, delta their difference: int min(|Z| e^{-g_E t}, 1)^p dP with P(|Z| > z) ~ z^{-g_r/g_E} has both.
@@ -88,7 +89,7 @@ def fitted_target_rate(case: Case, p: int = 2, after: float = 0.0) -> Value:
     if analysis is None or analysis.dimension != 1 or found.g_slow is None:
         raise ProblemError("attention", case.problem.name, "must have a real and simple leading eigenvalue of V K^T Q here")
     leave = analysis.gap / float(np.linalg.svd(case.B.T @ analysis.following, compute_uv=False)[0])
-    depth = after / rate
+    depth = depth or after / rate
     below = _shortfall(abs(p * found.g_slow - leave), depth)
     third = 0.0
     if case.dimension > 2 and p * found.g_slow <= leave:
