@@ -8,32 +8,15 @@ import numpy as np
 import pytest
 
 from problems import ProblemError
-from solver.claims.assumed import ASSUMED, check_assumptions
 from solver.claims.case import Run
-from solver.claims.claim import Claim, read_claim
 from solver.claims.measurements import MEASUREMENTS
 from solver.claims.predictions import PREDICTIONS
-from solver.claims.work import applies, request
+from solver.claims.work import applies
 from solver.projection.cold_flow import flow
 from solver.sweeps.formula import evaluate_number
+from tests.claims.plans import ends, options, plan, refused
 
 TWICE = "[[4.0, 0.0], [0.0, 2.0]]"
-
-
-def plan(name: str, quick: bool = True, **settings: str) -> Claim:
-    """A claim with KEY=VALUE settings, a double underscore standing for the dot."""
-    return read_claim(name, quick=quick, settings={key.replace("__", "."): text for key, text in settings.items()})
-
-
-def options(claim: Claim, part: str, kind: str = "predicted") -> list[dict[str, object]]:
-    """The options of each quantity whose name has a part, in each run it is asked of."""
-    return [request(kind, quantity, cell)[1][2] for quantity in claim.quantities if part in quantity.name
-            for cell in claim.cells if applies(quantity, cell)]
-
-
-def ends(claim: Claim) -> np.ndarray:
-    """Last depth of each run."""
-    return np.array([cell.case().times[-1] for cell in claim.cells])
 
 
 def test_formulas_of_quantities_know_the_ends_of_what_is_swept():
@@ -222,24 +205,6 @@ def test_the_onset_of_nt1_is_looked_at_where_its_law_holds():
     assert 0.03 < excess("2.0")[0] / excess("1.0")[0] < 0.1
 
 
-def refused(name: str, **settings: str) -> str:
-    """The line with which settings of a claim are refused."""
-    with pytest.raises(ProblemError) as error:
-        check_assumptions([plan(name, **settings)])
-    assert "\n" not in str(error.value)
-    return str(error.value)
-
-
-def test_every_assumption_is_of_a_prediction_or_measurement():
-    assert set(ASSUMED) <= set(PREDICTIONS) | set(MEASUREMENTS)
-
-
-@pytest.mark.parametrize("name", ["MS2", "MS4", "MS5", "EM2", "MP2"])
-def test_weights_that_are_no_multiple_of_i_are_refused_before_anything_runs(name):
-    assert "attention.value" in refused(name, attention__value="[[1.0, 0.0], [0.0, 2.0]]" if name != "MP2" else
-                                        "[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 2.0]]")
-
-
 def test_starts_and_weights_of_a_climb_follow_d():
     """The top eigenvector of D, its gap and its eigenvalue set where LN1 starts, how long it runs and how narrow it starts."""
     d = "[[0.8, 0.3], [0.3, 2.0]]"
@@ -251,11 +216,6 @@ def test_starts_and_weights_of_a_climb_follow_d():
     default = plan("LN1").cells[0].case()
     assert default.times[-1] == pytest.approx(80) and default.problem.initial.components[0].kappa == pytest.approx(1.0)
     assert "Q^T K" in refused("LN1", attention__value=d)
-
-
-def test_the_mean_of_a_poisson_kernel_is_known_on_circle_and_sphere_alone():
-    four = {"space__manifold": "sphere", "space__dimension": "4", "attention__value": '"= identity(4)"'}
-    assert "space.dimension = 4" in refused("QC2", case="[3]", **four, **{"initial__components[0]__mean": "[0.2, 0, 0, 0]"})
 
 
 def run_of(lengths: list[float]) -> Run:
@@ -419,15 +379,6 @@ def test_random_weights_are_followed_for_ten_e_folds_of_w2():
         case = plan("LT8", seed=f"[{seed}]", case="2").cells[0].case()
         rate = PREDICTIONS["target_rate"](case, p=2)
         assert case.times[-1] * rate > 10 - 1e-9 and (depth is None or case.times[-1] == depth)
-
-
-def test_a_denominator_that_a_prediction_needs_or_does_not_know_is_refused():
-    for name in ("LT10", "LT11", "MS2", "MS5", "MS8", "MS1", "QC3"):
-        assert 'must be "softmax"' in refused(name, attention__normalization="none")
-    for name in ("NT1", "NT2"):
-        assert 'must be "none"' in refused(name, attention__normalization="softmax")
-    assert "[[a, b], [0, a]]" in refused("LT9", case="2", attention__value="[[1, 0], [0, 2]]")
-    assert "plane of the first" in refused("MS8", attention__value="[[1, 0, 0], [0, 2, 0], [0, 0, 0]]")
 
 
 def test_what_is_left_of_a_second_rate_is_in_the_bar_of_lt4():
