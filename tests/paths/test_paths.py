@@ -15,6 +15,7 @@ from tests.paths.table import FACTORS, has_density, name_of, pairs, path_table, 
 
 WALK = Path(__file__).with_name("walk.py")
 PARTS = 16
+SHORTER = ["--no-verdict", "--commands", "check,mesh,target,compare,report,stop,resume"]
 IN_EVERY_RUN = 1  # parts that run without --all-paths
 
 
@@ -47,8 +48,8 @@ def walked(tmp_path_factory, mpirun):
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_every_bundled_problem_runs_every_command(ranks, mpirun, tmp_path):
-    """With the extra runs of a verdict on one rank; verdicts on two are a matter of the table."""
-    mpirun(ranks, WALK, tmp_path, "--bundled", *(["--no-verdict"] if ranks > 1 else []), timeout=600)
+    """On two ranks without the extra runs of a verdict, and each side inside its comparison alone: the table has those too."""
+    mpirun(ranks, WALK, tmp_path, "--bundled", *(SHORTER if ranks > 1 else []), timeout=600)
     results = json.loads((tmp_path / "walk.json").read_text())
     told = [f"{result['name']}: {finding}" for result in results for finding in findings(result)]
     assert not told, "\n".join(told)
