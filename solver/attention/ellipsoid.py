@@ -30,7 +30,7 @@ Array = np.ndarray
 # -log of what expansions by transforms leave out.
 DEPTH = 37.0
 # What interpolation may leave of the largest part that a degree can have.
-INTERPOLATION = 1e-13
+INTERPOLATION = 1e-14
 # Vectors of rows that advance together, as in circle.c.
 WIDTH = 4
 
@@ -78,7 +78,7 @@ def ellipsoid_rows(coefficients: Array, ellipsoid: Ellipsoid, grid: Grid, thread
     """Fill `grid.rows` from coefficients (L + 1 orders, L + 1 degrees, 4) of the law and the law times each coordinate, without
     Bessel functions."""
     equator, block = grid.half // 2, WIDTH * lanes()
-    for first in range(0, equator + 1, block):
+    for first in reversed(range(0, equator + 1, block)):   # the largest arrays first: later ones find room in freed memory
         _fill(coefficients, ellipsoid, grid, np.arange(first, min(first + block, equator + 1)), threads)
 
 

@@ -1,6 +1,7 @@
 """Which expansion of the kernel serves a head, if any: summed point by point (circle, sphere) or by transforms (sphere).
 
-Laws are not assumed smooth: before an expansion is made, its denominators are probed. Times are in nanoseconds on one core.
+Laws are not assumed smooth: before an expansion is made, its denominators are probed. Times are in nanoseconds on one core with
+vectors of eight numbers; where they have four, a sum over pairs takes nearly twice as long, and so do transforms.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from solver.attention.moments import Moments
 from solver.attention.nufft import Grid, Places, grid_for
 from solver.attention.settings import Settings
 from solver.attention.sources import Law, Sources
-from solver.attention.transform import ROUGH, Transform, degree_for, transform
+from solver.attention.transform import Transform, degree_for, transform
 
 Array = np.ndarray
 # How much more vectors of four numbers instead of eight cost an expansion than a sum over pairs: it has no room in registers.
@@ -60,7 +61,7 @@ class Expanded:
         least, refined = float(np.exp(-2.0 * self.kappa)), 0.0
         if least < 1e-3:
             probed = self._probe(law)
-            enough = probed > 2.0 * rounding(self.probe_norms, law, ROUGH if transforms else 1.0) / accuracy
+            enough = probed > 2.0 * rounding(self.probe_norms, law, transformed=transforms) / accuracy
             refined = 1.0 - np.count_nonzero(enough) / len(probed)
             if not forced and refined > LARGEST_REFINED:
                 return None
@@ -73,7 +74,7 @@ class Expanded:
         if min(direct, transformed) > (np.finfo(float).max if forced else (1.0 - refined) * alternative):
             return None
         if transformed < direct:
-            return transform(law, self._source_places, self.kappa if self._same_norm else self._ellipsoid)
+            return transform(law, self._source_places, self._ellipsoid or self.kappa)
         return (expand_squares if squares and d == 3 else expand)(law, order, depth, self.settings.workers_for(len(law) * order))
 
     def moments(self, expansion: Expansion | Transform) -> tuple[Moments, Array]:
@@ -104,10 +105,10 @@ class Expanded:
         if not self.can_transform:
             return np.inf
         degree = self._transform_degree or 0
-        time = 2e6 + 230 * len(law) + 250 * len(self.crowd) + 900 * degree ** 2
+        time = 2e6 + 140 * len(law) + 150 * len(self.crowd) + 550 * degree ** 2
         if self._ellipsoid is not None:
             nodes = 0.75 * nodes_needed(self._ellipsoid.most / self._ellipsoid.least)
-            time += nodes * degree ** 2 * (100 + 0.22 * degree)
+            time += nodes * degree ** 2 * (60 + 0.13 * degree)
         return time
 
     @cached_property

@@ -186,19 +186,16 @@ def _factors(degree: int) -> Array:
 
 def roughness(law: Law, sizes: Array) -> Array:
     """(order + 1,): the rounding of each order, from the size of its coefficients relative to the largest possible."""
-    return ROUNDING * (8.0 + np.arange(len(sizes))) * relative_sizes(law, sizes)
+    noise = 4.0 * float(np.linalg.norm(law.masses))
+    return ROUNDING * (8.0 + np.arange(len(sizes))) * np.minimum(1.0, sizes + noise)
 
 
-def relative_sizes(law: Law, sizes: Array) -> Array:
-    """(order + 1,): sizes with the noise of coefficients that are summed from many sources, at most one."""
-    return np.minimum(1.0, sizes + 4.0 * float(np.linalg.norm(law.masses)))
-
-
-def rounding(kappa: Array, law: Law, rougher: float = 1.0) -> Array:
+def rounding(kappa: Array, law: Law, *, transformed: bool = False) -> Array:
     """What rounding will amount to for a smooth law, before its coefficients are known: those of degree above zero count some
-    ten times as much as the denominator of the even law does. `rougher`: relative to that of recurrences."""
+    ten times as much as the denominator of the even law does. `transformed`: of nonuniform transforms, with less noise."""
     even = 1.0 / (1.0 + 2.0 * kappa) if law.points.shape[1] == 3 else 1.0 / (1.0 + 2.5 * np.sqrt(kappa))
-    size = np.minimum(1.0, np.minimum(0.02, 10.0 * even) + 5.0 * float(np.linalg.norm(law.masses)))
+    rougher, noise = (2.0, 1.5) if transformed else (1.0, 5.0)
+    size = np.minimum(1.0, np.minimum(0.02, 10.0 * even) + noise * float(np.linalg.norm(law.masses)))
     return rougher * ROUNDING * (8.0 + 1.3 * np.sqrt(kappa)) * size
 
 

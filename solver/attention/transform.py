@@ -7,8 +7,10 @@ sources to c_lm and from rows of a grid to the targets, at a cost per point that
 
 **Error.** What is cut off is bounded as in `solver.attention.expansion`, with the same Bessel functions, and is about e^-`DEPTH`;
 aliasing is worst at the degree L, where i_l is no larger than that. Rounding is that of coordinates (l times their own, as in
-recurrences), of windows and of sums. It has the form it has there, and `ROUGH` times its size. These parts are measured, not
-proven: twice the largest error seen, that of single points (`tests/attention/test_nufft.py`).
+recurrences), of windows and of sums. For coefficients of some size it has the form it has there, and `ROUGH` times its size. What
+many points add, each with its own rounding errors, are sums of terms w_j e^{<z,y_j> - kappa} of random signs, the squares of
+which sum up to |w|_2^2 sum_l (2l+1) (i_l e^-kappa)^2 for spread points; those that crowd have coefficients of some size. These
+parts are measured, not proven: twice the largest error seen, that of single points (`tests/attention/test_nufft.py`).
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from solver.attention.ellipsoid import DEPTH, INTERPOLATION, Ellipsoid, ellipsoid_rows
-from solver.attention.expansion import START_MARGIN, needed_order, relative_sizes, roughness
+from solver.attention.expansion import ROUNDING, START_MARGIN, needed_order
 from solver.attention.moments import Moments
 from solver.attention.nufft import LARGEST_DEGREE, LEAST_DEGREE, Places, fill_rows
 from solver.attention.sources import Law
@@ -76,14 +78,22 @@ def transform(law: Law, sources: Places, norms: float | Ellipsoid) -> Transform:
     if isinstance(norms, Ellipsoid):
         several = [scaled_bessel(kappa, degree) for kappa in norms.samples()]
         bessel, lost = np.max([values for values, _ in several], axis=0), max(lost for _, lost in several)
-        lost += INTERPOLATION * float(np.sum(orders * bessel * relative_sizes(law, sizes)))
+        lost += INTERPOLATION * float(np.sum(orders * bessel * np.minimum(1.0, sizes)))
         coefficients, ellipsoid = coupled(c), norms
     else:
         bessel, lost = scaled_bessel(norms, degree)
         coefficients, ellipsoid = np.zeros((degree + 2, degree + 2, 4), dtype=complex), None
         np.multiply(coupled(c), bessel[:, None], out=coefficients[:-1, :-1])
-    error = lost + ROUGH * float(np.sum(orders * bessel * roughness(law, sizes)))
-    return Transform(degree, coefficients, error, ellipsoid)
+    return Transform(degree, coefficients, lost + _rounding(law, bessel, sizes), ellipsoid)
+
+
+def _rounding(law: Law, bessel: Array, sizes: Array) -> float:
+    """What rounding adds to sums relative to e^kappa and the mass, from i_l e^-kappa and sizes of coefficients (degree + 1,)."""
+    orders = np.arange(len(bessel))
+    each = bessel * (8.0 + orders)
+    smooth = np.sum((2.0 * orders + 1.0) * each * np.minimum(1.0, sizes))
+    noise = 4.0 * np.linalg.norm(law.masses) * np.sqrt(np.sum((2.0 * orders + 1.0) * each ** 2))
+    return float(ROUGH * ROUNDING * (smooth + noise))
 
 
 def scaled_bessel(kappa: float, degree: int) -> tuple[Array, float]:

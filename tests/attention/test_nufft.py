@@ -148,6 +148,24 @@ def test_error_of_single_points_on_an_ellipsoid(kappa, ratio):
         assert found <= error[0] < 1e-11
 
 
+@pytest.mark.parametrize("kappa", [30.0, 1e3, 1e4])
+@pytest.mark.parametrize("count", [30, 1000, 30_000])
+def test_error_of_many_points(kappa, count):
+    """Rounding errors of spread points add up like noise: within the bound, against the sum over pairs."""
+    rng = np.random.default_rng(count)
+    points, masses = on_sphere(rng, count), rng.random(count)
+    score = kappa * np.linalg.qr(rng.normal(size=(3, 3)))[0] @ np.diag([1.0, 0.8, 0.6])
+    for norms, z in ((kappa, kappa * on_sphere(rng, 100)), (Ellipsoid(score), on_sphere(rng, 100) @ score)):
+        grid = grid_for(degree_for(kappa, norms.least_degree if isinstance(norms, Ellipsoid) else LEAST_DEGREE) + 1)
+        law, _ = Sources(points).split(masses)
+        moments, error = transform(law, Places(points, grid), norms)(z, Places(z, grid))
+        # |z| (1 - cos) from differences, which do not cancel
+        away = np.sum((unit(z)[:, None, :] - points) ** 2, axis=2) / 2.0
+        kernel = np.exp(-np.linalg.norm(z, axis=1)[:, None] * away) * law.masses
+        assert np.abs(moments.den - kernel.sum(axis=1)).max() <= error[0]
+        assert np.abs(moments.num - kernel @ points).max() <= error[0]
+
+
 def test_interpolation_points():
     """Exponentials e^{-a/kappa} over a range, relative to their value at its end: what is left is as promised, and half as many
     points leave more."""
