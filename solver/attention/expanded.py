@@ -151,7 +151,7 @@ class Expanded:
     @cached_property
     def _target_places(self) -> Places:
         points = self.sources.points
-        if len(self.z) == len(points) and np.array_equal(self.z, self.score[0, 0] * points):
+        if len(self.z) == len(points) and self.score[0, 0] > 0.0 and np.array_equal(self.z, self.score[0, 0] * points):
             return self._source_places   # in the same directions
         return Places(self.z, self._grid, self.settings.workers)
 

@@ -6,8 +6,8 @@
 
 #define UNSEEN 1e-22   /* P_lm below this, which then grow with l, change no sum */
 
-/* P_lm, l = m .. degree, of WIDTH vectors of rows: (degree - m + 1, WIDTH). ratio: b_l and 1/b_l. Starting values below TINY have no part
-   at the degrees used: P_lm is negligible for m > l s by more than a few l^{1/3}, and they would be denormal. */
+/* P_lm, l = m .. degree, of WIDTH vectors of rows: (degree - m + 1, WIDTH). ratio: b_l and 1/b_l. Starting values below TINY have no
+   part at the degrees used: P_lm is negligible for m > l s by more than a few l^{1/3}, and they would be denormal. */
 INLINE void legendre_rows(long m, long degree, double norm, const double *angle, long count, const double *ratio, vd *p)
 {
     vd x[WIDTH], less[WIDTH], now[WIDTH], before[WIDTH];
@@ -15,7 +15,8 @@ INLINE void legendre_rows(long m, long degree, double norm, const double *angle,
         for (int lane = 0; lane < LANES; ++lane) {
             long j = v * LANES + lane < count ? v * LANES + lane : count - 1;
             double power = norm * pow(angle[3 * j + 2], (double)m);
-            x[v][lane] = angle[3 * j], less[v][lane] = angle[3 * j + 1], now[v][lane] = power > TINY ? power : 0.0, before[v][lane] = 0.0;
+            x[v][lane] = angle[3 * j], less[v][lane] = angle[3 * j + 1];
+            now[v][lane] = power > TINY ? power : 0.0, before[v][lane] = 0.0;
         }
     for (long l = 0; l <= degree - m; ++l) {
         vd b = splat(ratio[2 * l]), inverse = splat(ratio[2 * l + 3]);
@@ -36,8 +37,8 @@ INLINE void legendre_ratios(long m, long degree, double *ratio)
     }
 }
 
-/* norm (degree + 1,), angle (half/2 + 1, 3): of each row cos(theta) as a difference of two numbers, and sin(theta); the last one is the
-   equator. Near the pole the difference is 1 - 2 sin^2(theta/2): cos itself, rounded, would shift the row by 1e-16/theta. */
+/* norm (degree + 1,), angle (half/2 + 1, 3): of each row cos(theta) as a difference of two numbers, and sin(theta); the last one is
+   the equator. Near the pole the difference is 1 - 2 sin^2(theta/2): cos itself, rounded, would shift the row by 1e-16/theta. */
 static void legendre_tables(long degree, long half, double *norm, double *angle)
 {
     norm[0] = 1.0;
@@ -61,7 +62,8 @@ void coldflow_legendre_analysis(long degree, long half, const double *data, doub
     threads = pick_threads(threads, (double)rows * degree * degree / 4);
 #pragma omp parallel num_threads(threads) if (threads > 1)
     {
-        vd *p = aligned_alloc(64, sizeof(vd) * WIDTH * (size_t)(degree + 2)), *sum = aligned_alloc(64, sizeof(vd) * 2 * (size_t)(degree + 1));
+        vd *p = aligned_alloc(64, sizeof(vd) * WIDTH * (size_t)(degree + 2));
+        vd *sum = aligned_alloc(64, sizeof(vd) * 2 * (size_t)(degree + 1));
         double *ratio = malloc(sizeof(double) * 2 * (size_t)(degree + 2));
 #pragma omp for schedule(dynamic)
         for (long m = 0; m <= degree; ++m) {
@@ -92,8 +94,8 @@ void coldflow_legendre_analysis(long degree, long half, const double *data, doub
     free(norm), free(angle);
 }
 
-/* value (4 fields, degree + 1 orders, half + 1 rows, 2): sums over l of P_lm times coefficient (degree + 1 orders, degree + 1 degrees, 4, 2),
-   from pole to pole. */
+/* value (4 fields, degree + 1 orders, half + 1 rows, 2), from pole to pole: sums over l of P_lm times coefficient (degree + 1 orders,
+   degree + 1 degrees, 4, 2). */
 void coldflow_legendre_synthesis(long degree, long half, const double *coefficient, double *value, int threads)
 {
     long rows = half / 2 + 1, block = WIDTH * LANES;
@@ -138,7 +140,8 @@ void coldflow_legendre_synthesis(long degree, long half, const double *coefficie
 
 #define PIECE 32   /* degrees of one parity that are summed while their terms are at hand */
 
-/* To sum[field][part][v], two fields and two vectors of rows, is added what `size` terms (size, WIDTH) give with coefficients c (size, 16). */
+/* To sum[field][part][v], two fields and two vectors of rows, is added what `size` terms (size, WIDTH) give with coefficients
+   c (size, 16). */
 INLINE void add_pairs(long size, const double *c, const vd *term, vd sum[][2][WIDTH], int v)
 {
     vd a = sum[0][0][v], b = sum[0][0][v + 1], d = sum[0][1][v], e = sum[0][1][v + 1];
@@ -152,12 +155,12 @@ INLINE void add_pairs(long size, const double *c, const vd *term, vd sum[][2][WI
     sum[1][0][v] = f, sum[1][0][v + 1] = g, sum[1][1][v] = h, sum[1][1][v + 1] = i;
 }
 
-/* As synthesis, for rows j = first .. first + count - 1 <= half/2, count <= WIDTH LANES, and the same rows counted from the other pole, with
-   the coefficients times i_l(kappa) e^-kappa for `nodes` values of kappa in each row: kappa (count, nodes).
-   value (2 poles, count, nodes, 4 fields, degree + 1 orders, 2). Degrees beyond last (nodes,) are left out; top: the order from which the Bessel
-   functions are computed, downwards. */
-void coldflow_legendre_scaled(long degree, long half, long first, long count, long nodes, const double *kappa, const long *last, long top,
-                              const double *coefficient, double *value, int threads)
+/* As synthesis, for rows j = first .. first + count - 1 <= half/2, count <= WIDTH LANES, and the same rows counted from the other pole,
+   with the coefficients times i_l(kappa) e^-kappa for `nodes` values of kappa in each row: kappa (count, nodes).
+   value (2 poles, count, nodes, 4 fields, degree + 1 orders, 2). Degrees beyond last (nodes,) are left out; top: the order from which
+   the Bessel functions are computed, downwards. */
+void coldflow_legendre_scaled(long degree, long half, long first, long count, long nodes, const double *kappa, const long *last,
+                              long top, const double *coefficient, double *value, int threads)
 {
     double *norm = malloc(sizeof(double) * (size_t)(degree + 1)), *angle = malloc(sizeof(double) * 3 * (size_t)(half / 2 + 1));
     long most = 0;
@@ -201,10 +204,11 @@ void coldflow_legendre_scaled(long degree, long half, long first, long count, lo
                 vd sum[2][4][2][WIDTH];   /* parity, field, real and imaginary part */
                 for (int k = 0; k < 16 * WIDTH; ++k) (&sum[0][0][0][0])[k] = splat(0.0);
                 const vd *scale = bessel + (q * (most + 1) + m) * WIDTH;
-                for (long l = begin; l < last[q] - m + 1; l += 2 * PIECE)
+                const long end = last[q] - m + 1;
+                for (long l = begin; l < end; l += 2 * PIECE)
                     for (int odd = 0; odd < 2; ++odd) {
                         vd term[PIECE * WIDTH];
-                        long from = l + (l + odd) % 2, to = l + 2 * PIECE < last[q] - m + 1 ? l + 2 * PIECE : last[q] - m + 1, size = 0;
+                        long from = l + (l + odd) % 2, to = l + 2 * PIECE < end ? l + 2 * PIECE : end, size = 0;
                         for (long k = from; k < to; k += 2, ++size)
                             for (int v = 0; v < WIDTH; ++v) term[size * WIDTH + v] = p[k * WIDTH + v] * scale[k * WIDTH + v];
                         const double *c = coefficient + 8 * (m * (degree + 1) + m + from);

@@ -95,7 +95,7 @@ void coldflow_nufft_spread(long n, const double *place, const long *order, const
     free(margin);
 }
 
-/* value (n, 4): four fields, given on the grid (size/2 + SPAN, size + SPAN, 4), at the sorted points, in the order they were given in. */
+/* value (n, 4): four fields, given on the grid (size/2 + SPAN, size + SPAN, 4), at the points in the order they were given in. */
 void coldflow_nufft_interpolate(long n, const double *place, const long *order, long size, double shape, const double *grid,
                                 double *value, int threads)
 {

@@ -120,6 +120,16 @@ def test_even_law(kappa):
     np.testing.assert_allclose(level, kappa + np.log(-np.expm1(-2 * kappa) / (2 * kappa)), rtol=0, atol=1e-11)
 
 
+@pytest.mark.parametrize("factor", [1.0, -1.0])
+def test_targets_are_the_sources(factor):
+    """In the same directions, or in the opposite ones."""
+    rng = np.random.default_rng(8)
+    points, masses = on_sphere(rng, 2000), rng.random(2000)
+    found, expected = (Attention(weights(50.0, 3, factor * np.eye(3)), method=method).field(points, points, masses)[0]
+                       for method in ("nufft", "dense"))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10)
+
+
 def test_threads_do_not_matter():
     rng = np.random.default_rng(5)
     points, masses = on_sphere(rng, 30_000), rng.random(30_000)
