@@ -31,6 +31,7 @@ from solver.attention.pruned import GROUP, Tree, neighbours, pruned_moments
 from solver.attention.reference import reference_moments
 from solver.attention.relay import relayed_moments
 from solver.attention.sources import Law
+from solver.attention.transform import Transform
 
 Array = np.ndarray
 # Pairs cost that much more with their quadratic moment, or with all second moments as further coordinates in the tree.
@@ -153,8 +154,7 @@ def _second_moments(head: HeadField, law: Law, form: Quadratic) -> tuple[Moments
         return _relayed(head, law, form)
     if method not in ("pruned", "relayed"):
         alternative = min(head._dense_time(law), head._pruned_time(law), head._relayed_time(law))
-        expansion = head.expanded.make(law, alternative, squares=True)
-        if isinstance(expansion, Expansion):
+        if (expansion := head.expanded.make(law, alternative, matrix=form.matrix)) is not None:
             return _expanded(head, expansion, law, form)
     if _takes_relay(head, law, min(QUADRATIC_COST * head._dense_time(law), PRUNED_COST * head._pruned_time(law))):
         return _relayed(head, law, form)
@@ -190,19 +190,23 @@ def _dense(head: HeadField, z: Array, turned: Array, law: Law, form: Quadratic) 
     return Moments(num, den, shift * LN2), quad
 
 
-def _expanded(head: HeadField, expansion: Expansion, law: Law, form: Quadratic) -> tuple[Moments, Array]:
+def _expanded(head: HeadField, expansion: Expansion | Transform, law: Law, form: Quadratic) -> tuple[Moments, Array]:
     """By expansions, on the circle of the law and of the law weighted by the first coordinate; uncertain targets by pairs."""
     workers = head.settings.workers_for(len(head.z) * expansion.order)
     n, d = head.z.shape
-    if d == 3:
+    if isinstance(expansion, Transform):
+        moments, error = head.expanded.moments(expansion)
+        quad = head.expanded.quadratic(expansion, form.turned)
+    elif d == 3:
         moments, second, error = expansion.with_squares(head.z, workers)
+        quad = form.contract(head.z, second)
     else:
         moments, error = expansion(head.z, workers)
         second = np.empty((n, d, d))
         weighed = _Weighed(law.points, law.masses * law.points[:, 0])
         second[:, 0] = expand(weighed, expansion.order, expansion.depth, workers)(head.z, workers)[0].num  # type: ignore[arg-type]
         second[:, 1, 0], second[:, 1, 1] = second[:, 0, 1], moments.den - second[:, 0, 0]
-    quad = form.contract(head.z, second)
+        quad = form.contract(head.z, second)
     uncertain = np.flatnonzero(~(2.0 * error <= head.settings.accuracy * moments.den))
     if len(uncertain):
         part = Quadratic(form.matrix, np.ascontiguousarray(form.turned[uncertain]))
@@ -226,7 +230,8 @@ def _usual_time(head: HeadField, law: Law) -> float:
     """What the fastest of the other methods would take if the law covered the space evenly."""
     d = head.z.shape[1]
     return min(QUADRATIC_COST * head._dense_time(law), PRUNED_COST * head._pruned_time(law) if d <= LARGEST_PRUNED else np.inf,
-               EXPANDED_COST.get(d, 1.0) * head.expanded.usual_direct_time(law), RELAYED_COST * head._relayed_time(law))
+               EXPANDED_COST.get(d, 1.0) * head.expanded.usual_direct_time(law), RELAYED_COST * head._relayed_time(law),
+               head.expanded.squares_time(law))
 
 
 def _gathered(head: HeadField, form: Quadratic, law: Law, plan: Plan) -> tuple[Moments, Array]:

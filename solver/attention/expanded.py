@@ -46,14 +46,15 @@ class Expanded:
     def __init__(self, z: Array, crowd: Array, score: Array, sources: Sources, kappa: float, settings: Settings):
         self.z, self.crowd, self.score, self.sources, self.kappa, self.settings = z, crowd, score, sources, kappa, settings
 
-    def make(self, law: Law, alternative: float, *, squares: bool = False) -> Expansion | Transform | None:
+    def make(self, law: Law, alternative: float, *, matrix: Array | None = None) -> Expansion | Transform | None:
         """The expansion of the law, if one exists, is expected to be accurate enough, and is faster than another method that
-        takes `alternative` nanoseconds; on the sphere with second moments, if `squares`."""
+        takes `alternative` nanoseconds; on the sphere with second moments, as y^T matrix (3, 3) y asks for, if that is given."""
         d, accuracy, method = self.z.shape[1], self.settings.accuracy, self.settings.method
         forced = method != "auto"
         if d not in (2, 3) or self.kappa * self.sources.sphere_error > SPHERE_TOLERANCE * (1 + self.kappa):
             return None
-        transforms = not squares and method in ("auto", "nufft") and self.can_transform
+        squares = matrix is not None
+        transforms = method in ("auto", "nufft") and self.can_transform and not (squares and self._ellipsoid is not None)
         # First with the tolerance of a denominator like the uniform law's: no probing where that is already too slow.
         expected = self.direct_time(needed_order(self.kappa, self._usual_depth), law)
         if not forced and min(expected, self.transform_time(law) if transforms else np.inf) > alternative:
@@ -74,7 +75,7 @@ class Expanded:
         if min(direct, transformed) > (np.finfo(float).max if forced else (1.0 - refined) * alternative):
             return None
         if transformed < direct:
-            return transform(law, self._source_places, self._ellipsoid or self.kappa)
+            return transform(law, self._source_places, self._ellipsoid or self.kappa, matrix)
         return (expand_squares if squares and d == 3 else expand)(law, order, depth, self.settings.workers_for(len(law) * order))
 
     def moments(self, expansion: Expansion | Transform) -> tuple[Moments, Array]:
@@ -82,6 +83,10 @@ class Expanded:
         if isinstance(expansion, Transform):
             return expansion(self.z, self._target_places)
         return expansion(self.z, self.settings.workers_for(len(self.z) * expansion.order))
+
+    def quadratic(self, expansion: Transform, turned: Array) -> Array:
+        """As of `Transform`, at all targets."""
+        return expansion.quadratic(self.z, self._target_places, turned)
 
     def usual_time(self, law: Law) -> float:
         """What the faster one takes for a law that covers circle or sphere evenly; infinite in other dimensions."""
@@ -92,6 +97,10 @@ class Expanded:
         if self.z.shape[1] not in (2, 3) or self.sources.sphere_error > SPHERE_TOLERANCE:
             return np.inf
         return self.direct_time(needed_order(self.kappa, self._usual_depth), law)
+
+    def squares_time(self, law: Law) -> float:
+        """Of transforms with second moments."""
+        return np.inf if self._ellipsoid is not None else 2.0 * self.transform_time(law)
 
     def direct_time(self, order: int, law: Law) -> float:
         """Of sums point by point up to an order."""
@@ -142,7 +151,7 @@ class Expanded:
     @cached_property
     def _grid(self) -> Grid:
         assert self._transform_degree is not None
-        return grid_for(self._transform_degree + 1)
+        return grid_for(self._transform_degree + 2)
 
     @cached_property
     def _source_places(self) -> Places:

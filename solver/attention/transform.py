@@ -47,12 +47,14 @@ class Transform:
         coefficients: of the denominator and the numerator's components, with the Bessel functions if all targets have one |z|.
         error: bound on the errors of moments relative to e^|z| and the mass, but for frequencies beyond the grid's.
         ellipsoid: that targets lie on, if they have several |z|.
+        second: coefficients of int y^T M y e^{<z,y>} dmu(y) and of the numerator's derivatives in |z|, if wanted.
     """
 
     order: int
     coefficients: Array
     error: float
-    ellipsoid: Ellipsoid | None
+    ellipsoid: Ellipsoid | None = None
+    second: Array | None = None
 
     def __call__(self, z: Array, targets: Places) -> tuple[Moments, Array]:
         """Moments at targets z (n, 3), which are sorted in `targets`, and for each a bound (n,) on errors relative to e^shift and
@@ -66,15 +68,25 @@ class Transform:
         return (Moments(np.ascontiguousarray(values[:, 1:]), np.ascontiguousarray(values[:, 0]), norms),
                 np.full(len(z), self.error + tail))
 
+    def quadratic(self, z: Array, targets: Places, turned: Array) -> Array:
+        """int (y^T M y - <z,y> <a,y>) e^{<z,y> - |z|} dmu(y) (n,), vectors a in `turned` (n, 3), for |z| all the same."""
+        assert self.second is not None
+        fill_rows(targets.grid, self.second, targets.threads)
+        values, _ = targets.values()
+        norms = np.sqrt(np.einsum("ij,ij->i", z, z))
+        return values[:, 0] - norms * np.einsum("ij,ij->i", values[:, 1:], turned)
 
-def transform(law: Law, sources: Places, norms: float | Ellipsoid) -> Transform:
-    """The expansion of a law, of one degree less than the grid that its sources are sorted on, for targets of one norm or on an
-    ellipsoid."""
-    degree = sources.grid.degree - 1
-    c = sources.coefficients(law.full_masses)
+
+def transform(law: Law, sources: Places, norms: float | Ellipsoid, matrix: Array | None = None) -> Transform:
+    """The expansion of a law, of two degrees less than the grid that its sources are sorted on, for targets of one norm or on an
+    ellipsoid; with second moments for M = matrix (3, 3), if targets have one norm."""
+    degree = sources.grid.degree - 2
+    every = sources.coefficients(law.full_masses)
+    c = every[:degree + 2, :degree + 2]
     power = 2.0 * np.sum(np.abs(c[:-1, :-1]) ** 2, axis=0) - np.abs(c[0, :-1]) ** 2
     orders = 2.0 * np.arange(degree + 1) + 1.0
     sizes = np.sqrt(power / orders)
+    second = None
     if isinstance(norms, Ellipsoid):
         several = [scaled_bessel(kappa, degree) for kappa in norms.samples()]
         bessel, lost = np.max([values for values, _ in several], axis=0), max(lost for _, lost in several)
@@ -82,9 +94,28 @@ def transform(law: Law, sources: Places, norms: float | Ellipsoid) -> Transform:
         coefficients, ellipsoid = coupled(c), norms
     else:
         bessel, lost = scaled_bessel(norms, degree)
-        coefficients, ellipsoid = np.zeros((degree + 2, degree + 2, 4), dtype=complex), None
-        np.multiply(coupled(c), bessel[:, None], out=coefficients[:-1, :-1])
-    return Transform(degree, coefficients, lost + _rounding(law, bessel, sizes), ellipsoid)
+        coefficients, ellipsoid = _on_grid(coupled(c) * bessel[:, None], degree + 2), None
+        if matrix is not None:
+            second = _on_grid(_second(every, matrix, norms, degree), degree + 2)
+    return Transform(degree, coefficients, lost + _rounding(law, bessel, sizes), ellipsoid, second)
+
+
+def _on_grid(coefficients: Array, degree: int) -> Array:
+    """With zeros up to a degree, (degree + 1 orders, degree + 1 degrees, 4)."""
+    more = degree + 1 - len(coefficients)
+    return np.pad(coefficients, ((0, more), (0, more), (0, 0)))
+
+
+def _second(c: Array, matrix: Array, kappa: float, degree: int) -> Array:
+    """(degree + 1 orders, degree + 1 degrees, 4), Bessel functions included: the law times y^T matrix y; and the numerators' with
+    (2l+1) di_l/dkappa = l i_{l-1} + (l+1) i_{l+1}."""
+    bessel, _ = scaled_bessel(kappa, degree + 1)
+    orders = np.arange(degree + 1)
+    slope = (orders * np.append(0.0, bessel[:-2]) + (orders + 1.0) * bessel[1:]) / (2.0 * orders + 1.0)
+    once = coupled(c)
+    twice = sum(coupled(once[..., 1:] @ matrix[:, k])[..., 1 + k] for k in range(3))
+    few = slice(degree + 1)
+    return np.concatenate([(twice[few, few] * bessel[:-1])[..., None], once[few, few, 1:] * slope[:, None]], axis=-1)
 
 
 def _rounding(law: Law, bessel: Array, sizes: Array) -> float:

@@ -77,6 +77,22 @@ def test_all_methods_give_the_same_divergence(d, beta, name):
         assert np.abs(values - attention.field(targets, sources, masses)[0]).max() < allowed, method
 
 
+@pytest.mark.parametrize("name", ["full", "concentrated", "half empty"])
+@pytest.mark.parametrize("beta", [7.0, 300.0, 3e3])
+@pytest.mark.parametrize("kind", ["identity", "negative", "rotating"])
+def test_transforms_give_second_moments(beta, name, kind):
+    """B orthogonal, V of no symmetry: the law weighted by y^T M y, and numerators that change with the norm of z."""
+    rng = np.random.default_rng(8)
+    sources, masses = law(name, rng, 600, 3)
+    targets = np.concatenate([on_sphere(rng, 100, 3), sources[:100]])
+    weights = Weights(beta, (Head(np.eye(3), score(kind, rng, 3), rng.normal(size=(3, 3))),))
+    expected = field_with_divergence(Attention(weights, method="numpy"), targets, sources, masses, sphere=True)
+    found = field_with_divergence(Attention(weights, method="nufft"), targets, sources, masses, sphere=True)
+    allowed = 4e-10 * (1 + beta) * np.linalg.norm(weights.heads[0].value, 2)
+    assert np.abs(found[0] - expected[0]).max() < allowed
+    assert np.abs(found[1] - expected[1]).max() < allowed
+
+
 def test_divergence_at_zero_temperature_is_the_limit():
     """Large beta and the uniform law of the circle: the limit with an error of order 1/beta (docs/theory.md §4.1)."""
     angle = 2 * np.pi * np.arange(20000) / 20000

@@ -87,7 +87,7 @@ def test_error_of_single_points(kappa):
     """The law that rounds worst: e^{kappa cos} within the bound, which is not a hundred times too large."""
     rng = np.random.default_rng(int(kappa))
     degree = degree_for(kappa)
-    grid, largest = grid_for(degree + 1), 0.0
+    grid, largest = grid_for(degree + 2), 0.0
     for source in np.vstack([on_sphere(rng, 4), POLES]):
         across = unit(np.cross(source, on_sphere(rng, 400)))
         angle = np.minimum(np.pi, 8.0 / np.sqrt(kappa)) * rng.random((400, 1))
@@ -145,7 +145,7 @@ def test_error_of_single_points_on_an_ellipsoid(kappa, ratio):
     turn, back = (np.linalg.qr(rng.normal(size=(3, 3)))[0] for _ in range(2))
     score = kappa * turn @ np.diag([1.0, ratio ** -0.7, 1.0 / ratio]) @ back
     ellipsoid = Ellipsoid(score)
-    grid = grid_for(degree_for(kappa, ellipsoid.least_degree) + 1)
+    grid = grid_for(degree_for(kappa, ellipsoid.least_degree) + 2)
     for source in np.vstack([on_sphere(rng, 2), POLES[:3]]):
         angle = np.minimum(np.pi, 8.0 * np.sqrt(ratio / kappa)) * rng.random((400, 1))
         toward = unit(np.cos(angle) * source + np.sin(angle) * unit(np.cross(source, on_sphere(rng, 400))))
@@ -166,7 +166,7 @@ def test_error_of_many_points(kappa, count):
     points, masses = on_sphere(rng, count), rng.random(count)
     score = kappa * np.linalg.qr(rng.normal(size=(3, 3)))[0] @ np.diag([1.0, 0.8, 0.6])
     for norms, z in ((kappa, kappa * on_sphere(rng, 100)), (Ellipsoid(score), on_sphere(rng, 100) @ score)):
-        grid = grid_for(degree_for(kappa, norms.least_degree if isinstance(norms, Ellipsoid) else LEAST_DEGREE) + 1)
+        grid = grid_for(degree_for(kappa, norms.least_degree if isinstance(norms, Ellipsoid) else LEAST_DEGREE) + 2)
         law, _ = Sources(points).split(masses)
         moments, error = transform(law, Places(points, grid), norms)(z, Places(z, grid))
         # |z| (1 - cos) from differences, which do not cancel
