@@ -113,7 +113,7 @@ def _second(c: Array, matrix: Array, kappa: float, degree: int) -> Array:
     orders = np.arange(degree + 1)
     slope = (orders * np.append(0.0, bessel[:-2]) + (orders + 1.0) * bessel[1:]) / (2.0 * orders + 1.0)
     once = coupled(c)
-    twice = sum(coupled(once[..., 1:] @ matrix[:, k])[..., 1 + k] for k in range(3))
+    twice = np.sum([coupled(once[..., 1:] @ matrix[:, k])[..., 1 + k] for k in range(3)], axis=0)
     few = slice(degree + 1)
     return np.concatenate([(twice[few, few] * bessel[:-1])[..., None], once[few, few, 1:] * slope[:, None]], axis=-1)
 
