@@ -24,7 +24,7 @@ STAGES = {"euler": 1, "ssprk22": 2, "ssprk33": 4, "ssprk104": 10, "rk45": 6, "ar
 TOKEN_STAGES = {"dopri5": 6, "rk4": 4, "euler": 1}
 CHOOSING = ("rk45", "arkimex", "bdf", "theta")
 SAFETY = 0.9  # the solver's own CFL number
-BASE_BYTES, LIGHT_BYTES = 250 * 2**20, 150 * 2**20  # interpreter, PETSc and dolfinx; without dolfinx
+BASE_BYTES, LIGHT_BYTES = 200 * 2**20, 150 * 2**20  # interpreter, PETSc and dolfinx; without dolfinx
 # Addresses that libraries take beside memory, without and with PETSc; only a limit on addresses (ulimit -v) counts them.
 LIBRARY_BYTES = (100 * 2.0**20, 350 * 2.0**20)
 CELL_BYTES = 4000.0  # mesh, geometry and operators of one cell

@@ -41,6 +41,8 @@ def two_cores(monkeypatch):
 
     monkeypatch.setenv("COLDFLOW_THREADS", "2")
     monkeypatch.setattr(beside, "LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(beside, "_petsc_options", lambda: False)  # whatever tests before have left in the database
+    monkeypatch.setattr(beside.Lent, "cores", 0)
     monkeypatch.setattr(beside.Beside, "__init__", begun)
 
 
