@@ -152,10 +152,9 @@ def _second_moments(head: HeadField, law: Law, form: Quadratic) -> tuple[Moments
         return _gathered(head, form, law, plan)
     if _takes_relay(head, law, limit):
         return _relayed(head, law, form)
-    if method not in ("pruned", "relayed"):
-        alternative = min(head._dense_time(law), head._pruned_time(law), head._relayed_time(law))
-        if (expansion := head.expanded.make(law, alternative, matrix=form.matrix)) is not None:
-            return _expanded(head, expansion, law, form)
+    expansion = None if method in ("pruned", "relayed") else head.expanded.make(law, head._summed_time(law), matrix=form.matrix)
+    if expansion is not None:
+        return _expanded(head, expansion, law, form)
     if _takes_relay(head, law, min(QUADRATIC_COST * head._dense_time(law), PRUNED_COST * head._pruned_time(law))):
         return _relayed(head, law, form)
     return _summed(head, head.z, form, law)

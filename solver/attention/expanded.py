@@ -12,7 +12,16 @@ import numpy as np
 
 from solver.attention.dense import dense_moments
 from solver.attention.ellipsoid import Ellipsoid, nodes_needed
-from solver.attention.expansion import LARGEST_ORDER, Expansion, depth_for, expand, expand_squares, needed_order, rounding
+from solver.attention.expansion import (
+    LARGEST_ORDER,
+    Expansion,
+    depth_for,
+    even_denominator,
+    expand,
+    expand_squares,
+    needed_order,
+    rounding,
+)
 from solver.attention.kernels import lanes
 from solver.attention.moments import Moments
 from solver.attention.nufft import Grid, Places, grid_for
@@ -182,5 +191,4 @@ class Expanded:
     @property
     def _usual_depth(self) -> float:
         """The depth of an expansion of the uniform law, whose denominators are known."""
-        least = 1.0 / ((1.0 + 2.0 * self.kappa) if self.z.shape[1] == 3 else (1.0 + 2.5 * self.kappa ** 0.5))
-        return depth_for(self.settings.accuracy * least / 40.0)
+        return depth_for(self.settings.accuracy * float(even_denominator(self.kappa, self.z.shape[1])) / 40.0)

@@ -48,6 +48,8 @@ from solver.attention.sources import Law
 Array = np.ndarray
 # Rounding errors of the sums, per order; see the module.
 ROUNDING = 6e-16
+# Those of nonuniform transforms, relative to those of recurrences.
+ROUGH = 2.0
 # Largest order by dimension. Circle: beyond, rounding alone exceeds usual accuracies. Sphere: beyond, the recurrences of
 # monic polynomials would leave the range of doubles.
 LARGEST_ORDER = {2: 4000, 3: 400}
@@ -193,10 +195,15 @@ def roughness(law: Law, sizes: Array) -> Array:
 def rounding(kappa: Array, law: Law, *, transformed: bool = False) -> Array:
     """What rounding will amount to for a smooth law, before its coefficients are known: those of degree above zero count some
     ten times as much as the denominator of the even law does. `transformed`: of nonuniform transforms, with less noise."""
-    even = 1.0 / (1.0 + 2.0 * kappa) if law.points.shape[1] == 3 else 1.0 / (1.0 + 2.5 * np.sqrt(kappa))
-    rougher, noise = (2.0, 1.5) if transformed else (1.0, 5.0)
-    size = np.minimum(1.0, np.minimum(0.02, 10.0 * even) + noise * float(np.linalg.norm(law.masses)))
+    rougher, noise = (ROUGH, 1.5) if transformed else (1.0, 5.0)
+    smooth = np.minimum(0.02, 10.0 * even_denominator(kappa, law.points.shape[1]))
+    size = np.minimum(1.0, smooth + noise * float(np.linalg.norm(law.masses)))
     return rougher * ROUNDING * (8.0 + 1.3 * np.sqrt(kappa)) * size
+
+
+def even_denominator(kappa: Array | float, d: int) -> Array | float:
+    """About the denominator of the uniform law of circle (d = 2) or sphere (3), relative to e^kappa and the mass."""
+    return 1.0 / (1.0 + 2.0 * kappa if d == 3 else 1.0 + 2.5 * kappa ** 0.5)
 
 
 def needed_order(kappa: float, depth: float) -> int:

@@ -31,7 +31,7 @@ class Attention:
         accuracy: largest absolute error of m on the unit sphere (relative to the size of the support elsewhere).
         method: "auto" chooses the fastest that reaches `accuracy`; "dense" sums every pair in compiled code, to
             round-off; "numpy" does so in NumPy; "pruned", "relayed" (sphere), "gathered", "fourier" (circle),
-            "harmonics" (sphere), "nufft" (sphere, B a multiple of an orthogonal matrix) force a fast one.
+            "harmonics" (sphere), "nufft" (sphere, B invertible) force a fast one.
             `$COLDFLOW_ATTENTION` replaces "auto", to compare whole runs.
         workers: threads of a kernel; None: see `solver.compiled.threads`.
 

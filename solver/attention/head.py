@@ -139,8 +139,7 @@ class HeadField:
         if not settings.hard:
             if not forced and not self._is_spread(law) and (plan := self._plan(law, self._usual_time(law))) is not None:
                 return self._gathered(law, report, plan)
-            alternative = min(self._dense_time(law), self._pruned_time(law), self._relayed_time(law))
-            if (expansion := self.expanded.make(law, alternative)) is not None:
+            if (expansion := self.expanded.make(law, self._summed_time(law))) is not None:
                 return self._expanded(expansion, law, report)
         return self._summed(law, report)
 
@@ -283,7 +282,11 @@ class HeadField:
 
     def _usual_time(self, law: Law) -> float:
         """What the fastest of the other methods would take if the law covered the space evenly."""
-        return min(self._dense_time(law), self._pruned_time(law), self._relayed_time(law), self.expanded.usual_time(law))
+        return min(self._summed_time(law), self.expanded.usual_time(law))
+
+    def _summed_time(self, law: Law) -> float:
+        """The same without expansions."""
+        return min(self._dense_time(law), self._pruned_time(law), self._relayed_time(law))
 
     def _pruned_time(self, law: Law) -> float:
         """As if the law covered the unit sphere evenly. The tree is not counted where points stay and it is reused."""

@@ -166,21 +166,16 @@ void coldflow_legendre_scaled(long degree, long half, long first, long count, lo
     long most = 0;
     for (long q = 0; q < nodes; ++q) most = last[q] > most ? last[q] : most;
     vd *bessel = aligned_alloc(64, sizeof(vd) * WIDTH * (size_t)(nodes * (most + 1)));
+    double *silence = calloc((size_t)(most + 1), sizeof(double));   /* no rounding is wanted */
     legendre_tables(degree, half, norm, angle);
     for (long q = 0; q < nodes; ++q)
         for (int v = 0; v < WIDTH; ++v) {
-            vd inverse, now = splat(1.0), above = splat(0.0), sum = splat(0.0), *out = bessel + q * (most + 1) * WIDTH + v;
+            vd inverse = splat(1.0), sum, quiet, *out = bessel + q * (most + 1) * WIDTH + v;
             for (int lane = 0; lane < LANES; ++lane) {
                 long at = v * LANES + lane < count ? v * LANES + lane : count - 1;
                 inverse[lane] = 1.0 / kappa[at * nodes + q];
             }
-            for (long l = top; l >= 0; --l) {
-                if (l <= most) out[l * WIDTH] = now;
-                sum += splat(2.0 * l + 1.0) * now;
-                vd below = above + splat(2.0 * l + 1.0) * inverse * now;
-                above = now;
-                now = below;
-            }
+            sphere_bessel(inverse, splat((double)top), top, most, silence, out, WIDTH, &sum, &quiet);
             for (long l = 0; l <= most; ++l) out[l * WIDTH] /= sum;
         }
     threads = pick_threads(threads, 8.0 * nodes * most * most);
@@ -229,5 +224,5 @@ void coldflow_legendre_scaled(long degree, long half, long first, long count, lo
         }
         free(p), free(ratio);
     }
-    free(norm), free(angle), free(bessel);
+    free(norm), free(angle), free(bessel), free(silence);
 }

@@ -52,7 +52,7 @@ INLINE long window_of(double at, double shape, double *value)
     for (int v = 0; v < SPAN / LANES; ++v) {
         vd x = (splat(offset + v * LANES) + (vd)COUNT) * splat(2.0 / SPAN);
         /* sqrt(1 - x^2) - 1 without cancellation, which shape would magnify */
-        bits[v] = splat(-shape * 1.4426950408889634) * (x * x / (splat(1.0) + root(larger(splat(1.0) - x * x, splat(0.0)))));
+        bits[v] = splat(-shape * M_LOG2E) * (x * x / (splat(1.0) + root(larger(splat(1.0) - x * x, splat(0.0)))));
     }
     for (int v = 0; v < SPAN / LANES; v += ABREAST)
         exp2_vectors(SPAN / LANES < ABREAST ? SPAN / LANES : ABREAST, bits + v);

@@ -77,19 +77,19 @@ class Law:
     @cached_property
     def full_log_masses(self) -> Array:
         """(m,): base-2 logarithms of the masses of all points of the sources, -inf for those without."""
-        if self.rows is None:
-            return self.log_masses
-        full = np.full(len(self.sources.points), -np.inf)
-        full[self.rows] = self.log_masses
-        return full
+        return self._of_all(self.log_masses, -np.inf)
 
     @cached_property
     def full_masses(self) -> Array:
         """(m,): masses of all points of the sources, relative to the total."""
+        return self._of_all(self.masses, 0.0)
+
+    def _of_all(self, kept: Array, without: float) -> Array:
+        """(m,): what the kept points have (k,), with a number for those without mass."""
         if self.rows is None:
-            return self.masses
-        full = np.zeros(len(self.sources.points))
-        full[self.rows] = self.masses
+            return kept
+        full = np.full(len(self.sources.points), without)
+        full[self.rows] = kept
         return full
 
     @cached_property

@@ -22,14 +22,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from solver.attention.ellipsoid import DEPTH, INTERPOLATION, Ellipsoid, ellipsoid_rows
-from solver.attention.expansion import ROUNDING, START_MARGIN, needed_order
+from solver.attention.expansion import ROUGH, ROUNDING, START_MARGIN, needed_order
 from solver.attention.moments import Moments
 from solver.attention.nufft import LARGEST_DEGREE, LEAST_DEGREE, Places, fill_rows
 from solver.attention.sources import Law
 
 Array = np.ndarray
-# Rounding errors relative to those of recurrences.
-ROUGH = 2.0
 
 
 def degree_for(kappa: float, least: int = LEAST_DEGREE) -> int | None:
@@ -81,9 +79,9 @@ def transform(law: Law, sources: Places, norms: float | Ellipsoid, matrix: Array
     """The expansion of a law, of two degrees less than the grid that its sources are sorted on, for targets of one norm or on an
     ellipsoid; with second moments for M = matrix (3, 3), if targets have one norm."""
     degree = sources.grid.degree - 2
-    every = sources.coefficients(law.full_masses)
-    c = every[:degree + 2, :degree + 2]
-    power = 2.0 * np.sum(np.abs(c[:-1, :-1]) ** 2, axis=0) - np.abs(c[0, :-1]) ** 2
+    products = coupled(sources.coefficients(law.full_masses))   # up to one degree more
+    few = np.ascontiguousarray(products[:-1, :-1])
+    power = 2.0 * np.sum(np.abs(few[..., 0]) ** 2, axis=0) - np.abs(few[0, :, 0]) ** 2
     orders = 2.0 * np.arange(degree + 1) + 1.0
     sizes = np.sqrt(power / orders)
     second = None
@@ -91,12 +89,12 @@ def transform(law: Law, sources: Places, norms: float | Ellipsoid, matrix: Array
         several = [scaled_bessel(kappa, degree) for kappa in norms.samples()]
         bessel, lost = np.max([values for values, _ in several], axis=0), max(lost for _, lost in several)
         lost += INTERPOLATION * float(np.sum(orders * bessel * np.minimum(1.0, sizes)))
-        coefficients, ellipsoid = coupled(c), norms
+        coefficients, ellipsoid = few, norms
     else:
         bessel, lost = scaled_bessel(norms, degree)
-        coefficients, ellipsoid = _on_grid(coupled(c) * bessel[:, None], degree + 2), None
+        coefficients, ellipsoid = _on_grid(few * bessel[:, None], degree + 2), None
         if matrix is not None:
-            second = _on_grid(_second(every, matrix, norms, degree), degree + 2)
+            second = _on_grid(_second(products, matrix, norms), degree + 2)
     return Transform(degree, coefficients, lost + _rounding(law, bessel, sizes), ellipsoid, second)
 
 
@@ -106,16 +104,14 @@ def _on_grid(coefficients: Array, degree: int) -> Array:
     return np.pad(coefficients, ((0, more), (0, more), (0, 0)))
 
 
-def _second(c: Array, matrix: Array, kappa: float, degree: int) -> Array:
-    """(degree + 1 orders, degree + 1 degrees, 4), Bessel functions included: the law times y^T matrix y; and the numerators' with
-    (2l+1) di_l/dkappa = l i_{l-1} + (l+1) i_{l+1}."""
-    bessel, _ = scaled_bessel(kappa, degree + 1)
-    orders = np.arange(degree + 1)
+def _second(products: Array, matrix: Array, kappa: float) -> Array:
+    """(L orders, L degrees, 4), Bessel functions included: the law times y^T matrix y; and the numerators' with
+    (2l+1) di_l/dkappa = l i_{l-1} + (l+1) i_{l+1}; from `coupled` coefficients (L + 1 orders, L + 1 degrees, 4)."""
+    bessel, _ = scaled_bessel(kappa, len(products) - 1)
+    orders = np.arange(len(products) - 1)
     slope = (orders * np.append(0.0, bessel[:-2]) + (orders + 1.0) * bessel[1:]) / (2.0 * orders + 1.0)
-    once = coupled(c)
-    twice = np.sum([coupled(once[..., 1:] @ matrix[:, k])[..., 1 + k] for k in range(3)], axis=0)
-    few = slice(degree + 1)
-    return np.concatenate([(twice[few, few] * bessel[:-1])[..., None], once[few, few, 1:] * slope[:, None]], axis=-1)
+    twice = np.sum([coupled(products[..., 1:] @ matrix[:, k])[..., 1 + k] for k in range(3)], axis=0)
+    return np.concatenate([(twice * bessel[:-1])[..., None], products[:-1, :-1, 1:] * slope[:, None]], axis=-1)
 
 
 def _rounding(law: Law, bessel: Array, sizes: Array) -> float:
