@@ -87,15 +87,7 @@ def poisson(case: Case) -> None:
         raise ProblemError("space.dimension", case.dimension, "must be 2 or 3 here: on circle and sphere alone the mean is known")
 
 
-def _arriving(case: Case) -> None:
-    arrival(case)
-
-
-def _defective(case: Case) -> None:
-    block_strength(case)
-
-
-_BY_CHECK: dict[Callable[[Case], None], str] = {
+_BY_CHECK: dict[Callable[[Case], object], str] = {
     multiples: "pairing_cosine pairing_path survival_beta surviving_mass uniform_energy_scaled lattice_threshold lattice_growth "
                "lattice_contraction positive_clustering_bound heat_moment heat_exponent heat_profile porous_moment "
                "porous_profile equiangular_cosine equiangular_time two_dirac_cosine two_dirac_time uniform_rate expected_waves "
@@ -108,14 +100,14 @@ _BY_CHECK: dict[Callable[[Case], None], str] = {
     climbing: "dirac_energy_scaled",
     gradient: "energy_dissipation",
     approached: "target_rate fitted_target_rate narrow_time_slope",
-    _arriving: "closest_limit closest_delay_limit closest_asymptote closest_depth_asymptote cold_exponent",
+    arrival: "closest_limit closest_delay_limit closest_asymptote closest_depth_asymptote cold_exponent",
     law(VonMisesFisher): "half_space_mass",
-    _defective: "jordan_exponent jordan_distance",
+    block_strength: "jordan_exponent jordan_distance",
     poisson: "kuramoto_mean",
     law(Normal): "normal_law normal_blow_up",
 }
 # Prediction or measurement -> what it assumes of a case: functions that raise ProblemError where it does not hold.
-ASSUMED: dict[str, list[Callable[[Case], None]]] = {}
+ASSUMED: dict[str, list[Callable[[Case], object]]] = {}
 for _check, _named in _BY_CHECK.items():
     for _name in _named.split():
         ASSUMED.setdefault(_name, []).append(_check)

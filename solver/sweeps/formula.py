@@ -18,6 +18,7 @@ from scipy.special import ive
 
 from problems import ProblemError
 from solver.sweeps.schedules import (
+    approach_rate,
     cold_pace,
     lattice_pace,
     leaving_rate,
@@ -65,26 +66,6 @@ def rotation(angle: float) -> list[list[float]]:
 def product(a: list[list[float]], b: list[list[float]]) -> list[list[float]]:
     """The product of two matrices."""
     return rows_of(np.asarray(a, float) @ np.asarray(b, float))
-
-
-def approach_rate(value: list[list[float]], query: list[list[float]] | None = None,
-                  key: list[list[float]] | None = None) -> float:
-    """g/|K^T Q e|, the rate at which cold tokens approach the leading eigenvectors e of V K^T Q, |e| = 1, g the gap of the real
-    parts of its spectrum (docs/theory.md §3.4): depths in units of its inverse suit all weights. Where several eigenvalues lead,
-    the slowest e of their space counts. Without Q and K these are I.
-
-    Raises:
-        ValueError: all eigenvalues have the same real part.
-    """
-    one = np.eye(len(value))
-    score = (one if key is None else np.asarray(key, float)).T @ (one if query is None else np.asarray(query, float))
-    numbers, vectors = np.linalg.eig(np.asarray(value, float) @ score)
-    leading = numbers.real > numbers.real.max() - 1e-9 * np.abs(numbers).max()
-    if leading.all():
-        raise ValueError("all eigenvalues of V K^T Q have the same real part, nothing is approached")
-    gap = float(numbers.real.max() - numbers.real[~leading].max())
-    space = np.linalg.svd(np.hstack((vectors[:, leading].real, vectors[:, leading].imag)))[0][:, :int(leading.sum())]
-    return gap / float(np.linalg.norm(score @ space, 2))
 
 
 def growth(matrix: list[list[float]]) -> float:

@@ -73,6 +73,17 @@ def cold_pace(value: Matrix, query: Matrix, key: Matrix) -> float:
     return float(np.abs(steep).max())
 
 
+def approach_rate(value: Matrix, query: Matrix | None = None, key: Matrix | None = None) -> float:
+    """g/|K^T Q e|, the rate at which cold tokens approach the leading eigenvectors e of V K^T Q, |e| = 1, g the gap of the real
+    parts of its spectrum (docs/theory.md §3.4): depths in units of its inverse suit all weights. Where several eigenvalues lead,
+    the slowest e of their space counts. Without Q and K these are I.
+
+    Raises:
+        ValueError: all eigenvalues have the same real part.
+    """
+    return _gap_rate(value, query, key, following=False)
+
+
 def leaving_rate(value: Matrix, query: Matrix, key: Matrix) -> float:
     """g/|B^T r|, the rate at which the mass near the exceptional set of the projection map leaves it at zero temperature, g the
     gap of the real parts of the spectrum of A = V B^T = V K^T Q, r the unit eigenvector that follows the leading ones; where
@@ -81,15 +92,23 @@ def leaving_rate(value: Matrix, query: Matrix, key: Matrix) -> float:
     Raises:
         ValueError: all eigenvalues have the same real part.
     """
-    bt = np.asarray(key, float).T @ np.asarray(query, float)
-    numbers, vectors = np.linalg.eig(np.asarray(value, float) @ bt)
-    real, small = numbers.real, 1e-9 * float(np.abs(numbers).max())
-    rest = real < real.max() - small
-    if not rest.any():
-        raise ValueError("all eigenvalues of V K^T Q have the same real part, nothing is left")
-    following = rest & (real > real[rest].max() - small)
-    space = np.linalg.svd(np.hstack((vectors[:, following].real, vectors[:, following].imag)))[0][:, :int(following.sum())]
-    return float(real.max() - real[rest].max()) / float(np.linalg.norm(bt @ space, 2))
+    return _gap_rate(value, query, key, following=True)
+
+
+def _gap_rate(value: Matrix, query: Matrix | None, key: Matrix | None, *, following: bool) -> float:
+    """g over the largest |K^T Q x| of unit vectors x in the span of the leading eigenvectors, or of those that follow them."""
+    one = np.eye(len(value))
+    score = (one if key is None else np.asarray(key, float)).T @ (one if query is None else np.asarray(query, float))
+    numbers, vectors = np.linalg.eig(np.asarray(value, float) @ score)
+    real, small = numbers.real, 1e-9 * np.abs(numbers).max()
+    leading = real > real.max() - small
+    if leading.all():
+        done = "left" if following else "approached"
+        raise ValueError(f"all eigenvalues of V K^T Q have the same real part, nothing is {done}")
+    second = real[~leading].max()
+    chosen = vectors[:, ~leading & (real > second - small) if following else leading]
+    space = np.linalg.svd(np.hstack((chosen.real, chosen.imag)))[0][:, :chosen.shape[1]]
+    return float(real.max() - second) / float(np.linalg.norm(score @ space, 2))
 
 
 def lattice_pace(beta: float, clusters: float, mode: float = 0, normalization: str = "softmax") -> float:
