@@ -88,3 +88,20 @@ void coldflow_quadratic(int d, int bounded, long n, const double *z, const doubl
             quadratic_strip(d, !bounded, count, zb, ab, sb, m, pack, nb, db, qb);
     }
 }
+
+/* out_i = y_i^T M y_i - (z_i.y_i)(a_i.y_i) for y, z, a (n, d) and M (d, d); z NULL: without the second part. */
+INLINE void forms(const int d, long n, const double *matrix, const double *y, const double *z, const double *a, double *out)
+{
+    for (long i = 0; i < n; ++i, y += d) {
+        double sum = 0.0;
+        for (int j = 0; j < d; ++j) sum += y[j] * dot(d, matrix + j * d, y);
+        out[i] = z ? sum - dot(d, z + i * d, y) * dot(d, a + i * d, y) : sum;
+    }
+}
+
+void coldflow_forms(int d, long n, const double *matrix, const double *y, const double *z, const double *a, double *out)
+{
+    if (d == 2) forms(2, n, matrix, y, z, a, out);
+    else if (d == 3) forms(3, n, matrix, y, z, a, out);
+    else forms(d, n, matrix, y, z, a, out);
+}

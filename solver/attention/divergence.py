@@ -10,7 +10,7 @@ E_h the softmax weights at x; without normalisation the sums are neither divided
     y^T M_h y = beta y^T B_h^T V_h y - <z, y> <a, y>,   z = beta B_h^T x,   a = V_h^T x (zero in flat space),
 
 one number per source and one further dot product per pair give the second moment that is needed, in any dimension. Expansions
-and pruning give all second moments instead: of the law weighted by a coordinate, and of products of coordinates; expansions
+give all second moments instead: of the law weighted by a coordinate, and of products of coordinates; expansions
 about cells, on circle, sphere, line and plane, from the second derivatives of their polynomials.
 """
 
@@ -24,23 +24,21 @@ from solver.attention.dense import BOUNDED_RANGE, pack
 from solver.attention.expansion import Expansion, expand
 from solver.attention.field import Attention, combine
 from solver.attention.gathered import Plan
-from solver.attention.head import NEGLIGIBLE, HeadField
+from solver.attention.head import NEGLIGIBLE, ROUNDING, HeadField
 from solver.attention.kernels import LN2, LOG2E, library, pointer
 from solver.attention.moments import Moments
-from solver.attention.pruned import GROUP, Tree, neighbours, pruned_moments
+from solver.attention.pruned import GROUP, neighbours, pruned_squares
 from solver.attention.reference import reference_moments
 from solver.attention.relay import relayed_moments
 from solver.attention.sources import Law
 from solver.attention.transform import Transform
 
 Array = np.ndarray
-# Pairs cost that much more with their quadratic moment, or with all second moments as further coordinates in the tree.
-QUADRATIC_COST, PRUNED_COST = 1.4, 3.0
+# Pairs cost that much more with their quadratic moment, summed over all or in leaves.
+QUADRATIC_COST, PRUNED_COST = 1.4, 1.5
 # The same for relayed attention, and for expansions by dimension.
 RELAYED_COST = 1.5
 EXPANDED_COST = {2: 2.0, 3: 1.8}
-# Largest dimension in which pruning carries all second moments along.
-LARGEST_PRUNED = 3
 # Sources per tile of the NumPy twin.
 TILE = 1 << 17
 
@@ -58,11 +56,21 @@ class Quadratic:
 
     def of_sources(self, points: Array) -> Array:
         """(m,): y^T matrix y."""
-        return np.einsum("ij,ij->i", points @ self.matrix, points)
+        return self._forms(points, None)
 
     def at(self, z: Array, y: Array) -> Array:
         """(n,): y_i^T M(x_i) y_i for one y per target."""
-        return self.of_sources(y) - np.einsum("ij,ij->i", z, y) * np.einsum("ij,ij->i", self.turned, y)
+        return self._forms(y, z)
+
+    def _forms(self, y: Array, z: Array | None) -> Array:
+        if (found := library()) is None:
+            squares = np.einsum("ij,ij->i", y @ self.matrix, y)
+            return squares if z is None else squares - np.einsum("ij,ij->i", z, y) * np.einsum("ij,ij->i", self.turned, y)
+        ffi, lib = found
+        y, result = np.ascontiguousarray(y), np.empty(len(y))
+        own = (ffi.NULL, ffi.NULL) if z is None else (pointer(z), pointer(self.turned))
+        lib.coldflow_forms(y.shape[1], len(y), pointer(self.matrix), pointer(y), *own, pointer(result))
+        return result
 
     def contract(self, z: Array, second: Array) -> Array:
         """(n,): tr(M(x_i) S_i) for second moments (n, d, d)."""
@@ -157,7 +165,7 @@ def _second_moments(head: HeadField, law: Law, form: Quadratic) -> tuple[Moments
         return _expanded(head, expansion, law, form)
     if _takes_relay(head, law, min(QUADRATIC_COST * head._dense_time(law), PRUNED_COST * head._pruned_time(law))):
         return _relayed(head, law, form)
-    return _summed(head, head.z, form, law)
+    return _summed(head, form, law)
 
 
 def _takes_relay(head: HeadField, law: Law, limit: float) -> bool:
@@ -169,7 +177,7 @@ def _takes_relay(head: HeadField, law: Law, limit: float) -> bool:
 
 def _relayed(head: HeadField, law: Law, form: Quadratic) -> tuple[Moments, Array]:
     """By way of a larger sphere."""
-    found, second, _ = relayed_moments(head.z, head.place, head._weighed(law), head.kappa[1], head.settings.accuracy,
+    found, second, _ = relayed_moments(head.z, head.place, head.weighed_tree(law), head.kappa[1], head.settings.accuracy,
                                        head.settings.workers, with_second=True)
     return found, form.contract(head.z, second)
 
@@ -208,8 +216,7 @@ def _expanded(head: HeadField, expansion: Expansion | Transform, law: Law, form:
         quad = form.contract(head.z, second)
     uncertain = np.flatnonzero(~(2.0 * error <= head.settings.accuracy * moments.den))
     if len(uncertain):
-        part = Quadratic(form.matrix, np.ascontiguousarray(form.turned[uncertain]))
-        rest, quad[uncertain] = _summed(head, np.ascontiguousarray(head.z[uncertain]), part, law)
+        rest, quad[uncertain] = _remaining(head, uncertain, form, law)
         moments.replace(uncertain, rest)
     return moments, quad
 
@@ -228,7 +235,7 @@ class _Weighed:
 def _usual_time(head: HeadField, law: Law) -> float:
     """What the fastest of the other methods would take if the law covered the space evenly."""
     d = head.z.shape[1]
-    return min(QUADRATIC_COST * head._dense_time(law), PRUNED_COST * head._pruned_time(law) if d <= LARGEST_PRUNED else np.inf,
+    return min(QUADRATIC_COST * head._dense_time(law), PRUNED_COST * head._pruned_time(law),
                EXPANDED_COST.get(d, 1.0) * head.expanded.usual_direct_time(law), RELAYED_COST * head._relayed_time(law),
                head.expanded.squares_time(law))
 
@@ -239,30 +246,29 @@ def _gathered(head: HeadField, form: Quadratic, law: Law, plan: Plan) -> tuple[M
     return moments, form.contract(head.z, second)
 
 
-def _summed(head: HeadField, z: Array, form: Quadratic, law: Law) -> tuple[Moments, Array]:
+def _summed(head: HeadField, form: Quadratic, law: Law) -> tuple[Moments, Array]:
     """The sum over pairs, with or without pruning; chosen for the targets of all ranks."""
-    d = z.shape[1]
     forced = head.settings.method in ("pruned", "relayed")
-    if d <= LARGEST_PRUNED and (forced or PRUNED_COST * head._pruned_time(law) < QUADRATIC_COST * head._dense_time(law)):
-        return _pruned(head, z, form, law)
-    return _dense(head, z, form.turned, law, form)
+    if forced or PRUNED_COST * head._pruned_time(law) < QUADRATIC_COST * head._dense_time(law):
+        return _pruned(head, head.z, head.place, form, law, head.settings.accuracy)
+    return _dense(head, head.z, form.turned, law, form)
 
 
-def _pruned(head: HeadField, z: Array, form: Quadratic, law: Law) -> tuple[Moments, Array]:
-    """By leaves, the products of coordinates as further coordinates of the sources to which no target attends."""
-    n, d = z.shape
-    rows, columns = np.triu_indices(d)
-    points = np.column_stack([law.points, law.points[:, rows] * law.points[:, columns]])
-    # Not on the unit sphere, whatever it is: leaves are boxes.
-    tree = Tree(np.ascontiguousarray(points), 1.0, head.settings.workers)
-    tree.weigh(law.log_masses)
-    padded = np.ascontiguousarray(np.pad(z, ((0, 0), (0, len(rows)))))
-    radius = float(np.sqrt(np.einsum("ij,ij->i", points, points).max()))
-    found, _ = pruned_moments(padded, neighbours(z, GROUP, head.settings.workers), tree, radius, head.settings.accuracy,
-                              threads=head.settings.workers)
-    second = np.empty((n, d, d))
-    second[:, rows, columns] = second[:, columns, rows] = found.num[:, d:]
-    return Moments(np.ascontiguousarray(found.num[:, :d]), found.den, found.shift), form.contract(z, second)
+def _pruned(head: HeadField, z: Array, place: Array, form: Quadratic, law: Law, accuracy: float) -> tuple[Moments, Array]:
+    """By leaves; z (k, d), in the groups `place` (k,), with the vectors `form.turned` (k, d)."""
+    tree, workers = head.weighed_tree(law), head.settings.workers
+    return pruned_squares(z, place, tree, head.sources.radius, accuracy, form.of_sources(tree.points), form.turned, workers)
+
+
+def _remaining(head: HeadField, rows: Array, form: Quadratic, law: Law) -> tuple[Moments, Array]:
+    """For the targets `rows` (k,), which an expansion is not certain of; as `HeadField._remaining`."""
+    z, own = np.ascontiguousarray(head.z[rows]), Quadratic(form.matrix, np.ascontiguousarray(form.turned[rows]))
+    if (plan := head.plan_for(z, law, order=2)) is not None:
+        moments, second, _ = plan.second_moments(head.settings.workers)
+        return moments, own.contract(z, second)
+    if head.prefers_pairs(len(rows)):
+        return _dense(head, z, own.turned, law, own)
+    return _pruned(head, z, neighbours(z, GROUP, head.settings.workers), own, law, ROUNDING)
 
 
 def _numpy(z: Array, law: Law, form: Quadratic) -> tuple[Moments, Array]:

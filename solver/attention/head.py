@@ -18,7 +18,7 @@ from solver.attention.expansion import Expansion
 from solver.attention.gathered import Cells, Plan
 from solver.attention.kernels import LOG2E
 from solver.attention.moments import Moments
-from solver.attention.pruned import GROUP, Tree, neighbours, pruned_moments, weighed_tree
+from solver.attention.pruned import GROUP, Tree, neighbours, pruned_moments, tree_of
 from solver.attention.reference import reference_hardmax, reference_moments
 from solver.attention.relay import grid_size, relayed_moments
 from solver.attention.settings import Settings
@@ -32,6 +32,10 @@ DENSE_PAIR = {1: 0.45, 2: 0.57, 3: 0.7, 4: 0.85}
 NEGLIGIBLE = 4e4
 # Targets that are pruned first, to see what pruning saves.
 TRIALS = 16
+# What may be left out of the denominators of targets that an expansion is not certain of: what rounding changes.
+ROUNDING = 1e-13
+# Nanoseconds per source for a tree of them, and what pruning leaves of the time of all pairs for such targets, which see far.
+TREE_TIME, LEFT = 200.0, 0.5
 # Sources that are looked at to tell whether a law is spread.
 SEEN = 512
 # Sources this close to the unit sphere have cells with an axis: flat ones.
@@ -157,12 +161,13 @@ class HeadField:
             return dense_hardmax(z, law.packed, self.sources.radius, workers)
         return dense_moments(z, law.packed, self.sources.radius, law.log_range, workers)
 
-    def _weighed(self, law: Law) -> Tree:
+    def weighed_tree(self, law: Law) -> Tree:
+        """Of the sources that carry mass; kept where those are most of them."""
         whole = law.rows is None or 2 * len(law) > len(self.sources.points)
-        return weighed_tree(law, self.tree if whole else None, self.settings.workers)
+        return tree_of(law, self.tree if whole else None, self.settings.workers)
 
     def _pruned(self, law: Law, report: Report) -> Moments:
-        moments, pairs = pruned_moments(self.z, self.place, self._weighed(law), self.sources.radius, self.settings.accuracy,
+        moments, pairs = pruned_moments(self.z, self.place, self.weighed_tree(law), self.sources.radius, self.settings.accuracy,
                                         hard=self.settings.hard, threads=self.settings.workers)
         report.method, report.pairs = report.method or "pruned", report.pairs + pairs
         return moments
@@ -171,7 +176,7 @@ class HeadField:
         """By way of a larger sphere, where that is possible; else pruned."""
         if not self._can_relay:
             return self._pruned(law, report)
-        moments, _, pairs = relayed_moments(self.z, self.place, self._weighed(law), self.kappa[1], self.settings.accuracy,
+        moments, _, pairs = relayed_moments(self.z, self.place, self.weighed_tree(law), self.kappa[1], self.settings.accuracy,
                                             self.settings.workers)
         report.method, report.pairs = report.method or "relayed", report.pairs + pairs
         return moments
@@ -195,7 +200,7 @@ class HeadField:
 
     def _tried_time(self, law: Law) -> float:
         """What pruning takes, from the pairs that some targets of the crowd need."""
-        z, tree = np.ascontiguousarray(self.crowd[::max(1, len(self.crowd) // TRIALS)][:TRIALS]), self._weighed(law)
+        z, tree = np.ascontiguousarray(self.crowd[::max(1, len(self.crowd) // TRIALS)][:TRIALS]), self.weighed_tree(law)
         pairs = sum(pruned_moments(z, np.array([i]), tree, self.sources.radius, self.settings.accuracy,
                                    hard=self.settings.hard)[1] for i in range(len(z)))
         return len(self.crowd) * (500.0 + 1.4 * self._pair_time * pairs / len(z))
@@ -267,10 +272,36 @@ class HeadField:
         report.method, report.order = "nufft" if isinstance(expansion, Transform) else direct, expansion.order
         uncertain = np.flatnonzero(~(2.0 * error <= self.settings.accuracy * moments.den))
         if len(uncertain):
-            report.refined += len(uncertain)
-            rest = HeadField(np.ascontiguousarray(self.z[uncertain]), self.score, self.sources, self.settings, self.crowd)
-            moments.replace(uncertain, rest._summed(law, report))
+            rest, pairs = self._remaining(np.ascontiguousarray(self.z[uncertain]), law)
+            moments.replace(uncertain, rest)
+            report.refined, report.pairs = report.refined + len(uncertain), report.pairs + int(pairs)
         return moments
+
+    def _remaining(self, z: Array, law: Law) -> tuple[Moments, float]:
+        """Moments at targets z (k, d) that an expansion is not certain of, and the number of pairs or terms summed.
+
+        They are few, in thin wakes for instance, and are taken to rounding: how may then depend on how many of them a rank has.
+        """
+        workers = self.settings.workers
+        if (plan := self.plan_for(z, law)) is not None:
+            return plan.moments(workers)
+        if self.prefers_pairs(len(z)):
+            few = self.settings.workers_for(len(z) * len(law))
+            return dense_moments(z, law.packed, self.sources.radius, law.log_range, few), len(z) * len(law)
+        return pruned_moments(z, neighbours(z, GROUP, workers), self.weighed_tree(law), self.sources.radius, ROUNDING,
+                              threads=workers)
+
+    def plan_for(self, z: Array, law: Law, order: int = 1) -> Plan | None:
+        """Expansions about cells for targets z (k, d), to rounding, if moments up to this order take less time than all pairs."""
+        if order > 1 and self.source_cells.across > 2:
+            return None
+        self.source_cells.weigh(law.full_log_masses)
+        plan = Plan(Cells(z), self.source_cells, ROUNDING, self._pair_time, len(z) * len(law) * self._pair_time, order)
+        return plan if np.isfinite(plan.cost) else None
+
+    def prefers_pairs(self, targets: int) -> bool:
+        """Whether all pairs of that many targets take less time than finding the leaves that matter to them."""
+        return (1.0 - LEFT) * targets * self._pair_time < (0.0 if "tree" in self.__dict__ else TREE_TIME)
 
     @property
     def _pair_time(self) -> float:

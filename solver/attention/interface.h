@@ -28,10 +28,13 @@ void coldflow_weigh(int d, long leaves, const double *packed, double *node);
 
 long coldflow_pruned(int d, int sphere, int hard, long n, const double *z, const long *place, long leaves,
                      const double *packed, const double *node, double error, double radius, double budget, double tie,
-                     double *num, double *den, double *shift, int threads);
+                     const double *source_part, const double *turned, double *num, double *den, double *shift, double *quad,
+                     int threads);
 
 void coldflow_quadratic(int d, int bounded, long n, const double *z, const double *a, double *shift, long m, const double *packed,
                         double *num, double *den, double *quad, int threads);
+
+void coldflow_forms(int d, long n, const double *matrix, const double *y, const double *z, const double *a, double *out);
 
 void *coldflow_cells(int d, int axis, long n, const double *y);
 

@@ -15,6 +15,8 @@ typedef struct {
     double radius;    /* largest |y| */
     double budget;    /* log2 of half the part of the denominator that may be dropped */
     double tie;
+    const vd *source_part;   /* of the quadratic moment, see divergence.c; in packs like `pack`. NULL: not asked for */
+    const double *turned;    /* (., d) the targets' vectors of it */
 } Tree;
 
 typedef struct { long size, *leaf, *kept; double *row, *value; unsigned char *wanted; } List;
@@ -157,15 +159,16 @@ INLINE double rate(const int d, const Tree *tree, const double *z, const List *l
 #define COUPLE 2   /* targets that are summed together */
 
 /* The sums of a couple of targets over the leaves that are kept for either; `wanted`: for which. A leaf that a target does not want adds
-   zeros to its sums, which so do not depend on its neighbour. */
-INLINE void sum_leaves(const int d, const Tree *tree, const double (*z)[d], const List *list, long kept, const double *shift,
-                       double (*num)[d], double *den)
+   zeros to its sums, which so do not depend on its neighbour. a: their vectors of the quadratic moment, if that is wanted. */
+INLINE void sum_leaves(const int d, const int squares, const Tree *tree, const double (*z)[d], const double (*a)[d],
+                       const List *list, long kept, const double *shift, double (*num)[d], double *den, double *quad)
 {
     static const union { long long bits[2]; double value[2]; } mask = {{0, -1}};
-    vd acc[COUPLE][d + 1];
+    vd acc[COUPLE][d + 1 + squares];
     memset(acc, 0, sizeof acc);
     for (long i = 0; i < kept; ++i) {
         const vd *pack = tree->pack + list->kept[i] * (LEAF / LANES) * PACK(d);
+        const vd *part = squares ? tree->source_part + list->kept[i] * (LEAF / LANES) : NULL;
         vl wanted[COUPLE];
         for (int b = 0; b < COUPLE; ++b) wanted[b] = (vl)splat(mask.value[list->wanted[i] >> b & 1]);
         for (int p = 0; p < LEAF / LANES; ++p, pack += PACK(d)) {
@@ -179,11 +182,17 @@ INLINE void sum_leaves(const int d, const Tree *tree, const double (*z)[d], cons
                 acc[b][0] += e[b];
                 for (int k = 0; k < d; ++k) acc[b][k + 1] += e[b] * pack[k];
             }
+            for (int b = 0; squares && b < COUPLE; ++b) {
+                vd along = splat(0.0), across = splat(0.0);
+                for (int k = 0; k < d; ++k) along += splat(z[b][k]) * pack[k], across += splat(a[b][k]) * pack[k];
+                acc[b][d + 1] += e[b] * (part[p] - along * across);
+            }
         }
     }
     for (int b = 0; b < COUPLE; ++b) {
         den[b] = total(acc[b][0]);
         for (int k = 0; k < d; ++k) num[b][k] = total(acc[b][k + 1]);
+        if (squares) quad[b] = total(acc[b][d + 1]);
     }
 }
 
@@ -217,8 +226,8 @@ INLINE long keep(const List *list, double level)
 }
 
 /* One group of targets, given by their places in z (., d). Returns the leaves summed. */
-INLINE long group(const int d, const Tree *tree, const double *z, const long *place, long count, List *list,
-                  double *num, double *den, double *shift)
+INLINE long group(const int d, const int squares, const Tree *tree, const double *z, const long *place, long count, List *list,
+                  double *num, double *den, double *shift, double *quad)
 {
     double centre[d], near[d], bound[GROUP], spread = 0.0, level = INFINITY;
     long leaf = 0, summed = 0;
@@ -288,7 +297,7 @@ INLINE long group(const int d, const Tree *tree, const double *z, const long *pl
             list->wanted[j] |= (unsigned char)(kept << part), summed += kept;
         }
         if (part < COUPLE - 1 && i < count - 1) continue;
-        double couple[COUPLE][d], sums[COUPLE][d], whole[COUPLE], shifts[COUPLE];
+        double couple[COUPLE][d], turned[COUPLE][d], sums[COUPLE][d], whole[COUPLE], shifts[COUPLE], quads[COUPLE];
         long kept = 0;
         for (long j = 0; j < list->size; ++j) {
             list->kept[kept] = list->leaf[j], list->wanted[kept] = list->wanted[j];
@@ -297,33 +306,43 @@ INLINE long group(const int d, const Tree *tree, const double *z, const long *pl
         for (int b = 0; b < COUPLE; ++b) {
             const long from = i - part + (b <= part ? b : part);
             for (int k = 0; k < d; ++k) couple[b][k] = z[place[from] * d + k];
+            for (int k = 0; squares && k < d; ++k) turned[b][k] = tree->turned[place[from] * d + k];
             shifts[b] = bound[from];
         }
-        sum_leaves(d, tree, couple, list, kept, shifts, sums, whole);
+        sum_leaves(d, squares, tree, couple, turned, list, kept, shifts, sums, whole, quads);
         for (int b = 0; b <= part; ++b) {
             const long row = place[i - part + b];
             den[row] = whole[b], shift[row] = shifts[b];
+            if (squares) quad[row] = quads[b];
             for (int k = 0; k < d; ++k) num[row * d + k] = sums[b][k];
         }
     }
     return summed;
 }
 
-static long group_2(const Tree *t, const double *z, const long *p, long c, List *l, double *num, double *den, double *s)
-{ return group(2, t, z, p, c, l, num, den, s); }
-static long group_3(const Tree *t, const double *z, const long *p, long c, List *l, double *num, double *den, double *s)
-{ return group(3, t, z, p, c, l, num, den, s); }
-static long group_any(const Tree *t, const double *z, const long *p, long c, List *l, double *num, double *den, double *s)
-{ return group(t->d, t, z, p, c, l, num, den, s); }
+#define GROUP_OF(name, d, squares) \
+    static long name(const Tree *t, const double *z, const long *p, long c, List *l, double *num, double *den, double *s, double *q) \
+    { return group(d, squares, t, z, p, c, l, num, den, s, q); }
+GROUP_OF(group_2, 2, 0)
+GROUP_OF(group_3, 3, 0)
+GROUP_OF(group_any, t->d, 0)
+GROUP_OF(group_2_squares, 2, 1)
+GROUP_OF(group_3_squares, 3, 1)
+GROUP_OF(group_any_squares, t->d, 1)
 
 /* z (., d); place (n,): the rows of z wanted, neighbours in a row; the tree of `coldflow_tree` and `coldflow_weigh` with its packs.
    budget: log2 of half the relative part of the denominator that may be dropped; hard: zero temperature with ties.
-   Results as in `coldflow_dense`, shift in base 2; returns the number of pairs summed. */
+   source_part, turned: for the quadratic moment of `coldflow_quadratic`, the numbers of the sources in packs, and the vectors of
+   the targets (., d); NULL without it. Results as there, shift in base 2; returns the number of pairs summed. */
 long coldflow_pruned(int d, int sphere, int hard, long n, const double *z, const long *place, long leaves,
                      const double *packed, const double *node, double error, double radius, double budget, double tie,
-                     double *num, double *den, double *shift, int threads)
+                     const double *source_part, const double *turned, double *num, double *den, double *shift, double *quad,
+                     int threads)
 {
-    Tree tree = {d, sphere, hard, leaves, (const vd *)packed, node, error, radius, budget, tie};
+    Tree tree = {d, sphere, hard, leaves, (const vd *)packed, node, error, radius, budget, tie, (const vd *)source_part, turned};
+    long (*const few)(const Tree *, const double *, const long *, long, List *, double *, double *, double *, double *)
+        = source_part ? (d == 2 ? group_2_squares : d == 3 ? group_3_squares : group_any_squares)
+                      : (d == 2 ? group_2 : d == 3 ? group_3 : group_any);
     long summed = 0, room = (leaves / LANES + 1) * LANES;
     threads = pick_threads(threads, 400.0 * n);
 #pragma omp parallel num_threads(threads) if (threads > 1) reduction(+ : summed)
@@ -334,7 +353,7 @@ long coldflow_pruned(int d, int sphere, int hard, long n, const double *z, const
 #pragma omp for schedule(dynamic, 4)
         for (long i = 0; i < n; i += GROUP) {
             long count = n - i < GROUP ? n - i : GROUP;
-            summed += (d == 2 ? group_2 : d == 3 ? group_3 : group_any)(&tree, z, place + i, count, &list, num, den, shift);
+            summed += few(&tree, z, place + i, count, &list, num, den, shift, quad);
         }
         free(list.leaf), free(list.kept), free(list.row), free(list.value), free(list.wanted);
     }

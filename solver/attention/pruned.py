@@ -39,7 +39,7 @@ import math
 import numpy as np
 
 from solver.attention.dense import pack
-from solver.attention.kernels import LN2, LOG2E, lanes, library, pointer
+from solver.attention.kernels import LN2, LOG2E, aligned, lanes, library, pointer
 from solver.attention.moments import Moments
 from solver.attention.reference import TIE
 from solver.attention.sources import Law
@@ -96,20 +96,42 @@ def pruned_moments(z: Array, place: Array, tree: Tree, radius: float, accuracy: 
         Moments as from `dense_moments` (hard: `dense_hardmax`), undefined for targets not in `place`; den is too small
         by a part of accuracy/2 at most.
     """
-    _, lib = library()  # type: ignore[misc]
+    moments, _, pairs = _pruned(z, place, tree, radius, accuracy, None, hard, threads)
+    return moments, pairs
+
+
+def pruned_squares(z: Array, place: Array, tree: Tree, radius: float, accuracy: float, of_sources: Array, turned: Array,
+                   threads: int = 1) -> tuple[Moments, Array]:
+    """As `pruned_moments`, with int e^{<z_i,y>} (g(y) - <z_i,y> <a_i,y>) dmu(y), (n,), on the scale of the moments.
+
+    Args:
+        of_sources: (m,) g at the points of the tree. turned: (n, d) the vectors a.
+    """
+    part = aligned(tree.leaves * (LEAF // lanes()), lanes())
+    part.fill(0.0)
+    part.reshape(-1)[: len(tree.order)] = of_sources[tree.order]
+    moments, quad, _ = _pruned(z, place, tree, radius, accuracy, (part, np.ascontiguousarray(turned * LN2)), False, threads)
+    return moments, quad
+
+
+def _pruned(z: Array, place: Array, tree: Tree, radius: float, accuracy: float, squares: tuple[Array, Array] | None, hard: bool,
+            threads: int) -> tuple[Moments, Array, int]:
+    ffi, lib = library()  # type: ignore[misc]
     if tree.packed is None:
         raise ValueError("the tree has no masses yet")
     n, d = z.shape
     num, den, shift = np.empty((n, d)), np.empty(n), np.empty(n)
+    quad = np.empty(n if squares else 0)
+    part, turned = (pointer(squares[0]), pointer(squares[1])) if squares else (ffi.NULL, ffi.NULL)
     budget = math.log2(accuracy / 4.0)
     scaled = z if hard else z * LOG2E
     pairs = lib.coldflow_pruned(d, tree.sphere, hard, len(place), pointer(scaled), pointer(place), tree.leaves,
-                                pointer(tree.packed), pointer(tree.node), tree.error, radius, budget, TIE, pointer(num),
-                                pointer(den), pointer(shift), threads)
-    return Moments(num, den, shift if hard else shift * LN2), pairs
+                                pointer(tree.packed), pointer(tree.node), tree.error, radius, budget, TIE, part, turned,
+                                pointer(num), pointer(den), pointer(shift), pointer(quad), threads)
+    return Moments(num, den, shift if hard else shift * LN2), quad, pairs
 
 
-def weighed_tree(law: Law, static: Tree | None, threads: int = 1) -> Tree:
+def tree_of(law: Law, static: Tree | None, threads: int = 1) -> Tree:
     """A tree for the law: the one of all its points if most carry mass, else one of those that do."""
     if static is not None and 2 * len(law) > len(law.sources.points):
         static.weigh(law.full_log_masses)

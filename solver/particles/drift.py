@@ -82,8 +82,6 @@ class Drift:
 
     Attributes:
         calls: how often the field of all members was evaluated.
-        units: (d,) or (d + 1,) what turns errors of the columns into lengths: an error of log rho counts as the displacement
-            that would cause it in a law as narrow as the kernel.
     """
 
     def __init__(self, problem: Problem, masses: Array, layout: Layout, *, carries: bool = False, full_support: bool = False,
@@ -93,7 +91,7 @@ class Drift:
         self.masses, self.layout = masses, layout
         self.carries, self.full_support = carries, full_support
         self.calls = 0
-        self.units = np.append(np.ones(problem.manifold.dimension), [kernel_width(problem.attention)] * carries)
+        self.width = kernel_width(problem.attention)
         self._attentions: dict[int, Attention] = {}
         self.select(0.0)
 
@@ -178,6 +176,21 @@ class Drift:
                 return points / np.linalg.norm(points, axis=-1, keepdims=True)
         shape = points.shape
         return self.manifold.retract(points.reshape(-1, shape[-1])).reshape(shape)
+
+    def lengths(self, errors: Array, points: Array) -> Array:
+        """Sizes of the errors (.., d) of points (.., d), each with its column of log rho, if any.
+
+        An error of log rho counts as the displacement that would cause it in a law as narrow as the kernel; relative to the size
+        of log rho where that is above one, unless the motion depends on it.
+        """
+        if not self.carries:
+            return np.linalg.norm(errors, axis=-1)
+        d = self.manifold.dimension
+        squares = np.einsum("...i,...i->...", errors[..., :d], errors[..., :d])
+        logs = self.width * errors[..., d]
+        if self.cells is None:
+            logs = logs / np.maximum(1.0, np.abs(points[..., d]))
+        return np.sqrt(squares + logs**2)
 
     def caught(self, points: Array) -> NDArray[np.bool_]:
         """(M, n, 1): whether a token has lost its density to a wall."""

@@ -123,7 +123,7 @@ def step_runge_kutta(table: Table, drift: Drift, points: Array, first: Array | N
     embedded = drift.retract(moved - dt * _combine(table.error, [*slopes, walls.hold(last)]))
     # A token that a wall catches within the step loses its density, whatever the stages said of it.
     embedded[..., drift.manifold.dimension:] = np.where(drift.caught(new), new, embedded)[..., drift.manifold.dimension:]
-    return new, last, np.linalg.norm((new - embedded) * drift.units, axis=-1)
+    return new, last, drift.lengths(new - embedded, new)
 
 
 def step_euler_maruyama(drift: Drift, points: Array, noise: Array, dt: float) -> Array:

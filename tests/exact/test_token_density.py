@@ -59,6 +59,15 @@ def test_kuramoto(d):
     assert last.row["entropy"] == pytest.approx(float(last.masses @ last.log_density[0]), rel=1e-14)
 
 
+def test_an_error_of_the_density_counts_relative_to_its_logarithm():
+    """Unless the motion depends on it, as with adaptive tokens. The kernel is (beta |B|)^{-1/2} wide."""
+    point = np.array([[[1.0, 0.0, 0.0, -8.0], [0.0, 1.0, 0.0, 0.5]]])
+    error = np.array([[[3e-6, 0.0, 0.0, 8e-5], [0.0, 0.0, 0.0, 1e-5]]])
+    for sampling, expected in (("quadrature", [np.hypot(3e-6, 1e-6), 1e-6]), ("adaptive", [np.hypot(3e-6, 8e-6), 1e-6])):
+        case = problem("sphere", dimension=3, beta=100.0, law="uniform", particles={"count": 100, "sampling": sampling})
+        assert ParticleSolver(case, MPI.COMM_SELF).drift.lengths(error, point)[0] == pytest.approx(expected, rel=1e-12)
+
+
 @pytest.mark.parametrize(("integrator", "order", "steps"), [("euler", 1, (0.01, 0.005)), ("rk4", 4, (0.1, 0.05))])
 def test_density_has_the_order_of_the_integrator(integrator, order, steps):
     value, w0 = np.array([[1.5, 0.3], [-0.4, 1.0]]), np.array([0.4, 0.2])
