@@ -94,7 +94,8 @@ class Beside:
         self.folder, self.supervisor = folder, supervisor
         self._lock = threading.Lock()
         self._free = list(order.runs)
-        self._states: dict[str, str] = {}  # of runs that were given away: "begun", "done"
+        self._order = order
+        self._states: dict[str, str] = {}  # of runs: "begun" or "done" by the second process, or made "here"
         keep_pipes_harmless()  # it may be gone when it is spoken to
         environment = {**os.environ, "COLDFLOW_THREADS": "1", "PYTHONPATH": os.pathsep.join(part for part in sys.path if part)}
         self._process = subprocess.Popen([sys.executable, "-P", "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -121,16 +122,26 @@ class Beside:
             return None
 
     def store(self, name: str) -> Store:
-        """The store of a run, which nobody else has from now on; waits for the run if the second process has begun it.
+        """The store of a run, which nobody else has from now on.
+
+        While the second process is busy with the run, others that nobody has begun are made here, and then it is waited for.
 
         Raises:
-            Stopped: while it was waited for.
+            Stopped: in the meantime.
         """
         with self._lock:
             self._free = [run for run in self._free if run.name != name]
         while self._states.get(name) == "begun" and self._listener.is_alive():
             self.supervisor.check()
-            time.sleep(POLL)
+            with self._lock:
+                other = self._free.pop(0) if self._free else None
+            if other is None:
+                time.sleep(POLL)
+                continue
+            # One that fails is made again when it is asked for, and says then what is wrong.
+            with contextlib.suppress(ValueError, RunError, MemoryError):
+                make(self._order, other)
+                self._states[other.name] = "here"
         if name not in self._states:
             return self.folder.store(name)
         return self.folder.store(name, resume=True, tell=lambda words: None)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -73,6 +74,32 @@ def test_a_second_process_that_is_killed_is_not_missed(two_cores, alone, tmp_pat
     compare(load("misaligned_circle", SMALL), out=tmp_path / "killed")
     assert tables(tmp_path / "killed") == alone
     assert beside.Lent.cores == 0
+
+
+def test_other_runs_are_made_while_one_is_waited_for(two_cores, alone, tmp_path, monkeypatch):
+    """The second process is held in its first run until the comparison, which wants that run, has made another one."""
+    states = {}
+
+    def hold(self, order, folder, supervisor):
+        begin(self, order, folder, supervisor)
+        os.kill(self._process.pid, signal.SIGSTOP)
+        states["now"] = self._states
+
+        def release():
+            for _ in range(6000):
+                if "here" in self._states.values():
+                    break
+                time.sleep(0.01)
+            os.kill(self._process.pid, signal.SIGCONT)
+
+        threading.Thread(target=release, daemon=True).start()
+
+    begin = beside.Beside.__init__
+    monkeypatch.setattr(beside.Beside, "__init__", hold)
+    compare(load("misaligned_circle", SMALL), out=tmp_path / "both")
+    assert "here" in states["now"].values()
+    assert "particles" in facts(tmp_path / "both")["second_process"]
+    assert tables(tmp_path / "both") == alone
 
 
 def test_stopped_by_the_time_limit_and_gone_on_with(two_cores, alone, tmp_path):

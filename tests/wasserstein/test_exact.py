@@ -45,6 +45,28 @@ def test_circle_with_many_atoms_and_unequal_masses(p):
         assert found.value == pytest.approx(exact_distance(a, b, p, True), abs=1e-9)
 
 
+@pytest.mark.parametrize("p", [1.5, 2, 3])
+def test_the_corner_of_the_cost_on_the_circle_is_where_its_slope_changes_sign(p, monkeypatch):
+    """Found among all corners of a bracket at once: no gap is left, no other shift costs less, and shifts are fewer."""
+    circle, rng, tried = solver.wasserstein.circle, np.random.default_rng(12), []
+    shift = circle._shift
+    monkeypatch.setattr(circle, "_shift", lambda *given: tried.append(1) or shift(*given))
+    for _ in range(5):
+        x, y = np.sort(rng.random(700) ** 3 * 6.0), np.sort(rng.normal(size=500) % (2 * np.pi))
+        first, second = circle.levels(rng.random(700)), circle.levels(rng.random(500))
+        monkeypatch.setattr(circle, "CORNERS", 4)
+        tried.clear()
+        cost, gap, alpha = circle._search(x, first, y, second, p, 0.0 * first[0], first[0] * 0 + 0.25)
+        found = len(tried)
+        assert gap == 0.0
+        beside = [shift(x, first, y, second, p, alpha + step).cost for step in (-1e-3, -1e-6, 1e-6, 1e-3)]
+        assert min(beside) >= cost * (1 - 1e-15)
+        monkeypatch.setattr(circle, "CORNERS", 0)
+        tried.clear()
+        assert circle._search(x, first, y, second, p, 0.0 * first[0], first[0] * 0 + 0.25)[0] == pytest.approx(cost, rel=1e-13)
+        assert found < len(tried)
+
+
 def test_circle_search_on_quantiles_first_changes_nothing(monkeypatch):
     rng = np.random.default_rng(10)
     a, b = (random_measure(rng, 3000, "circle") for _ in range(2))
