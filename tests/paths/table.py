@@ -135,7 +135,8 @@ def random_paths(count: int, seed: int) -> list[dict[str, str]]:
 
 
 def further_paths() -> list[dict[str, str]]:
-    """Paths with what no factor has: further token systems ("also"), `compare --accuracy` ("accuracy")."""
+    """Paths with what no factor has: further token systems ("also"), `compare --accuracy` ("accuracy"), and methods of attention
+    that many points would need to be chosen ("method")."""
     rows = """
         circle     harmonics         warm   none ssprk33 quadrature dopri5 nothing  also
         sphere-3   von-mises-fisher  heads  none ssprk33 adaptive   dopri5 columns  also
@@ -150,7 +151,11 @@ def further_paths() -> list[dict[str, str]]:
         sphere-3   uniform           cold   none ssprk33 adaptive   dopri5 nothing  also
         sphere-3   harmonics         layers none ssprk33 adaptive   rk4    velocity also
         euclidean-2 correlated       layers none ssprk33 adaptive   dopri5 columns  also
-        euclidean-2 normal           heads  none ssprk33 adaptive   euler  velocity also"""
+        euclidean-2 normal           heads  none ssprk33 adaptive   euler  velocity also
+        sphere-3   von-mises-fisher  warm   none ssprk33 quadrature dopri5 nothing  method=nufft
+        sphere-3   harmonics         layers none ssprk33 adaptive   dopri5 nothing  method=nufft
+        sphere-3   von-mises-fisher  hot    none ssprk33 quadrature dopri5 nothing  method=gathered
+        rectangle  normal            heads  none ssprk22 quadrature dopri5 nothing  method=pruned"""
     paths = []
     for row in rows.strip().splitlines():
         values = row.split()
@@ -163,7 +168,7 @@ def further_paths() -> list[dict[str, str]]:
 def name_of(path: Mapping[str, str]) -> str:
     """A name for folders and messages."""
     shape = f"{path['space']}.{path['format']}" if SPACES[path["space"]][2] == "file" else path["space"]
-    more = [f"{key}-{path[key]}" for key in ("also", "accuracy") if key in path]
+    more = [f"{key}-{path[key]}" for key in ("also", "accuracy", "method") if key in path]
     return "_".join([shape, *(path[k] for k in ("law", "attention", "noise", "scheme", "sampling", "tokens", "own")), *more])
 
 

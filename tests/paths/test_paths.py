@@ -80,17 +80,18 @@ def gaps(one, two):
 
 
 @pytest.mark.timeout(600)
-def test_further_tokens_and_sizes_for_an_accuracy_on_one_and_two_ranks(mpirun, tmp_path):
-    """[[compare.also]] and `compare --accuracy`, stopped and resumed; the dear ones with --all-paths."""
+def test_further_paths_on_one_and_two_ranks(mpirun, tmp_path):
+    """[[compare.also]], `compare --accuracy` and attention by transforms, stopped and resumed; the dear ones with --all-paths."""
     told, walks = [], []
     for ranks in (1, 2):
         out = tmp_path / str(ranks)
         out.mkdir()
-        mpirun(ranks, WALK, out, "--further", "--no-verdict", "--only", "circle_harmonics,interval_normal_hot", timeout=290)
+        mpirun(ranks, WALK, out, "--further", "--no-verdict", "--only",
+               "circle_harmonics,interval_normal_hot,layers_none_ssprk33_adaptive_dopri5_nothing_method-nufft", timeout=290)
         walks.append(json.loads((out / "walk.json").read_text()))
         told += [f"{ranks} rank(s), {result['name']}: {finding}" for result in walks[-1] for finding in findings(result)]
     told += gaps(*walks)
-    assert len(walks[0]) == 2 and not told, "\n".join(told)
+    assert len(walks[0]) == 3 and not told, "\n".join(told)
 
 
 @pytest.mark.all_paths

@@ -155,6 +155,14 @@ def walk(problem: str, alone: str, folder: Path, commands: tuple[str, ...], scra
     return found
 
 
+@contextmanager
+def attention_by(method: str) -> Iterator[None]:
+    """Attention by one method where it can serve."""
+    os.environ["COLDFLOW_ATTENTION"] = method
+    yield
+    del os.environ["COLDFLOW_ATTENTION"]
+
+
 def fresh(folder: Path) -> None:
     """An empty folder, made by rank 0 (collective)."""
     if COMM.rank == 0:
@@ -204,8 +212,10 @@ def main() -> int:
         fresh(folder)
         problem = problem_of(path, folder, "problem") if COMM.rank == 0 else folder / "problem.toml"
         COMM.barrier()
-        found = walk(str(problem), "compare" if has_density(path) else "particles", folder, tuple(options.commands.split(",")),
-                     scratch, verdict=not options.no_verdict, accuracy=path.get("accuracy"))
+        alone, commands = "compare" if has_density(path) else "particles", tuple(options.commands.split(","))
+        with attention_by(path.get("method", "auto")):
+            found = walk(str(problem), alone, folder, commands, scratch, verdict=not options.no_verdict,
+                         accuracy=path.get("accuracy"))
         take(name_of(path), folder, began, path=path, commands=found, dense=has_density(path),
              implicit=path["scheme"] in CHOOSING)
     if COMM.rank != 0:
