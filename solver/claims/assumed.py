@@ -14,7 +14,8 @@ from solver.claims.claim import Claim
 from solver.claims.predictions.approach import arrival
 from solver.claims.predictions.cold import terminal_distance
 from solver.claims.predictions.defective import block_strength
-from solver.claims.work import applies
+from solver.claims.work import PREDICTIONS, applies, request
+from solver.errors import RunError
 from solver.projection.target import target
 
 
@@ -106,6 +107,8 @@ _BY_CHECK: dict[Callable[[Case], object], str] = {
     poisson: "kuramoto_mean",
     law(Normal): "normal_law normal_blow_up",
 }
+# Runs of a claim whose predictions are computed before anything is run: the others differ from these in numbers only.
+COMPUTED = 4
 # Prediction or measurement -> what it assumes of a case: functions that raise ProblemError where it does not hold.
 ASSUMED: dict[str, list[Callable[[Case], object]]] = {}
 for _check, _named in _BY_CHECK.items():
@@ -114,7 +117,7 @@ for _check, _named in _BY_CHECK.items():
 
 
 def check_assumptions(claims: Iterable[Claim]) -> None:
-    """Refuse claims whose predictions do not hold for their parameters.
+    """Refuse claims whose predictions do not hold for their parameters; some of them are computed to see.
 
     Raises:
         ProblemError: of the first run and quantity for which that is so.
@@ -129,3 +132,16 @@ def check_assumptions(claims: Iterable[Claim]) -> None:
                 case = cell.case(claim.id)
                 for check in checks:
                     check(case)
+        for cell, coarse in list(zip(claim.cells, claim.coarse, strict=True))[:COMPUTED]:
+            case = cell.case(claim.id)
+            if coarse is not None:
+                coarse.case(claim.id)
+            for quantity in claim.quantities:
+                if quantity.predicted and applies(quantity, cell):
+                    _, (_, name, options) = request("predicted", quantity, cell)
+                    try:
+                        PREDICTIONS[name](case, **options)
+                    except RunError:
+                        pass  # which the run will meet as well, if not before
+                    except (ArithmeticError, TypeError) as error:
+                        raise ProblemError("claim", claim.id, f"cannot be predicted with these settings: {error}") from None

@@ -32,3 +32,8 @@ def test_a_denominator_that_a_prediction_needs_or_does_not_know_is_refused():
         assert 'must be "none"' in refused(name, attention__normalization="softmax")
     assert "[[a, b], [0, a]]" in refused("LT9", case="2", attention__value="[[1, 0], [0, 2]]")
     assert "plane of the first" in refused("MS8", attention__value="[[1, 0, 0], [0, 2, 0], [0, 0, 0]]")
+
+
+def test_settings_for_which_a_prediction_or_a_coarser_run_cannot_be_made_are_refused():
+    assert "cannot be predicted with these settings" in refused("MS4", attention__beta="0")
+    assert "particles.count = 1.5" in refused("MS1", particles__count="3")
