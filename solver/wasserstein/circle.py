@@ -92,7 +92,8 @@ def _search(
 ) -> tuple[float, float, np.floating]:
     """Cost, gap and shift of the minimum: bracketed outwards from a guess, closed by secants and tangents."""
     best = low = high = _shift(x, first, y, second, p, guess)
-    corner = _corner(x, first, y, second, p, best, step if best.slope_left < 0.0 else -step)
+    settled = best.slope_left <= 0.0 <= best.slope_right
+    corner = None if settled else _corner(x, first, y, second, p, best, step if best.slope_left < 0.0 else -step)
     if corner is not None:
         low = high = _shift(x, first, y, second, p, corner)
         best = min(best, low, key=lambda shift: shift.cost)
