@@ -67,8 +67,10 @@ def read_tables(source: str | Path, overrides: Mapping[str, str] | None = None) 
     path = find(source)
     values = parse(path)
     override_all(values, overrides)
-    # Run folders have this name: a file ".toml" or "..toml" must not make the folder of all results, or a hidden one.
-    return Tables(values, path.stem.strip(".") or "problem", path, Files())
+    # Run folders have this name: a file ".toml" or "..toml" must not make the folder of all results, or a hidden one. Versions of
+    # Python differ in the stem of the latter.
+    name = (path.name.rpartition(".")[0] or path.name).strip(".") or "problem"
+    return Tables(values, name, path, Files())
 
 
 def build(tables: Tables) -> Problem:

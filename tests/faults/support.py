@@ -164,5 +164,10 @@ def recorded_rows(out: Path) -> dict[str, int]:
 
 
 def children(pid: int) -> list[int]:
-    """The ranks of an mpirun."""
-    return sorted(int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    """The ranks of an mpirun, which any of its threads may have started, in some versions through a process in between."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in map(int, (task / "children").read_text().split()):
+            is_rank = Path(f"/proc/{child}/comm").read_text().startswith("python")
+            found += [child] if is_rank else children(child)
+    return sorted(found)

@@ -123,6 +123,8 @@ def path_table(seed: int = 1) -> list[dict[str, str]]:
 
 def tokens_of(path: Mapping[str, str]) -> int:
     """A small number of tokens with which the quadrature of the initial law is one."""
+    if path["space"] == "box":
+        return 130 if path["law"] == "normal" else 32
     if path["space"] != "sphere-5":
         return 32
     return 1500 if path["law"] == "poisson-kernel" else 400
