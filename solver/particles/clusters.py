@@ -135,14 +135,14 @@ def linking_distance(problem: Problem, t: float) -> float:
 
 def merged(before: Clusters, now: Clusters) -> list[list[int]]:
     """For each cluster of now that several whole clusters of before have become: their numbers. Same tokens in both."""
-    both = np.unique(np.column_stack((now.labels, before.labels)), axis=0)
-    found = []
-    for parts in np.split(both[:, 1], np.flatnonzero(np.diff(both[:, 0])) + 1):
-        # Parents that live on elsewhere were cut up, not merged.
-        whole = [int(p) for p in parts if np.sum(both[:, 1] == p) == 1]
-        if len(whole) > 1:
-            found.append(whole)
-    return found
+    many = int(before.labels.max()) + 1
+    mine, its = np.divmod(np.unique(now.labels.astype(np.int64) * many + before.labels), many)
+    # Parents that live on elsewhere were cut up, not merged.
+    whole = np.bincount(its)[its] == 1
+    mine, its = mine[whole], its[whole]
+    starts = np.flatnonzero(np.diff(mine, prepend=-1))
+    sizes = np.diff(starts, append=len(mine))
+    return [its[start:start + size].tolist() for start, size in zip(starts[sizes > 1], sizes[sizes > 1], strict=True)]
 
 
 @dataclass

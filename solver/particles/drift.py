@@ -173,7 +173,7 @@ class Drift:
         """Points (M, n, d), without a column of log rho, brought back to the manifold; NaN where there is no way back."""
         if self.manifold.normalised:
             with np.errstate(invalid="ignore", divide="ignore"):
-                return points / np.linalg.norm(points, axis=-1, keepdims=True)
+                return points / np.sqrt(np.einsum("...i,...i->...", points, points))[..., None]
         shape = points.shape
         return self.manifold.retract(points.reshape(-1, shape[-1])).reshape(shape)
 

@@ -27,7 +27,7 @@ MOST_TOKENS = 5000
 # A gathering has arrived when this mass is near a place, and departs when it has fallen to half of the most there was.
 ARRIVED = 0.1
 LEAVING = -1.0
-DATED = 1e-9  # accuracy of the depth of an event, of the step
+DATED = 1e-7  # accuracy of the depth of an event, of the step
 
 
 @dataclass(frozen=True)

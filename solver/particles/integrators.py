@@ -96,11 +96,12 @@ class Controller:
         self.rejected += 1
 
 
-def step_runge_kutta(table: Table, drift: Drift, points: Array, first: Array | None, dt: float):
+def step_runge_kutta(table: Table, drift: Drift, points: Array, first: Array | None, dt: float, *, places_only: bool = False):
     """One step of length dt from points (M, n, d); collective.
 
     Args:
         first: the drift at `points` if known from the last step, before walls; else None.
+        places_only: of the new points only the places are asked for.
 
     Returns:
         new points, the drift there or None, and per token the size (M, n) of the local error or None.
@@ -112,11 +113,11 @@ def step_runge_kutta(table: Table, drift: Drift, points: Array, first: Array | N
     slopes = [walls.hold(drift(points) if first is None else first)]
     for stage, row in enumerate(table.stages[1:], 1):
         # log rho follows the motion and does not act on it: its rate is asked for where the scheme's sums have it.
-        counts = bool(table.weights[stage] or (table.error and table.error[stage]))
+        counts = not places_only and bool(table.weights[stage] or (table.error and table.error[stage]))
         slopes.append(walls.hold(drift(drift.retract(points + dt * _combine(row, slopes)), counts)))
     moved = points + dt * _combine(table.weights, slopes)
     new = drift.catch(drift.retract(moved))
-    if not table.error:
+    if not table.error or places_only:
         return new, None, None
     last = drift(new)
     # Compared after retraction: what a wall takes away, and what the sphere's normal takes away, is no error.

@@ -310,7 +310,7 @@ class ParticleSolver:
         drift, layout, table, d = self.drift, self.layout, self.table, self.problem.manifold.dimension
 
         def again(dt: float) -> Array:
-            moved = step_runge_kutta(table, drift, points, slope, dt)[0] if dt > 0.0 else points
+            moved = step_runge_kutta(table, drift, points, slope, dt, places_only=True)[0] if dt > 0.0 else points
             return np.ascontiguousarray(layout.gather(moved)[0, :, :d])
 
         self._again = again
