@@ -155,3 +155,21 @@ void coldflow_pack(int d, long n, const double *y, const double *l, const long *
         pack[d * LANES] = from < 0 || l[from] < EMPTY ? EMPTY : l[from];
     }
 }
+
+INLINE void matrix_rows(const int d, long n, const double *x, const double *matrix, double *out)
+{
+    for (long i = 0; i < n; ++i, x += d, out += d)
+        for (int k = 0; k < d; ++k) {
+            double sum = 0.0;
+            for (int j = 0; j < d; ++j) sum += x[j] * matrix[j * d + k];
+            out[k] = sum;
+        }
+}
+
+/* out (n, d): x (n, d) times matrix (d, d). */
+void coldflow_turn(int d, long n, const double *x, const double *matrix, double *out)
+{
+    if (d == 2) matrix_rows(2, n, x, matrix, out);
+    else if (d == 3) matrix_rows(3, n, x, matrix, out);
+    else matrix_rows(d, n, x, matrix, out);
+}

@@ -25,7 +25,7 @@ from solver.attention.expansion import Expansion, expand
 from solver.attention.field import Attention, combine
 from solver.attention.gathered import Plan
 from solver.attention.head import NEGLIGIBLE, ROUNDING, HeadField
-from solver.attention.kernels import LN2, LOG2E, library, pointer
+from solver.attention.kernels import LN2, LOG2E, library, pointer, turn
 from solver.attention.moments import Moments
 from solver.attention.pruned import GROUP, neighbours, pruned_squares
 from solver.attention.reference import reference_moments
@@ -138,7 +138,7 @@ def full_support_divergence(attention: Attention, targets: Array) -> Array:
 def _form(head: HeadField, value: Array | None, targets: Array, sphere: bool) -> Quadratic:
     # z = beta B^T x as rows is x @ (beta B): `head.score` is beta B, its transpose beta B^T.
     matrix = head.score.T if value is None else head.score.T @ value
-    turned = (targets if value is None else targets @ value) if sphere else np.zeros(np.shape(targets))
+    turned = (targets if value is None else turn(targets, value)) if sphere else np.zeros(np.shape(targets))
     return Quadratic(np.ascontiguousarray(matrix), np.ascontiguousarray(turned))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from problems.attention import Weights, spectral_norm
 from solver.attention.head import HeadField, Report
-from solver.attention.kernels import library
+from solver.attention.kernels import library, turn
 from solver.attention.moments import Moments
 from solver.attention.scored import ScoredHead
 from solver.attention.settings import METHODS, Settings
@@ -123,14 +123,14 @@ class BoundAttention:
         for score in attention.scores:
             # z = beta B^T x, one row per target: beta <Qx,Ky> = <z,y>.
             scaled = factor * score
-            z = np.ascontiguousarray(targets @ scaled)
+            z = turn(targets, scaled)
             if settings.hard:  # where B^T x is rounding its direction is too: such a target has no favourite
                 z[np.linalg.norm(z, axis=1) <= NOTHING * spectral_norm(score) * self.sources.radius] = 0.0
             if not np.isfinite(z.sum()) and not np.isfinite(z).all():
                 place = f"target {int(np.argmin(np.isfinite(z).all(axis=1)))}"
                 raise RunError("a target of attention is not finite", place=place)
             # As many points need not be the same ones: on a curve one rank has as many nodes as there are sources.
-            everyone = None if crowd is None or np.array_equal(crowd, targets) else crowd @ scaled
+            everyone = None if crowd is None or np.array_equal(crowd, targets) else turn(crowd, scaled)
             self.heads.append(HeadField(z, scaled, sources, settings, everyone))
 
     def field(self, masses: Array) -> tuple[Array, float]:
@@ -181,5 +181,5 @@ def combine(moments: list[Moments], attention: Attention) -> tuple[Array, float]
 
 def sum_heads(fields: list[Array], values: list[Array | None]) -> Array:
     """sum_h V_h m_h, (n, d); None stands for an identity V_h."""
-    terms = [field if value is None else field @ value.T for field, value in zip(fields, values, strict=True)]
+    terms = [field if value is None else turn(field, value.T) for field, value in zip(fields, values, strict=True)]
     return functools.reduce(np.add, terms)

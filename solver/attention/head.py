@@ -16,7 +16,7 @@ from solver.attention.dense import dense_hardmax, dense_moments
 from solver.attention.expanded import SPHERE_TOLERANCE, Expanded
 from solver.attention.expansion import Expansion
 from solver.attention.gathered import Cells, Plan
-from solver.attention.kernels import LOG2E
+from solver.attention.kernels import LOG2E, turn
 from solver.attention.moments import Moments
 from solver.attention.pruned import GROUP, Tree, neighbours, pruned_moments, tree_of
 from solver.attention.reference import reference_hardmax, reference_moments
@@ -84,7 +84,7 @@ class HeadField:
     def place(self) -> Array:
         """(n,): targets in groups of neighbours."""
         points = self.sources.points
-        if "tree" in self.__dict__ and len(self.z) == len(points) and np.array_equal(self.z, points @ self.score):
+        if "tree" in self.__dict__ and len(self.z) == len(points) and np.array_equal(self.z, turn(points, self.score)):
             return self.tree.order   # the targets are the sources, which have been sorted already
         return neighbours(self.z, GROUP, self.settings.workers)
 

@@ -34,6 +34,8 @@ long coldflow_pruned(int d, int sphere, int hard, long n, const double *z, const
 void coldflow_quadratic(int d, int bounded, long n, const double *z, const double *a, double *shift, long m, const double *packed,
                         double *num, double *den, double *quad, int threads);
 
+void coldflow_turn(int d, long n, const double *x, const double *matrix, double *out);
+
 void coldflow_forms(int d, long n, const double *matrix, const double *y, const double *z, const double *a, double *out);
 
 void *coldflow_cells(int d, int axis, long n, const double *y);

@@ -14,6 +14,8 @@ from solver.compiled import CompilerError, Foreign, Library, load_library
 
 FILES = ("vector.h", "dense.c", "circle.c", "sphere.c", "tree.c", "pruned.c", "divergence.c", "cells.c",
          "cell_degrees.c", "cell_plan.c", "cell_moments.c", "cell_sums.c", "gathered.c", "relay.c", "legendre.c", "nufft.c")
+# Dimensions up to which a loop over points is faster than a product of matrices.
+FEW = 3
 LOG2E = math.log2(math.e)
 LN2 = math.log(2.0)
 
@@ -50,3 +52,13 @@ def pointer(array: np.ndarray) -> cffi.FFI.CData:
     """The address of a C-ordered array of doubles or longs, for cffi. The array must outlive the call."""
     ffi, _ = library()  # type: ignore[misc]
     return ffi.from_buffer("double[]" if array.dtype.kind == "f" else "long[]", array)
+
+
+def turn(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """points (n, d) times matrix (d, d); of many points in few dimensions by a tenth of the time of BLAS."""
+    if points.shape[1] > FEW or (found := library()) is None:
+        return points @ matrix
+    points, matrix = np.ascontiguousarray(points, dtype=float), np.ascontiguousarray(matrix, dtype=float)
+    result = np.empty(points.shape)
+    found[1].coldflow_turn(points.shape[1], len(points), pointer(points), pointer(matrix), pointer(result))
+    return result
