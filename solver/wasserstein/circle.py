@@ -103,7 +103,7 @@ def _search(
     while high.slope_left < 0.0 and high.slope_right < 0.0:
         high = _shift(x, first, y, second, p, high.alpha + step)
         best, step = min(best, high, key=lambda shift: shift.cost), 4 * step
-    floor, look = 0.0, np.inf  # for a corner in brackets up to this width
+    floor, look = 0.0, EXTENDED(np.inf)  # a corner is looked for in brackets up to this width
     for count in range(200):
         for end in (low, high):
             if end.slope_left <= 0.0 <= end.slope_right:
@@ -162,7 +162,7 @@ def _corner(
     n, m = len(x), len(y)
     if n * m * abs(way) > CORNERS * (n + m):
         return None
-    low, high = sorted([start.alpha, start.alpha + way])
+    low, high = (start.alpha, start.alpha + way) if way > 0.0 else (start.alpha + way, start.alpha)
     turns = np.arange(np.floor(low), np.floor(high) + 3)
     all_levels = (second[None] + turns[:, None]).ravel()
     begin = np.searchsorted(all_levels, first + low, "right")
