@@ -228,13 +228,15 @@ class HeadField:
         nearest = 2.0 - 2.0 * products.max(axis=1)
         return bool(np.median(nearest) > 0.25 * 4.0 * np.log(2.0) / len(few))
 
-    def _plan(self, law: Law, limit: float, order: int = 1) -> Plan | None:
-        """The plan for all targets of the crowd, if expansions about cells take less than `limit` nanoseconds and give moments up
-        to this order."""
+    def _plan(self, law: Law, limit: float, order: int = 1, targets: Cells | None = None,
+              accuracy: float | None = None) -> Plan | None:
+        """The plan for all targets of the crowd or for others, if expansions about cells take less than `limit` nanoseconds and
+        give moments up to this order; `accuracy`: None for that of the settings."""
         if order > 1 and self.source_cells.across > 2:
             return None
         self.source_cells.weigh(law.full_log_masses)
-        plan = Plan(self.crowd_cells, self.source_cells, self.settings.accuracy, self._pair_time, limit, order)
+        plan = Plan(targets or self.crowd_cells, self.source_cells, accuracy or self.settings.accuracy, self._pair_time, limit,
+                    order)
         return plan if np.isfinite(plan.cost) else None
 
     def _own_plan(self, law: Law, plan: Plan | None, order: int = 1) -> Plan:
@@ -293,11 +295,7 @@ class HeadField:
 
     def plan_for(self, z: Array, law: Law, order: int = 1) -> Plan | None:
         """Expansions about cells for targets z (k, d), to rounding, if moments up to this order take less time than all pairs."""
-        if order > 1 and self.source_cells.across > 2:
-            return None
-        self.source_cells.weigh(law.full_log_masses)
-        plan = Plan(Cells(z), self.source_cells, ROUNDING, self._pair_time, len(z) * len(law) * self._pair_time, order)
-        return plan if np.isfinite(plan.cost) else None
+        return self._plan(law, len(z) * len(law) * self._pair_time, order, Cells(z), ROUNDING)
 
     def prefers_pairs(self, targets: int) -> bool:
         """Whether all pairs of that many targets take less time than finding the leaves that matter to them."""
