@@ -24,20 +24,25 @@ export OMP_NUM_THREADS=1
 # Slurm signals this script alone: pass it on, and wait until the run has written its checkpoint. The trap is set before the run
 # begins, since a signal may come between the two.
 run=
-stopped=
-trap 'stopped=1; [ -z "$run" ] || kill -TERM "$run" 2> /dev/null' TERM
+stopped=0
+trap 'stopped=$((stopped + 1)); [ -z "$run" ] || kill -TERM "$run" 2> /dev/null' TERM
 $command compare "$problem" --out "$out" --resume "$@" &
 run=$!
-[ -z "$stopped" ] || kill -TERM "$run" 2> /dev/null
-wait "$run"
-code=$?
-while kill -0 "$run" 2> /dev/null; do wait "$run"; code=$?; done
+[ "$stopped" = 0 ] || kill -TERM "$run" 2> /dev/null
+# A signal ends the waiting, with the signal's code: only without one is it the code of the run, which bash keeps if it has ended.
+code=
+while [ -z "$code" ]; do
+    before=$stopped
+    wait "$run"
+    code=$?
+    [ "$stopped" = "$before" ] || code=
+done
 
 echo "coldflow ended with exit code $code"
 # 143: stopped by the signal; 3: by coldflow's own time limit. mpirun may turn the first into a code of its own, and the signal may
 # come before the run has begun: then run.json tells. Anything else is the end, well or not.
 interrupted() {
-    [ -n "$stopped" ] && [ "$code" != 0 ] && [ "$code" != 2 ] || return 1
+    [ "$stopped" != 0 ] && [ "$code" != 0 ] && [ "$code" != 2 ] || return 1
     [ "$code" = 143 ] || [ ! -e "$out/run.json" ] || grep -Eq '"exit_reason": "(interrupted|running)"' "$out/run.json"
 }
 if interrupted || [ "$code" = 3 ]; then

@@ -26,9 +26,9 @@ def start(tmp_path):
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("OMPI_", "PMIX_", "PRTE_"))}
     environment = kept | {"PATH": f"{programs}:{kept['PATH']}", "PYTHONPATH": str(ROOT), "SLURM_JOB_ID": "7"}
 
-    def run(command=f"{sys.executable} -m solver"):
+    def run(command=f"{sys.executable} -m solver", **variables):
         return subprocess.Popen([str(ROOT / "docker" / "slurm.sh"), *OPTIONS], cwd=tmp_path,
-                                env=environment | {"COLDFLOW": command},
+                                env=environment | {"COLDFLOW": command} | variables,
                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     return run
@@ -82,12 +82,26 @@ time.sleep(60)
     ("the step underflows", 1, False), ("done", 0, False), ("", 2, False),
 ])
 def test_a_signal_leads_to_another_turn_unless_the_run_has_ended_by_itself(start, tmp_path, reason, code, again):
+    job = stopped_job(start, tmp_path, reason, code)
+    assert job.returncode == code
+    assert (tmp_path / "asked").exists() == again
+
+
+def test_code_of_a_run_that_ends_while_its_signal_is_passed_on(start, tmp_path):
+    """The script's `kill` returns only when the run has long ended, so that there is nothing left to wait for."""
+    (tmp_path / "slow_kill").write_text('kill() { builtin kill "$@"; local code=$?; sleep 1; return $code; }\n')
+    job = stopped_job(start, tmp_path, "the step underflows", 1, BASH_ENV=str(tmp_path / "slow_kill"))
+    assert job.returncode == 1
+    assert not (tmp_path / "asked").exists()
+
+
+def stopped_job(start, tmp_path, reason, code, **variables):
+    """The script's process, ended after a signal, with a stand-in for the run that ends with a reason and a code."""
     (tmp_path / "stand_in.py").write_text(STAND_IN.format(reason=reason, code=code))
-    job = start(f"{sys.executable} {tmp_path}/stand_in.py")
+    job = start(f"{sys.executable} {tmp_path}/stand_in.py", **variables)
     deadline = time.monotonic() + 30
     while not (tmp_path / "ready").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     job.send_signal(signal.SIGTERM)
     job.communicate(timeout=30)
-    assert job.returncode == code
-    assert (tmp_path / "asked").exists() == again
+    return job
