@@ -82,20 +82,31 @@ def _linked(points: Array, reach: float) -> NDArray[np.int64]:
     side = reach / np.sqrt(d) * (1 - 1e-12)
     if not side > 0:
         return np.unique(points, axis=0, return_inverse=True)[1].reshape(-1)
-    boxes, cell = np.unique(np.floor(points / side), axis=0, return_inverse=True)
-    cell = cell.reshape(-1)
-    m = len(boxes)
-    order = np.argsort(cell, kind="stable")
-    starts = np.searchsorted(cell[order], np.arange(m + 1))
-    sizes = np.diff(starts)
+    boxes = np.floor(points / side)
+    order = np.lexsort(boxes.T)
+    first = np.append(True, (np.diff(boxes[order], axis=0) != 0).any(axis=1))
+    cell = np.empty(len(points), int)
+    cell[order] = np.cumsum(first) - 1
+    starts = np.append(np.flatnonzero(first), len(points))
+    m, sizes = len(starts) - 1, np.diff(starts)
     # Cells have diameter `reach`: linked ones have their centres of gravity within three times that.
     centres = np.stack([np.bincount(cell, x, m) / sizes for x in points.T], axis=1)
     pairs = cKDTree(centres).query_pairs(3 * reach, output_type="ndarray")
     if len(pairs) == 0:
         return cell
+    # Most links are seen by one point of each cell, that nearest to its centre; cells in boxes too far apart need no look at all.
     distance = np.linalg.norm(centres[pairs[:, 0]] - centres[pairs[:, 1]], axis=1)
+    middle = points[_nearest(points, cell, order, starts, centres)]
+    near = np.linalg.norm(middle[pairs[:, 0]] - middle[pairs[:, 1]], axis=1) <= reach
+    edges = pairs[near]
+    labels = _components(edges, m)
+    apart = labels[pairs[:, 0]] != labels[pairs[:, 1]]
+    pairs, distance = pairs[apart], distance[apart]
+    lower, upper = (extreme.reduceat(points[order], starts[:-1]) for extreme in (np.minimum, np.maximum))
+    gap = np.maximum(np.maximum(lower[pairs[:, 0]] - upper[pairs[:, 1]], lower[pairs[:, 1]] - upper[pairs[:, 0]]), 0.0)
+    within = np.linalg.norm(gap, axis=1) <= reach
+    pairs, distance = pairs[within], distance[within]
     pairs = pairs[np.argsort(distance, kind="stable")]
-    labels, edges = np.arange(m), np.zeros((0, 2), int)
     while len(pairs):
         pairs = pairs[labels[pairs[:, 0]] != labels[pairs[:, 1]]]
         if len(pairs) == 0:
@@ -105,9 +116,22 @@ def _linked(points: Array, reach: float) -> NDArray[np.int64]:
         now, pairs = pairs[:take], pairs[take:]
         joined = _touching(points, order, starts, sizes, now, reach)
         edges = np.concatenate((edges, now[joined]))
-        graph = coo_matrix((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(m, m))
-        labels = connected_components(graph, directed=False)[1]
+        labels = _components(edges, m)
     return np.unique(labels[cell], return_inverse=True)[1].reshape(-1)
+
+
+def _components(edges: NDArray, m: int) -> NDArray:
+    """Component (m,) of each of m nodes in a graph with these edges (e, 2)."""
+    graph = coo_matrix((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(m, m))
+    return connected_components(graph, directed=False)[1]
+
+
+def _nearest(points: Array, cell: NDArray, order: NDArray, starts: NDArray, centres: Array) -> NDArray:
+    """The number of the point of each cell (m,) that is nearest to its centre of gravity."""
+    square = np.sum((points - centres[cell]) ** 2, axis=1)[order]
+    least = np.minimum.reduceat(square, starts[:-1])[cell[order]]
+    found = np.flatnonzero(square == least)
+    return order[found[np.searchsorted(found, starts[:-1])]]
 
 
 def _touching(points: Array, order: NDArray, starts: NDArray, sizes: NDArray, pairs: NDArray, reach: float) -> NDArray:

@@ -23,6 +23,17 @@ def test_against_hierarchical_linkage(d, threshold):
     assert np.all(np.diff(found.masses) <= 0)
 
 
+@pytest.mark.parametrize("stretch", [1.0, 2.0, 3.0])
+@pytest.mark.parametrize("threshold", [0.003, 0.01, 0.03, 0.1])
+def test_wakes_against_hierarchical_linkage(stretch, threshold):
+    """Laws that gather along thin lines: cells of very different numbers of tokens, nearly linked or not."""
+    points = np.random.default_rng(5).normal(size=(3000, 3)) * np.exp([stretch, 0.0, -stretch])
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    found = find_clusters(points, np.full(3000, 1 / 3000), threshold, sphere=True)
+    chord = 2 * np.sin(threshold / 2)
+    assert same_partition(found.labels, fcluster(linkage(points, "single"), chord, "distance"))
+
+
 def test_on_the_sphere_distances_are_arcs():
     angles = np.array([0.0, 0.1, 0.2, 1.0, np.pi])
     masses = np.array([0.1, 0.2, 0.1, 0.4, 0.2])
