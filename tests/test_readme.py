@@ -140,8 +140,8 @@ def imported(*folders):
 
 def test_dependencies_are_those_that_are_imported():
     """No dependency is dead, and nothing is imported that no list names, but for what comes with something named."""
-    modules = {"POT": "ot", "tomli-w": "tomli_w", "fenics-dolfinx": "dolfinx"}
-    comes_with = {"basix", "ufl", "PIL", "nbformat", "IPython"}  # dolfinx, matplotlib, nbclient and ipykernel
+    modules = {"POT": "ot", "pillow": "PIL", "tomli-w": "tomli_w", "fenics-dolfinx": "dolfinx"}
+    comes_with = {"basix", "ufl", "nbformat", "IPython"}  # dolfinx, nbclient and ipykernel
     elsewhere = {"torch", "pykeops", "paraview", "_typeshed"}  # used where they are installed; of type checkers
     tools = {"pytest-timeout", "pytest-xdist", "ipykernel", "ruff", "mypy"}  # run, not imported
     named = {re.match(r"[A-Za-z0-9_-]+", name)[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,15 +17,15 @@ from matplotlib.figure import Figure
 from problems import ProblemError, load
 from solver.report.arcs import arc_length
 from solver.report.gallery import angle_of, marks_of
+from solver.report.gif import write_gif
 from solver.report.laws import FRONT_AND_BACK, MAP, circle_panel, draw_marks, surface_panel, thinned, view_frame
-from solver.report.style import BARE, COLOURS, density_norm, entitle, plt, triad
+from solver.report.style import BARE, COLOURS, Draw, density_norm, entitle, plt, triad
 from solver.runs.contents import refuse_links
 from solver.runs.history import Picture
 from solver.runs.journal import Journal
 from solver.runs.tables import evenly
 
 VIEW = (1.0, 0.6, 0.5)
-Draw = Callable[[int], None]  # draws output i
 
 
 class Reel:
@@ -237,16 +237,26 @@ def animate(folder: Path, *, seconds: float = 10.0, kind: str = "") -> Path:
     (folder / "figures").mkdir(exist_ok=True)
     path, part = folder / "figures" / f"run.{kind}", folder / "figures" / f"run.part.{kind}"
     part.unlink(missing_ok=True)
-    # H.264 with a colour format that every browser plays needs even sizes.
-    writer = (animation.FFMpegWriter(rate, codec="libx264", extra_args=[  # type: ignore[arg-type]  # fractions will do
-        "-pix_fmt", "yuv420p", "-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-movflags", "+faststart"])
-        if kind == "mp4" else animation.PillowWriter(rate))  # type: ignore[arg-type]
-    with staged(reel) as (figure, draw), writer.saving(figure, str(part), 110):
-        for i in range(len(reel.times)):
-            draw(i)
-            writer.grab_frame()
+    with staged(reel) as (figure, draw):
+        if kind == "mp4":
+            write_mp4(part, figure, draw, len(reel.times), rate, 110)
+        else:
+            write_gif(part, figure, draw, len(reel.times), rate, 110)
     part.replace(path)
     return path
+
+
+def write_mp4(path: Path, figure: Figure, draw: Draw, count: int, rate: float, dpi: float) -> None:
+    """Draw and write `count` frames, `rate` per second, by ffmpeg. Serial.
+
+    H.264 with a colour format that every browser plays needs even sizes.
+    """
+    writer = animation.FFMpegWriter(rate, codec="libx264", extra_args=[  # type: ignore[arg-type]  # fractions will do
+        "-pix_fmt", "yuv420p", "-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-movflags", "+faststart"])
+    with writer.saving(figure, str(path), dpi):
+        for i in range(count):
+            draw(i)
+            writer.grab_frame()
 
 
 def frames(folder: Path, most: int = 24) -> list[tuple[float, bytes]]:

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
-from matplotlib import animation
 
 from problems import ProblemError
 from solver.ranks import Serial
 from solver.report.album import Album
 from solver.report.film import Reel, staged
 from solver.report.gallery import Comparison, draw_comparison, draw_history
+from solver.report.gif import write_gif
 from solver.report.pictures import complain
 from solver.runs.distances import TargetDistance
 from solver.runs.history import PICTURE, History, Picture
@@ -130,11 +130,8 @@ def film(*histories: History) -> Film:
     """
     reel = Remembered(histories)
     rate = min(max(len(reel.times) / SECONDS, 1.0), 30.0)
-    writer = animation.PillowWriter(rate)  # type: ignore[arg-type]  # fractions will do
     with tempfile.TemporaryDirectory(prefix="coldflow-") as name:
         path = Path(name) / "film.gif"
-        with staged(reel) as (figure, draw), writer.saving(figure, str(path), 100):
-            for i in range(len(reel.times)):
-                draw(i)
-                writer.grab_frame()
+        with staged(reel) as (figure, draw):
+            write_gif(path, figure, draw, len(reel.times), rate, 100)
         return Film(path.read_bytes(), len(reel.times))

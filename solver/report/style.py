@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -28,6 +28,7 @@ SETTINGS: dict[str, object] = {
     "figure.dpi": 150, "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
     "grid.alpha": 0.25, "legend.frameon": False, "figure.constrained_layout.use": True, "axes.titlesize": 9}
 BARE: dict[str, object] = {**SETTINGS, "axes.grid": False}  # pictures rather than curves
+Draw = Callable[[int], None]  # draws output i of a film
 TITLE_WIDTH = 92  # letters per line at a width of 6.4 inches
 LONG_RANGE = 300.0  # from here on, the ratio of the last depth to the first makes the depth axis logarithmic
 DECADES = 4.0  # of a density below its maximum that are shown
