@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from problems import Problem, ProblemError
 from problems.together import has_triangles
-from solver.particles.chain import start_chain
+from solver.particles.chain_start import start_chain
 from solver.particles.density import kernel_width
 from solver.particles.surface_start import grid_parts, start_triangulation
 

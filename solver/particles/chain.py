@@ -8,18 +8,13 @@ says of the token between them what it knows itself, that token is taken out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from meshes.manifold import Flat, Manifold
-from meshes.simplicial import SimplicialManifold
-from problems import Problem, ProblemError
-from problems.laws.mixture import Mixture
-from problems.laws.normal import Normal
-from solver.particles.density import contrast, negligible_mass
+from meshes.manifold import Manifold
+from solver.particles.density import negligible_mass
 from solver.particles.drift import CAUGHT
 
 Array = NDArray[np.float64]
@@ -39,12 +34,8 @@ WIDER = 20.0
 STEEPEST = 3.0
 # Tokens that may be taken out before a change for their sake alone.
 SPARE = 0.15
-# Deviations of a normal law that its chain covers in each direction.
-DEVIATIONS = 8.5
-LARGEST_START = 100_000
 # A token keeps at least this part of the mass that its two intervals alone would give it.
 FEWEST = 0.3
-OFFSET = (3.0 - np.sqrt(5.0)) / 2.0
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
 # Nodes and weights of both halves of [0, 1].
@@ -65,18 +56,21 @@ class Profile:
         """From log rho at both ends and the log of the mean density: Newton's method for the bend, within `STEEPEST`."""
         change, bend = end - start, np.zeros_like(start)
         for _ in range(12):
-            values = cls(start, change, bend).values() * HALF_WEIGHTS
+            values, top = cls(start, change, bend).scaled()
             total = values.sum(axis=1)
             slope = values @ (4 * HALVES * (1 - HALVES)) / total
-            step = (np.log(total) + start - log_mean) / slope
+            step = (np.log(total) + top - log_mean) / slope
             bend = np.clip(bend - np.clip(step, -1.0, 1.0), -STEEPEST, STEEPEST)
             if np.all(np.abs(step) < 1e-12):
                 break
         return cls(start, change, bend)
 
-    def values(self) -> Array:
-        """(c, 16): rho relative to its start at `HALVES`."""
-        return np.exp(np.outer(self.change, HALVES) + np.outer(self.bend, 4 * HALVES * (1 - HALVES)))
+    def scaled(self) -> tuple[Array, Array]:
+        """(c, 16): the masses around `HALVES`, up to a factor whose logarithm is the second result, (c,): rho itself may be no
+        double where a law is narrow."""
+        logs = np.outer(self.change, HALVES) + np.outer(self.bend, 4 * HALVES * (1 - HALVES))
+        top = logs.max(axis=1)
+        return np.exp(logs - top[:, None]) * HALF_WEIGHTS, top + self.start
 
     def at(self, u: Array) -> Array:
         """log rho at one place u (c,) of each interval."""
@@ -84,7 +78,7 @@ class Profile:
 
     def left(self) -> Array:
         """(c,): part of the mass in the first half."""
-        values = self.values() * HALF_WEIGHTS
+        values, _ = self.scaled()
         return values[:, :8].sum(axis=1) / values.sum(axis=1)
 
 
@@ -131,7 +125,7 @@ class Chain:
         """
         (a, b), count = self.cells.T, len(points)
         profile, gaps, _ = self._profile(points, logs)
-        density = profile.values() * HALF_WEIGHTS
+        density, _ = profile.scaled()
         density /= density.sum(axis=1)[:, None]
         share = density @ HALVES
         linear = np.stack([0.0 * share, 1 - share, share, 0.0 * share]) * self.masses
@@ -187,8 +181,9 @@ class Chain:
             if not np.any(self._too_long(gaps, profile, largest) & self._matters(points)):
                 return points, logs, True
 
-    def _too_long(self, gaps: Array, profile: Profile, largest: float) -> NDArray[np.bool_]:
-        """(c,): intervals to split: too long, or with a log rho that bends or changes too much.
+    def _too_long(self, gaps: Array, profile: Profile, largest: float, finest: float = 4 * NEGLIGIBLE) -> NDArray[np.bool_]:
+        """(c,): intervals to split: too long, or with a log rho that bends or changes too much, unless shorter than the part
+        `finest` of the largest.
 
         A bend counts only if the neighbours' slopes show it too: one from the mass alone tells of the integration's error in
         log rho, which no splitting mends.
@@ -200,7 +195,7 @@ class Chain:
         if not self.closed:
             turn[[0, -1]] = np.inf
         rough = (np.minimum(np.abs(profile.bend), turn) > BEND) | (np.abs(profile.change) > CHANGE)
-        return (gaps > largest) | (rough & (gaps > 4 * NEGLIGIBLE * largest))
+        return (gaps > largest) | (rough & (gaps > finest * largest))
 
     def _profile(self, points: Array, logs: Array | None) -> tuple[Profile, Array, Array]:
         """Profiles and gaps (c,) of the intervals, and log rho (N,) of the tokens, estimated where it is not known."""
@@ -291,81 +286,3 @@ def _cubic_shares(density: Array, before: Array, after: Array) -> Array:
 def _dealt(shares: Array, corners: NDArray[np.int64], count: int) -> Array:
     """(N,): what tokens `corners` (4, c) get of the shares (4, c)."""
     return np.asarray(np.bincount(corners.ravel(), shares.ravel(), count), float)
-
-
-def start_chain(problem: Problem, largest: float) -> tuple[Chain, Array, Array]:
-    """The chain of the initial law with its tokens (N, d) and log rho (N,); intervals get the exact mass of the law.
-
-    Raises:
-        ProblemError: a space or law that a chain does not cover.
-    """
-    law, manifold = problem.initial, problem.manifold
-    at, low, high, closed = _parameter(problem)
-    count = 2 * (min(max(16, int(np.ceil((high - low) / largest))), LARGEST_START) // 2 + 1)
-    # Even, so that even laws stay even, and off every simple fraction of the curve, where stationary points often lie.
-    places: Array = (low + (high - low) * (np.arange(count) + OFFSET) / count if closed
-                     else np.asarray(np.linspace(low, high, count + 1), np.float64))
-    while True:
-        ends = np.append(places[1:], places[0] + high - low) if closed else places[1:]
-        starts = places[:len(ends)]
-        inside = starts[:, None] + np.outer(ends - starts, HALVES)
-        density = law.density(at(inside.ravel())).reshape(inside.shape)
-        masses = (ends - starts) * (density @ HALF_WEIGHTS)
-        points = at(places)
-        logs = np.maximum(law.log_density(points), -600.0)
-        chain = Chain(manifold, closed, masses, contrast(problem.attention))
-        rough = chain._too_long(chain.gaps(points), chain._profile(points, logs)[0], largest) & chain._matters(points)
-        if not rough.any() or len(places) > LARGEST_START:
-            break
-        places = np.sort(np.concatenate([places, 0.5 * (starts + ends)[rough]]))
-    chain.masses = masses / masses.sum()
-    return chain, points, logs
-
-
-def _parameter(problem: Problem) -> tuple[Callable[[Array], Array], float, float, bool]:
-    """The curve by its length: places (n,) -> points (n, d), the range of places, and whether it is closed."""
-    manifold, law = problem.manifold, problem.initial
-    if manifold.normalised:
-        return lambda s: np.column_stack([np.cos(s), np.sin(s)]), 0.0, 2 * np.pi, True
-    if isinstance(manifold, SimplicialManifold):
-        return _along(manifold)
-    if isinstance(manifold, Flat) and manifold.bounds is not None:
-        low, high = manifold.bounds[0]
-    else:
-        parts = [part for part in law.components if isinstance(part, Normal)] if isinstance(law, Mixture) else []
-        spread = [(float(part.mean[0]), float(part.factor[0, 0])) for part in parts]
-        low = min(mean - DEVIATIONS * size for mean, size in spread)
-        high = max(mean + DEVIATIONS * size for mean, size in spread)
-    return lambda s: np.asarray(s)[:, None], low, high, False
-
-
-def _along(manifold: SimplicialManifold) -> tuple[Callable[[Array], Array], float, float, bool]:
-    """A curve from a file, its cells in the order in which they join."""
-    ends = [(int(a), int(b)) for a, b in manifold.cells.cells[:, :2]]
-    at: dict[int, list[int]] = {}
-    for cell, pair in enumerate(ends):
-        for vertex in pair:
-            at.setdefault(vertex, []).append(cell)
-    loose = [vertex for vertex, cells in at.items() if len(cells) == 1]
-    vertex, order, backwards = (loose[0] if loose else ends[0][0]), [], []
-    cell = at[vertex][0] if loose else 0
-    while True:
-        order.append(cell)
-        backwards.append(ends[cell][1] == vertex)
-        vertex = ends[cell][0] if backwards[-1] else ends[cell][1]
-        onwards = [other for other in at[vertex] if other != cell]
-        if not onwards or onwards[0] == order[0]:
-            break
-        cell = onwards[0]
-    if len(order) < len(ends):
-        raise ProblemError("particles.sampling", "adaptive", "for a curve in one piece")
-    length = np.concatenate([[0.0], np.cumsum(manifold.measures[order])])
-    total, cells, flipped = float(length[-1]), np.array(order), np.array(backwards)
-
-    def place(s: Array) -> Array:
-        wrapped = np.clip(s, 0.0, total) if loose else np.mod(s, total)
-        k = np.clip(np.searchsorted(length, wrapped, side="right") - 1, 0, len(cells) - 1)
-        xi = (wrapped - length[k]) / (length[k + 1] - length[k])
-        return manifold.maps.value(cells[k], np.where(flipped[k], 1.0 - xi, xi)[:, None])
-
-    return place, 0.0, total, not loose

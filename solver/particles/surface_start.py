@@ -10,7 +10,8 @@ from problems.laws.mixture import Mixture
 from problems.laws.normal import Normal
 from solver.particles.bisection import Edges, bisected
 from solver.particles.density import contrast
-from solver.particles.triangulation import CORNERS, WEIGHTS, Triangulation, areas, normals
+from solver.particles.summands import NARROW, check_mass, summands
+from solver.particles.triangulation import CHANGE, CORNERS, WEIGHTS, Triangulation, areas, normals
 
 Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]
@@ -21,26 +22,52 @@ LARGEST_START = 300_000
 # Edges of a subdivided icosahedron are at most so much longer than its own edge over the number of parts.
 UNEVEN = 1.19
 LEAST_LOG = -600.0
+# Triangles of more mass than this are cut until log rho changes little along their edges, however small they get.
+HEAVY = 1e-8
+# Part of the largest edge below which none is cut.
+SHORTEST = 1e-10
 # A rotation that takes the corners of the icosahedron off the directions in which tokens often rest.
 TURN = np.linalg.qr(np.array([[0.71, -0.43, 0.29], [0.37, 0.83, -0.19], [-0.23, 0.31, 0.91]]))[0]
 
 
 def start_triangulation(problem: Problem, largest: float) -> tuple[Triangulation, Array, Array]:
     """The triangles of the initial law with their tokens (N, d) and log rho (N,)."""
-    law, manifold = problem.initial, problem.manifold
+    law, manifold, parts = problem.initial, problem.manifold, summands(problem.initial)
     points, cells = _icosphere(largest) if manifold.normalised else _grid(problem, largest)
     while True:
         logs = np.maximum(law.log_density(points), LEAST_LOG)
         triangulation = Triangulation(manifold, cells, _masses(problem, points, cells), contrast(problem.attention))
         edges = Edges(cells)
         length = manifold.distance(*points[edges.ends.T])
-        marked = edges.closed(triangulation._long(edges, points, logs, largest, 1.0), length)
+        wanted = triangulation._long(edges, points, logs, largest, 1.0) | _steep(triangulation, edges, logs)
+        for part in parts:
+            wanted |= _peaks(edges, part(points))
+        marked = edges.closed(wanted & (length > SHORTEST * largest), length)
         if not marked.any() or len(points) > LARGEST_START:
             break
         points = np.concatenate([points, manifold.retract(points[edges.ends[marked]].mean(axis=1))])
         cells = bisected(cells, edges, marked, length)[0]
+    check_mass(problem, float(triangulation.masses.sum()))
     triangulation.masses /= triangulation.masses.sum()
     return triangulation, points, logs
+
+
+def _steep(triangulation: Triangulation, edges: Edges, logs: Array) -> NDArray[np.bool_]:
+    """(E,): edges of triangles with a share of the mass, along which log rho (N,) changes much."""
+    a, b = edges.ends.T
+    heavy = np.zeros(len(edges.ends), bool)
+    heavy[edges.of_cells[triangulation.masses > HEAVY].ravel()] = True
+    return np.asarray(heavy & (np.abs(logs[a] - logs[b]) > CHANGE), bool)
+
+
+def _peaks(edges: Edges, logs: Array) -> NDArray[np.bool_]:
+    """(E,): edges from a maximum of a log density (N,) to where it is much less."""
+    a, b = edges.ends.T
+    around = np.full(len(logs), -np.inf)
+    np.maximum.at(around, a, logs[b])
+    np.maximum.at(around, b, logs[a])
+    top = logs >= around
+    return np.asarray((top[a] | top[b]) & (np.abs(logs[a] - logs[b]) > NARROW), bool)
 
 
 def _masses(problem: Problem, points: Array, cells: Numbers) -> Array:

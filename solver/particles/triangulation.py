@@ -88,8 +88,8 @@ class Triangulation:
 
     def _corner_shares(self, points: Array, logs: Array | None) -> Array:
         """(c, 3): barycentric coordinates of the centre of mass of each triangle."""
-        values = self._known(points, logs)[self.cells]
-        density = np.exp((values - values.max(axis=1, keepdims=True)) @ CORNERS.T) * WEIGHTS
+        values = self._known(points, logs)[self.cells] @ CORNERS.T
+        density = np.exp(values - values.max(axis=1, keepdims=True)) * WEIGHTS  # only inside is a steep one not all zero
         shares = density @ CORNERS
         return np.asarray(shares / shares.sum(axis=1, keepdims=True), float)
 

@@ -147,3 +147,36 @@ def test_what_has_no_adaptive_tokens_is_refused(options, field):
     with pytest.raises(ProblemError) as error:
         ParticleSolver(problem(**{"particles": ADAPTIVE, **options}), MPI.COMM_SELF)
     assert error.value.field == field
+
+
+def test_a_narrow_law_is_where_it_is():
+    """A wrapped normal law narrower than all first intervals by far beside one that is not: half the mass each. The narrow one
+    contracts as x' = -(x - mean) until its spread sees the kernel, so that log rho grows by t up to beta deviation^2 t."""
+    width = 1e-4
+    parts = [{"mean": 0.3, "deviation": width}, {"mean": 2.8, "deviation": 0.1}]
+    for components in (parts, parts[:1]):
+        case = problem(beta=20.0, end=0.5, law="wrapped-normal", initial={"components": components}, particles=ADAPTIVE)
+        first, last = run(case)
+        angles, shares = np.arctan2(first.points[:, 1], first.points[:, 0]), 1 / len(components)
+        near = np.abs(angles - 0.3) < 8 * width
+        assert first.masses[near].sum() == pytest.approx(shares, abs=1e-9)
+        spread = np.sqrt(first.masses[near] @ (angles[near] - 0.3) ** 2 / shares)
+        assert spread == pytest.approx(width, rel=0.03)  # tokens are one deviation apart
+        assert np.isfinite(last.log_density).all()
+    assert last.log_density.max() == pytest.approx(0.5 - np.log(width * np.sqrt(2 * np.pi)), abs=1 / 8)
+
+
+def test_narrow_components_on_the_line_keep_their_shares():
+    parts = [{"mean": [0.0], "covariance": 1e-12}, {"mean": [5.0], "covariance": 0.01}, {"mean": [9.0], "covariance": 1e-6}]
+    first = run(problem("euclidean", dimension=1, beta=1.0, end=0.1, law="normal", attention={"value": [[-1.0]]},
+                        initial={"components": parts}, particles=ADAPTIVE))[0]
+    assert float(first.row["mean"][0]) == pytest.approx(14 / 3, abs=1e-9)
+
+
+def test_a_law_that_cells_cannot_see_is_refused(monkeypatch):
+    case = problem(beta=20.0, law="wrapped-normal", initial={"components": [{"mean": 0.3, "deviation": 1e-5}]},
+                   particles=ADAPTIVE)
+    monkeypatch.setattr("solver.particles.chain_start.summands", lambda law: [])
+    with pytest.raises(ProblemError) as error:
+        ParticleSolver(case, MPI.COMM_SELF)
+    assert error.value.field == "initial.law"

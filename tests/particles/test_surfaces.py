@@ -72,6 +72,25 @@ def test_gaussian_in_the_plane():
     assert math.fsum(last.cell_masses) == pytest.approx(1.0, abs=4e-16)
 
 
+def test_narrow_laws_keep_their_share_and_place():
+    """A law of the sphere far narrower than the first triangles, beside one that is not: means coth(k) - 1/k, halves of the mass;
+    one so narrow that log rho differs by more than exp can say along every edge; and a narrow one in the plane."""
+    def start(space, law, components):
+        case = problem(**space, beta=20.0, end=1e-3, law=law, initial={"components": components}, particles=ADAPTIVE)
+        return run(case)[0]
+
+    narrow, wide = {"mean": [1, 0, 0], "concentration": 1e7}, {"mean": [0, 1, 0], "concentration": 3.0}
+    both = start(SPHERE, "von-mises-fisher", [narrow, wide])
+    intact(both)
+    assert both.row["mean"] == pytest.approx([0.5, 0.5 * (1 / np.tanh(3.0) - 1 / 3), 0.0], abs=1e-4)
+    alone = start(SPHERE, "von-mises-fisher", [narrow])
+    assert math.fsum(alone.cell_masses) == pytest.approx(1.0, abs=4e-16)
+    assert alone.row["mean"] == pytest.approx([1.0, 0.0, 0.0], abs=1e-5)
+    plane = start({"space": "euclidean", "dimension": 2}, "normal",
+                  [{"mean": [0.2, 0.0], "covariance": 1e-8}, {"mean": [1.2, 0.0], "covariance": 0.1}])
+    assert plane.row["mean"] == pytest.approx([0.7, 0.0], abs=1e-4)
+
+
 def test_unnormalised_attention_against_quadrature_tokens():
     usa = {**SPHERE, "beta": 2.0, "end": 0.3, "attention": {"normalization": "none"}, **SMOOTH_SPHERE}
     adaptive = run(problem(**usa, particles={**ADAPTIVE, "gap": 0.3}))[-1]
