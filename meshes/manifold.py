@@ -41,6 +41,11 @@ class Manifold:
         """How far cells are from a smooth curve or surface, on average, as a length; 0 where there are none."""
         return 0.0
 
+    @property
+    def reach(self) -> float:
+        """Largest size of a coordinate: a field V x is at most about that times as fast as its rate; 1 where space has no end."""
+        return 1.0
+
     def project(self, points: np.ndarray, vectors: np.ndarray) -> np.ndarray:
         """Tangent parts (n, d) of `vectors` (n, d) at `points` (n, d); the identity in flat space."""
         return np.array(vectors, dtype=float)
@@ -92,6 +97,10 @@ class Flat(Manifold):
     """R^d, or the box `bounds` (d, 2) in it; `retract` puts what has left the box back onto its wall."""
 
     bounds: tuple[tuple[float, float], ...] | None = None
+
+    @property
+    def reach(self) -> float:
+        return 1.0 if self.bounds is None else max(abs(wall) for side in self.bounds for wall in side)
 
     def retract(self, points: np.ndarray) -> np.ndarray:
         if self.bounds is None:

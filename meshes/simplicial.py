@@ -50,6 +50,10 @@ class SimplicialManifold(Manifold):
         return self.intrinsic == self.dimension
 
     @cached_property
+    def reach(self) -> float:  # type: ignore[override]
+        return float(np.abs(self.cells.points).max(initial=0.0)) or 1.0
+
+    @cached_property
     def roughness(self) -> float:  # type: ignore[override]
         """The mean over facets of size x angle / 8: the height of an arc over its chord, for the angle between two cells."""
         if self.solid:

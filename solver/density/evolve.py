@@ -19,7 +19,7 @@ from solver.density.stationary import run_to_stationary
 from solver.errors import RunError
 
 SAFETY = 0.9  # of the positivity and stability bounds, if the problem does not say
-ACCURATE = 0.1  # a step is at most this over the strength of attention, also where tokens hardly move
+ACCURATE = 0.1  # a step is at most this over the strength of attention, as a rate, also where tokens hardly move
 SMALLEST = 1e-10  # of the time to the next output: steps below it mean that the run cannot go on
 DRIFT = 2e-13  # largest relative change of mass in one step that is rounding: Runge-Kutta weights, averages of -1e-17 set to 0
 # Types that estimate their error from earlier states: limiting the state between two steps would look like an error to them, and

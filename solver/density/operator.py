@@ -147,9 +147,10 @@ class DensityOperator:
 
     def euler_bounds(self, t: float, state: np.ndarray) -> tuple[float, float, float]:
         """For the velocity of `state`, global: the largest forward Euler step that keeps averages non-negative; the largest
-        outflow of a cell relative to its measure (a rate); the greatest length of the attention field before projection."""
+        outflow of a cell relative to its measure (a rate); the greatest length of the attention field before projection,
+        in units of the size of the space (a rate)."""
         self.set_velocity(t, state)
-        rates = np.array([*self.transport.rates(), self.velocity.strength])
+        rates = np.array([*self.transport.rates(), self.velocity.strength / self.problem.manifold.reach])
         self.comm.Allreduce(MPI.IN_PLACE, rates, op=MPI.MAX)
         r = self.geometry.reference
         outflow = rates[1] / r.volume

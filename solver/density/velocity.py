@@ -35,8 +35,8 @@ class Velocity:
         nodes (k, d): velocity nodes of this rank's owned cells, on the manifold; local.
         cell_nodes (owned, .), facet_nodes (f, .): node numbers as `Transport` wants them; local.
         sources (m, d): all quadrature points of the density in canonical order; the same on every rank.
-        strength: largest |sum_h V_h m_h + v|, v the external drift, met at this rank's nodes in the latest evaluation, a bound
-            of the rates of the flow; local.
+        strength: largest |sum_h V_h m_h + v|, v the external drift, met at this rank's nodes in the latest evaluation: in
+            units of the size of the space a bound of the rates of the flow; local.
         external (k, d): v at the nodes, per unit of the run's depth; None without; local.
         full_support: whether the law charges the whole space, decided at its first evaluation, since a flow keeps full support
             for ever; None before.

@@ -167,4 +167,6 @@ def _partition(problem: Problem, weights: Weights, sharp: float) -> float:
 
 
 def _speed(problem: Problem) -> float:
-    return max(sum(spectral_norm(head.value) for head in layer.weights.heads) for layer in problem.attention.layers)
+    """Largest speed that attention can give to a token of the density."""
+    norms = (sum(spectral_norm(head.value) for head in layer.weights.heads) for layer in problem.attention.layers)
+    return problem.manifold.reach * max(norms)

@@ -4,12 +4,16 @@ import json
 import math
 import re
 
+import numpy as np
 import pytest
+import tomli_w
+from mpi4py import MPI
 
-from problems import load
+from problems import load, loads
 from solver.commands.plan import duration, plan
+from solver.density.evolve import DensitySolver
 from solver.particles.solver import ParticleSolver
-from solver.runs.cost import token_cost
+from solver.runs.cost import density_cost, token_cost
 
 
 def test_unknowns_are_counted():
@@ -54,6 +58,31 @@ def test_steps_of_tokens_within_a_factor_of_three(name, settings):
     solver = ParticleSolver(problem)
     solver.run()
     assert solver.step / 3 <= token_cost(problem).steps <= 3 * solver.step
+
+
+@pytest.mark.parametrize(("manifold", "d"), [("interval", 1), ("rectangle", 2), ("box", 3)])
+@pytest.mark.parametrize(("sign", "end"), [(1.0, 0.3), (1.0, 2.0), (-1.0, 2.0)])
+def test_steps_of_tokens_that_run_into_walls(manifold, d, sign, end):
+    problem = loads(tomli_w.dumps({
+        "space": {"manifold": manifold, "bounds": [[-1.0, 1.0]] * d}, "initial": {"law": "uniform"},
+        "time": {"end": end, "outputs": 4}, "attention": {"beta": 4.0, "value": (sign * np.eye(d)).tolist()},
+        "particles": {"count": 32, "sampling": "random"}}))
+    solver = ParticleSolver(problem)
+    solver.run()
+    assert solver.step / 3 <= token_cost(problem).steps <= 3 * solver.step
+
+
+@pytest.mark.parametrize("length", [1e-3, 1.0, 1e4])
+def test_units_of_length_do_not_matter(length):
+    """The same law in other units takes the same steps of the density, and its plan says so."""
+    problem = loads(tomli_w.dumps({
+        "space": {"manifold": "interval", "bounds": [[0.0, length]]}, "attention": {"beta": 4.0 / length**2},
+        "initial": {"law": "uniform"}, "time": {"end": 1.0, "outputs": 2}, "density": {"cells": 16},
+        "particles": {"count": 16}}))
+    assert density_cost(problem).steps == pytest.approx(53.3, abs=0.1)
+    solver = DensitySolver(problem, MPI.COMM_SELF)
+    solver.run(lambda snapshot: None)
+    assert 53.3 / 3 < solver.step < 53.3 * 3
 
 
 @pytest.mark.parametrize("side", ["solve", "particles"])
