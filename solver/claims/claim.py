@@ -180,7 +180,7 @@ def read_claim(name: str, *, quick: bool = False, settings: Mapping[str, str] | 
         elif key.startswith("run."):
             run[key[4:]] = value
         else:
-            override(values, place or key, value if isinstance(value, str) else _text(value))
+            override(values, place or key, value)
     side = choice("tokens", "density")("run.side", run.get("side", "tokens"))
     cases = about.get("cases", [])
     cells, coarse, named = [], [], [str(case) for case in cases] if isinstance(cases, list) else []
@@ -217,10 +217,6 @@ def _depth(value: object) -> int:
     while isinstance(value, list):
         depth, value = depth + 1, value[0] if value else None
     return depth
-
-
-def _text(value: object) -> str:
-    return json.dumps(value).replace("Infinity", "inf")
 
 
 def _swept_depth(values: Mapping[str, object], sweep: Mapping[str, object], place: str) -> int:
@@ -266,7 +262,13 @@ def _numbers(values: Mapping[str, object]) -> dict[str, object]:
     for entry in values.values():
         if isinstance(entry, dict):
             found |= {k: v for k, v in entry.items() if _numeric(v)}
+            found |= {k: evaluate(v[1:], {}, k) for k, v in entry.items() if _constant(v, k)}
     return found
+
+
+def _constant(value: object, key: str) -> bool:
+    """Whether an entry is a formula of numbers alone, such as "= identity(3)"."""
+    return isinstance(value, str) and value.startswith("=") and not names_in(value[1:], key)
 
 
 def _numeric(value: object) -> bool:
@@ -326,7 +328,7 @@ def _put(base: dict[str, object], key: str, found: object) -> None:
         if isinstance(place, dict):
             place.pop(name, None)
     else:
-        override(base, key, found if isinstance(found, str) else _text(found))
+        override(base, key, found)
 
 
 def _shown(value: object) -> str:

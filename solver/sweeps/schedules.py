@@ -30,11 +30,17 @@ def log_outputs(low: float, high: float, count: float) -> list[float]:
 def meeting_times(pace: Callable[[Array], Array], cosine: float, count: int, end: float = 0.9999) -> list[float]:
     """Depths at which a cosine that grows at the rate pace(rho) from `cosine` to `end` has `count` equally spaced values of its
     artanh: they resolve its rise wherever that is. By Gauss-Legendre quadrature between them, to rounding."""
+    if not pace(np.array([(cosine + end) / 2]))[0] > 0:
+        raise ValueError("tokens that do not attract each other do not meet")
     u = np.linspace(np.arctanh(cosine), np.arctanh(end), count)
     nodes, weights = np.polynomial.legendre.leggauss(12)
     half = (u[1] - u[0]) / 2
     rho = np.tanh((u[1:] + u[:-1])[:, None] / 2 + half * nodes)
-    return [0.0, *np.cumsum(((1 - rho**2) / pace(rho)) @ weights * half).tolist()]
+    with np.errstate(over="ignore", divide="ignore"):
+        depths = np.cumsum(((1 - rho**2) / pace(rho)) @ weights * half)
+    if not np.isfinite(depths).all():
+        raise ValueError("the tokens meet beyond the largest number")
+    return [0.0, *depths.tolist()]
 
 
 def orthonormal_times(beta: float, n: float, count: float, gamma: float = 1.0, normalization: str = "softmax") -> list[float]:
@@ -49,6 +55,8 @@ def orthonormal_times(beta: float, n: float, count: float, gamma: float = 1.0, n
 def two_dirac_times(beta: float, cosine: float, masses: Sequence[float], count: float, gamma: float = 1.0,
                     normalization: str = "softmax") -> list[float]:
     """`meeting_times` of two Dirac masses, V = gamma I, beta b for beta where B = b I (docs/theory.md §5.2)."""
+    if len(masses) != 2:
+        raise ValueError(f"needs two masses, not {len(masses)}")
     first, second = (float(m) / float(sum(masses)) for m in masses)
 
     def pace(rho: Array) -> Array:

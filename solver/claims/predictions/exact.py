@@ -114,7 +114,7 @@ def bessel_ratio(case: Case, probe: int = 0) -> float:
 
     x = probes(case.dimension)[probe]
     kappa, d = case.beta * float(np.linalg.norm(x @ case.B)), case.dimension
-    return float(ive(d / 2, kappa) / ive(d / 2 - 1, kappa))
+    return float(ive(d / 2, kappa) / ive(d / 2 - 1, kappa)) if kappa else 0.0
 
 
 def energy_dissipation(case: Case) -> float:

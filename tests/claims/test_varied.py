@@ -1,0 +1,41 @@
+"""Settings that a claim's author did not have in mind: signs, modes, and what the file says about other settings."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from solver.claims.evaluate import Result
+from solver.claims.judge import judge
+from solver.claims.predictions import PREDICTIONS
+from solver.commands.claims import report
+from tests.claims.plans import ends, options, plan
+
+
+def test_heat_runs_either_way_as_far_as_it_goes():
+    """Attraction of MS2 stops well before the collapse at beta sigma^2/2; repulsion of MS3 takes as long as its attraction."""
+    case = plan("MS2", attention__value="[[1, 0], [0, 1]]").cells[0].case()
+    assert case.times[-1] / PREDICTIONS["collapse_depth"](case, 0.45) == pytest.approx(0.04 / (0.45**2 / 2), rel=1e-9)
+    assert np.allclose(ends(plan("MS3", attention__value='"= scaled(identity(dimension), -1)"')), ends(plan("MS3")))
+
+
+def test_em2_follows_the_mode_of_its_lattice_and_repulsion():
+    """Mode 2 of four clusters grows at another pace than mode 1; V = -I takes as long as V = I."""
+    settings = {"start__clusters": "[4]", "attention__beta": "[3]", "case": "2", "attention__normalization": '["softmax"]'}
+    claim = plan("EM2", start__mode="2", **settings)
+    growth = PREDICTIONS["lattice_growth"](claim.cells[0].case(), 4, 2)
+    assert growth > 0 and ends(claim)[0] == pytest.approx(5 / growth)
+    assert {found["mode"] for found in options(claim, "of the lattice")} == {2}
+    assert np.allclose(ends(plan("EM2", attention__value="[[-1, 0], [0, -1]]", **settings)), ends(plan("EM2", **settings)))
+
+
+def test_what_is_known_of_a_verdict_excuses_no_other_settings(capsys):
+    claim = plan("MS2")
+    assert claim.known
+    verdict = judge(1.0, 2.0, 0.1).verdict
+    row = {"claim": "MS2", "quantity": "rate", "predicted": 1.0, "measured": 2.0, "error": 0.1, "relation": "equal", "tell": 1.05,
+           "reach": None, "note": "", "verdict": verdict, "factor": 2.0}
+    results = {"MS2": Result([row], [], [])}  # type: ignore[list-item]
+    assert report([claim], results) == 0
+    assert report([claim], results, changed=True) == 1
+    assert "MS2 is contradicted" in capsys.readouterr().err
