@@ -150,7 +150,7 @@ def _flatten(x: np.ndarray, y: np.ndarray, ground: Metric) -> tuple[np.ndarray, 
         both = both - both[0]
     axes = np.linalg.eigh(both.T @ both)[1][:, ::-1][:, : 2 if ground == "arc" else 1]
     flat = both @ axes
-    if np.abs(both - flat @ axes.T).max() > 1e-14 * max(1.0, np.abs(both).max()):
+    if np.abs(both - flat @ axes.T).max() > 1e-14 * max(np.abs(x).max(), np.abs(y).max()):
         return None
     flat = np.arctan2(flat[:, 1], flat[:, 0]) if ground == "arc" else flat[:, 0]
     return flat[: len(x)], flat[len(x) :]

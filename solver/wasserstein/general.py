@@ -38,9 +38,11 @@ def from_lengths(a: Atoms, b: Atoms, p: float, lengths: np.ndarray) -> Distance:
     costs = power(lengths, p)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its complaints are about masses off by round-off, or show as a gap
-        plan, log = ot.emd(a.masses, b.masses, costs, numItermax=10_000_000, log=True)
-    primal = float(np.sum(plan * costs))
-    dual = float(a.masses @ log["u"] + b.masses @ np.min(costs - log["u"][:, None], axis=0))
+        # POT compares costs with absolute thresholds: its unit of cost is the largest one.
+        unit = float(costs.max()) or 1.0
+        plan, log = ot.emd(a.masses, b.masses, costs / unit, numItermax=10_000_000, log=True)
+    primal, u = float(np.sum(plan * costs)), log["u"] * unit
+    dual = float(a.masses @ u + b.masses @ np.min(costs - u[:, None], axis=0))
     value, lower = primal ** (1.0 / p), max(dual, 0.0) ** (1.0 / p)
     round_off = root_error(np.finfo(float).eps * costs.max() * np.sqrt(a.count + b.count), value, p)
     error = root_error(max(primal - dual, 0.0), value, p) + round_off

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from meshes.manifold import flat
 from solver.wasserstein.distance import distance
 from solver.wasserstein.measure import Measure
 from tests.wasserstein.support import SPACES, random_measure
@@ -54,6 +55,18 @@ def test_scaling_of_mass_and_of_flat_space(case, factor):
     if not manifold.normalised:
         wide = [Measure(factor * m.points, m.masses) for m in (a, b)]
         assert distance(*wide, p=p, manifold=manifold).value == pytest.approx(factor * plain, rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.parametrize("p", [1, 2])
+@pytest.mark.parametrize("unit", [1e-12, 1e-6, 1e6])
+def test_units_of_length_do_not_matter(unit, p):
+    """The cost of a pair is as small as 1e-24 where clouds, or tokens in a cluster, are 1e-12 wide."""
+    rng, manifold = np.random.default_rng(0), flat(None, 3)
+    x, y = rng.normal(size=(40, 3)), rng.normal(size=(50, 3))
+    plain, scaled = (distance(Measure(c * x, np.full(40, 1 / 40)), Measure(c * y, np.full(50, 1 / 50)), p=p, manifold=manifold)
+                     for c in (1.0, unit))
+    assert scaled.value == pytest.approx(unit * plain.value, rel=1e-9)
+    assert scaled.error <= 1e-9 * scaled.value
 
 
 @settings(max_examples=40, deadline=None)
