@@ -20,7 +20,7 @@ from solver.report.gallery import angle_of, marks_of
 from solver.report.gif import write_gif
 from solver.report.laws import FRONT_AND_BACK, MAP, circle_panel, draw_marks, surface_panel, thinned, view_frame
 from solver.report.style import BARE, COLOURS, Draw, density_norm, entitle, plt, triad
-from solver.runs.contents import refuse_links
+from solver.runs.contents import add_file, refuse_links
 from solver.runs.history import Picture
 from solver.runs.journal import Journal
 from solver.runs.tables import evenly
@@ -243,6 +243,7 @@ def animate(folder: Path, *, seconds: float = 10.0, kind: str = "") -> Path:
         else:
             write_gif(part, figure, draw, len(reel.times), rate, 110)
     part.replace(path)
+    add_file(folder, f"figures/{path.name}")
     return path
 
 

@@ -16,7 +16,7 @@ import jinja2
 import numpy as np
 
 from problems import ProblemError
-from solver.runs.contents import Facts, Phase
+from solver.runs.contents import Facts, Phase, add_file
 from solver.runs.disk import write_text
 
 CAPTIONS = {
@@ -90,6 +90,8 @@ def write_report(folders: Path | Sequence[Path], out: Path | None = None) -> Pat
         Path(__file__).with_name("page.html").read_text())
     title = sections[0].title if len(sections) == 1 else f"{len(sections)} results"
     write_text(path, template.render(title=title, sections=sections))
+    if path.name == "report.html":
+        add_file(path.parent, path.name)
     return path
 
 

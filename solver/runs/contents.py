@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from problems.errors import ProblemError
+from solver.runs.disk import write_text
 
 # Everything a run may leave in its folder, at its top; whoever writes another file adds it here.
 NAMES = ("problem.toml", "run.json", "diagnostics.csv", "particles.csv", "comparison.csv", "verdict.csv", "convergence.csv",
@@ -103,6 +104,17 @@ def own_files(folder: Path, facts: Facts) -> list[str]:
         return files_of(folder)
     here = set(files_of(folder))
     return sorted(name for name in {*map(str, listed), "run.json", "problem.toml"} if name in here)
+
+
+def add_file(folder: Path, name: str) -> None:
+    """Let run.json list what a later command, such as `report`, wrote into the folder of a run; nothing where there is no
+    run, or one is under way, which lists its files when it ends; local."""
+    facts = read_facts(folder)
+    listed = facts.get("files") if facts is not None else None
+    if facts is None or not isinstance(listed, list) or name in listed or facts["exit_reason"] == "running":
+        return
+    facts["files"] = sorted([*map(str, listed), name])
+    write_text(folder / "run.json", json.dumps(facts, indent=2) + "\n")
 
 
 def foreign_names(folder: Path, facts: Facts | None) -> list[str]:

@@ -112,6 +112,18 @@ def test_report_is_one_page_with_its_figures(compared):
     assert "Misaligned weights" in page
 
 
+def test_a_run_with_a_report_and_a_film_is_resumed_and_replaced(tmp_path):
+    out = tmp_path / "run"
+    run = ["particles", "smooth_circle", "--set", "time.end=0.1", "--set", "particles.count=16", "--out", out]
+    for command in (run, ["report", out], ["animate", out, "--as", "gif", "--seconds", "0.1"], [*run, "--resume"]):
+        done = coldflow(*command)
+        assert done.returncode == 0, done.stderr
+    assert (out / "report.html").exists() and (out / "figures" / "run.gif").exists()
+    done = coldflow(*run, "--force")
+    assert done.returncode == 0, done.stderr
+    assert not (out / "report.html").exists() and not (out / "figures" / "run.gif").exists()  # they showed another run
+
+
 def test_a_film_of_a_run(compared):
     _, out = compared
     done = coldflow("animate", out, "--as", "gif", "--seconds", "1")
