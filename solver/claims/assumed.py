@@ -74,6 +74,15 @@ def departing(case: Case) -> None:
                            "else nothing leaves the target")
 
 
+def even(case: Case) -> None:
+    """The start gives x and -x the same density: then no mass crosses between the points of the target before the end."""
+    points, _ = case.problem.initial.quadrature(64)
+    there, opposite_there = (case.problem.initial.density(x) for x in (points, -points))
+    if not np.allclose(there, opposite_there, rtol=1e-6):
+        raise ProblemError("initial", case.problem.initial.name, "must be even here, the same at x and -x: other laws share "
+                           "their mass between the points of the target as temperature zero does only up to O(1/beta)")
+
+
 def law(kind: type) -> Callable[[Case], None]:
     """The start is one component of a kind."""
     def check(case: Case) -> None:
@@ -195,6 +204,7 @@ _BY_CHECK: dict[Callable[[Case], object], str] = {
     departing: "departure_time",
     climbing: "dirac_energy_scaled",
     gradient: "energy_dissipation",
+    even: "terminal_distance",
     approached: "target_rate fitted_target_rate narrow_time_slope",
     arrival: "closest_limit closest_delay_limit closest_asymptote closest_depth_asymptote cold_exponent",
     ONE_FISHER: "half_space_mass",

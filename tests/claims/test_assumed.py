@@ -44,6 +44,8 @@ REFUSED = [
     ("QC1", "a mean that is not zero", {"start__concentration": "0"}),
     ("GF1", "no variance grows", {"case": "4", "attention__value": "[[-1]]"}),
     ("MS5", "closest", {"start__angles": "[0.0, 2.0, 3.1]"}),
+    ("LT5", "must be even",
+     {"initial__law": "von-mises-fisher", "initial__components": "[{mean = [1, 0.2], concentration = 1.0}]"}),
     ("LT10", "one angle", {"start__angles": "[1.1, 2.0]"}),
     ("LT9", "must be inf", {"case": "1", "attention__beta": "5"}),
     ("LT9", "complex leading pair", {"case": "1", "attention__value": "[[1, 0, 0], [0, 0.5, 0], [0, 0, 0.2]]"}),
