@@ -66,7 +66,7 @@ def distance(
         epsilon: of "sinkhorn", in units of d**p.
         coupling: a map of points (n, d) -> (n, d), say the projection map T, that carries a near b. It gives
             one more upper bound, (int d(x, T(x))^p da)^(1/p) + W_p(T_# a, b), which is sharp where T is
-            optimal.
+            optimal. Points for which it gives NaN, having no image, stay where they are.
 
     Raises:
         ValueError: p < 1, an unknown metric or method, dimensions or masses that differ, points off the
@@ -84,7 +84,8 @@ def distance(
         return _own_lengths(atoms_a, atoms_b, p, manifold).widened((0.5 * (a.total + b.total)) ** (1.0 / p), a.spread + b.spread)
     found = _by_name(atoms_a, atoms_b, p, ground, method, epsilon)
     if coupling is not None:
-        image = Measure(coupling(atoms_a.points), atoms_a.masses).atoms(manifold)
+        carried = coupling(atoms_a.points)
+        image = Measure(np.where(np.isnan(carried), atoms_a.points, carried), atoms_a.masses).atoms(manifold)
         moved = float(atoms_a.masses @ power(pointwise(atoms_a.points, image.points, ground), p)) ** (1.0 / p)
         found = found.below(moved + _dispatch(image, atoms_b, p, ground).upper)
     return found.widened((0.5 * (a.total + b.total)) ** (1.0 / p), a.spread + b.spread)

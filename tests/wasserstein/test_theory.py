@@ -55,6 +55,22 @@ def test_sphere_to_the_great_circle(t, w2):
     assert bounded.lower <= w2 + 1e-6
 
 
+def test_a_point_without_an_image_stays_where_it_is():
+    """T = Pi x/|Pi x| on E = span(1, 1): (1, -1) is sent nowhere; W1 = (pi/4 + pi/4 + pi/2)/3 to the point (1, 1)."""
+    points = np.array([[1.0, 0.0], [0.0, 1.0], [2**-0.5, -2**-0.5]])
+
+    def projection(x: np.ndarray) -> np.ndarray:
+        along = x @ np.full((2, 2), 0.5)
+        norm = np.linalg.norm(along, axis=1)[:, None]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(norm > 0, along / norm, np.nan)
+
+    assert np.isnan(projection(points)[2]).all()
+    goal = Measure(np.array([[2**-0.5, 2**-0.5]]), np.ones(1))
+    found = distance(Measure(points, np.full(3, 1 / 3)), goal, p=1, manifold=sphere(2), coupling=projection)
+    assert found.value == pytest.approx(np.pi / 3, abs=1e-12)
+
+
 def test_measures_on_one_great_circle_of_a_sphere_are_exact_as_on_the_circle():
     rng = np.random.default_rng(3)
     frame = np.linalg.qr(rng.normal(size=(3, 3)))[0][:2]
