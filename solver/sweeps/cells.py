@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +19,13 @@ from solver.ranks import alone
 from solver.runs.history import History
 from solver.runs.stop import Limits
 from solver.runs.tables import Row
-from solver.sweeps.formula import evaluate
+from solver.sweeps.formula import evaluate, names
 
 if TYPE_CHECKING:
     from mpi4py import MPI
 
 SIDES = ("compare", "density", "particles")
+LONGEST_NAME = 120
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def parse_over(items: list[str]) -> dict[str, list[str]]:
     """`--over KEY=V1,V2` options as key -> values; brackets protect commas.
 
     Raises:
-        ProblemError: no key, no values, a key twice.
+        ProblemError: no key, no values, a key or a value twice.
     """
     found: dict[str, list[str]] = {}
     for item in items:
@@ -80,6 +82,9 @@ def parse_over(items: list[str]) -> dict[str, list[str]]:
             raise ProblemError("--over", item, "KEY=V1,V2,.. with a dotted key, such as attention.beta=10,100")
         if key.strip() in found:
             raise ProblemError("--over", item, f"one list for each key; {key.strip()} has two")
+        values_of = [toml_value(part) for part in parts]
+        if any(value in values_of[:i] for i, value in enumerate(values_of)):
+            raise ProblemError("--over", item, "each value once")
         found[key.strip()] = parts
     return found
 
@@ -105,8 +110,13 @@ def cells_of(over: Mapping[str, list[str]], ties: Mapping[str, str]) -> list[Swe
     Formulas know every key by its last part. A key of `over` without a dot is a variable of formulas alone.
 
     Raises:
-        ProblemError: a formula that has no value.
+        ProblemError: a formula that has no value, a variable that no formula uses.
     """
+    used = set().union(*(names(formula, f"--tie {key}") for key, formula in ties.items()))
+    for key, values in over.items():
+        if "." not in key and key not in used:
+            raise ProblemError("--over", f"{key}={','.join(values)}", f"must be used by a --tie: {key} has no dot and is a "
+                               "variable of formulas alone, unlike a key such as attention.beta")
     made = []
     for combination in itertools.product(*over.values()):
         chosen = dict(zip(over, combination, strict=True))
@@ -115,8 +125,13 @@ def cells_of(over: Mapping[str, list[str]], ties: Mapping[str, str]) -> list[Swe
             variables[short(key)] = value = evaluate(formula, variables, f"--tie {key}")
             chosen[key] = json.dumps(value).replace("Infinity", "inf") if not isinstance(value, str) else value
         label = ",".join(f"{short(key)}={text}" for key, text in chosen.items() if key in over)
-        made.append(SweepCell(chosen, label.replace("/", "_")[:120]))
+        made.append(SweepCell(chosen, shortened(label.replace("/", "_"))))
     return made
+
+
+def shortened(label: str) -> str:
+    """The name of a cell's folder: a long label is cut, and a checksum of the whole tells it from others that begin alike."""
+    return label if len(label) <= LONGEST_NAME else f"{label[:LONGEST_NAME - 9]}-{zlib.crc32(label.encode()):08x}"
 
 
 class CellResult(TypedDict):

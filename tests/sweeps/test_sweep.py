@@ -88,3 +88,16 @@ def test_fits_are_parsed():
     assert parse_fit("power:closest_w1:attention.beta") == ("power", "closest_w1", "attention.beta")
     with pytest.raises(ProblemError, match="LAW"):
         parse_fit("cubic:a:b")
+
+
+@pytest.mark.parametrize(("over", "words"), [("attention.beta=10,20,10.0", "each value once"), ("beta=10,20", "used by a --tie")])
+def test_lists_that_would_run_a_cell_twice_are_refused(over, words):
+    with pytest.raises(ProblemError, match=words):
+        cells_of(parse_over([over]), parse_ties(["particles.count=64"]))
+
+
+def test_long_values_that_begin_alike_have_folders_of_their_own():
+    first = [[float(i + 5 * j) for i in range(5)] for j in range(5)]
+    second = [*first[:-1], [*first[-1][:-1], 7.0]]
+    labels = [cell.label for cell in cells_of({"attention.value": [str(first), str(second)]}, {})]
+    assert len(set(labels)) == 2 and max(map(len, labels)) <= 120
