@@ -39,3 +39,9 @@ def test_what_is_known_of_a_verdict_excuses_no_other_settings(capsys):
     assert report([claim], results) == 0
     assert report([claim], results, changed=True) == 1
     assert "MS2 is contradicted" in capsys.readouterr().err
+
+
+def test_what_one_case_needs_does_not_refuse_another():
+    """The blow-up of GF1 on the line divides by the first entry of V, which may be 0 in R^3."""
+    claim = plan("GF1", case="3", attention__value="[[0, 1, 0], [-1, 0, 0], [0, 0, -0.5]]")
+    assert np.allclose(ends(claim), 1.0)
