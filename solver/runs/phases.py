@@ -8,7 +8,8 @@ prefers (terminal). Sources: docs/theory.md §2, §4.3, §4.4, §4.7.
 How they are told apart, interval by interval between outputs: alignment ends when W2 to the target has fallen to within a
 tenth of its whole fall from its least value; a law that stays within that, or whose clusters keep their number, is
 metastable, but a law that reaches an eigenspace of more dimensions heats at once; fewer clusters than before are pairing. A
-law counts as clustered if nearly all of its tokens sit in clusters narrower than the kernel, beta^{-1/2}.
+law counts as clustered if nearly all of its tokens sit in clusters narrower than the kernel, beta^{-1/2}; a few tokens that
+move freely from the start are no clusters that stay, though.
 """
 
 from __future__ import annotations
@@ -21,12 +22,17 @@ from pathlib import Path
 import numpy as np
 
 from problems import Problem
+from problems.attention import spectral_norm
+from solver.projection.spectrum import analyse
 from solver.projection.target import Target
+from solver.projection.terminal import arc_to_span
 from solver.runs.tables import read_columns, read_rows
 
 NEAR = 0.1  # of the fall of W2: how near to its least value counts as there
 FALL = 0.3  # of W2 at the start: a smaller fall is no alignment
-STILL = 0.02  # change of a moment per e-fold of depth below which a law counts as at rest
+STILL = 0.02  # change of a moment per e-fold of depth, or in the unit of depth, below which a law counts as at rest
+AWAY = 1e-6  # radians between the target and E(V) that make tokens leave
+FREE = 0.1  # of the largest speed: tokens that are faster from the start on move freely
 CLUSTERED = 0.95  # mass in narrow clusters
 SHORTEST = 0.02  # of the run's length, on a linear and on a logarithmic scale: shorter phases are not told
 
@@ -66,21 +72,34 @@ def expectation(goal: Target) -> Expectation:
     return Expectation(leaves=away and not stays, heats=analysis.dimension > 1 and not stays, stays=stays)
 
 
+def expectation_of_tokens(goal: Target) -> Expectation:
+    """As `expectation`, of finitely many tokens: at zero temperature they attend to each other alone once they have gathered, and
+    leave the target for E(V), as at any other temperature (docs/theory.md §4.7)."""
+    expected, analysis = expectation(goal), goal.analysis
+    if not expected.stays or analysis is None or analysis.dimension != 1 or goal.problem.particles.sampling == "adaptive":
+        return expected
+    value = sum((head.value for head in goal.problem.attention.layers[0].weights.heads), start=np.zeros(()))
+    away = float(arc_to_span(analysis.basis.T, analyse(value).basis)[0]) > AWAY
+    return Expectation(leaves=True) if away else expected
+
+
 def find_phases(times: np.ndarray, distance: np.ndarray, moments: np.ndarray, clusters: np.ndarray,
-                expected: Expectation) -> list[Phase]:
+                expected: Expectation, unit: float = 0.0) -> list[Phase]:
     """The phases in their order; they tile the run. Local.
 
     Args:
         times: (T,) ascending depths. distance: (T,) W2 to the target, NaN where there is none.
         moments: (T, k) bounded numbers that tell laws apart, such as means and second moments.
         clusters: (T,) number of clusters, 0 where the law is not clustered, NaN where that is not known.
-        expected: what theory allows.
+        expected: what theory allows. unit: the depth in which tokens can cross the space; 0 if that is not known.
     """
     if len(times) < 3:
         return []
     near, arrived, level = approach(distance)
     speed = np.abs(np.diff(moments, axis=0)).max(axis=1) / np.diff(times)
-    moving = speed * np.maximum(times[1:], 1e-300) > STILL
+    moving = speed * np.maximum(times[1:], max(unit, 1e-300)) > STILL
+    slow = ~moving | (speed < FREE * speed.max())
+    free = int(np.argmax(slow)) if slow.any() else len(slow)
     labels = []
     for i in range(len(times) - 1):
         before, after = clusters[i], clusters[i + 1]
@@ -92,7 +111,7 @@ def find_phases(times: np.ndarray, distance: np.ndarray, moments: np.ndarray, cl
                           ("metastable", f"W2 to the target stays below {level:.3g}"))
         elif expected.leaves and near is not None:
             labels.append(("terminal", "the law leaves the target for E(V)"))
-        elif before > 0 and after > 0:
+        elif before > 0 and after > 0 and (i >= free or after != before):
             labels.append(clustered_label(int(before), int(after)))
         elif not moving[i:].any():
             labels.append(("terminal", "at rest"))
@@ -160,7 +179,17 @@ def phases_of(folder: Path, problem: Problem, goal: Target) -> list[Phase]:
         moments = moments / max(float(np.sqrt(np.abs(moments[0]).max())), 1e-300)
     beta = max((layer.weights.beta for layer in problem.attention.layers), default=1.0)
     clusters = narrow_clusters(folder / "clusters.csv", times, beta)
-    return find_phases(times, columns.get("w2_target", np.full(len(times), np.nan)), moments, clusters, expectation(goal))
+    expected = expectation(goal) if path.name == "diagnostics.csv" else expectation_of_tokens(goal)
+    return find_phases(times, columns.get("w2_target", np.full(len(times), np.nan)), moments, clusters, expected,
+                       crossing_depth(problem))
+
+
+def crossing_depth(problem: Problem) -> float:
+    """1/|V| over all layers, heads added: softmax attention moves tokens of length one no faster. 0 for attention that is not
+    divided, whose speed depends on the law, and for V = 0."""
+    speeds = [0.0 if layer.weights.normalization == "none" else sum(spectral_norm(head.value) for head in layer.weights.heads)
+              for layer in problem.attention.layers]
+    return 1 / max(speeds) if min(speeds) > 0 else 0.0
 
 
 def find_or_skip(folder: Path, problem: Problem, goal: Target) -> list[Phase]:

@@ -6,8 +6,17 @@ import numpy as np
 import pytest
 
 from problems import load
+from problems.problem import read_problem
 from solver.projection.target import target
-from solver.runs.phases import Expectation, Phase, expectation, find_phases, timeline
+from solver.runs.phases import (
+    Expectation,
+    Phase,
+    crossing_depth,
+    expectation,
+    expectation_of_tokens,
+    find_phases,
+    timeline,
+)
 
 
 def moments_of(angle):
@@ -62,6 +71,28 @@ def test_zero_temperature_ends_on_the_target():
     assert names(found) == ["alignment", "terminal"] and found[0].end == pytest.approx(np.log(10), abs=0.1)
 
 
+def test_few_tokens_that_move_freely_are_no_clusters_that_stay():
+    """Six tokens gather like e^{-t} from the start on, and are one cluster from t = 5 on; slow ones stay for long."""
+    t = np.linspace(0.0, 10.0, 41)
+    clusters = np.where(t < 5, 6.0, 1.0)
+    found = find_phases(t, np.full(41, np.nan), moments_of(np.exp(-t)), clusters, Expectation(), 1.0)
+    assert names(found)[0] == "alignment" and names(found)[-2:] == ["pairing", "terminal"] and found[0].end >= 2
+    late = find_phases(t, np.full(41, np.nan), moments_of(np.exp(5 * (t - 5) - np.log1p(np.exp(5 * (t - 5))))), clusters,
+                       Expectation(), 1.0)
+    assert names(late) == ["metastable", "pairing", "terminal"]
+
+
+def test_a_law_that_moves_is_not_at_rest_however_short_the_run():
+    """.03 per unit of depth over half a unit; 1/|V| is the unit, and a law with another V has another."""
+    t = np.array([0.0, 0.25, 0.5])
+    moments = (0.15 + 0.03 * t)[:, None]
+    assert names(find_phases(t, np.full(3, np.nan), moments, np.zeros(3), Expectation(), 1.0)) == ["alignment"]
+    assert names(find_phases(t, np.full(3, np.nan), moments, np.zeros(3), Expectation(), 0.1)) == ["terminal"]
+    assert crossing_depth(load("smooth_circle")) == 1.0
+    assert crossing_depth(load("misaligned_circle")) == pytest.approx(0.5)
+    assert crossing_depth(load("usa_circle")) == 0.0
+
+
 def test_phases_tile_the_run():
     rng = np.random.default_rng(1)
     for _ in range(50):
@@ -77,6 +108,16 @@ def test_what_theory_expects():
     assert expectation(target(load("heat_circle"))) == Expectation(heats=True)
     assert expectation(target(load("sphere_great_circle"))) == Expectation(stays=True)
     assert expectation(target(load("layered_circle"))) == Expectation()
+
+
+def test_finitely_many_tokens_leave_at_zero_temperature_too():
+    """300 tokens of hardmax gather at 45 degrees by t = 3 and then turn to E(V); adaptive ones stand for a law that rests."""
+    cold = load("misaligned_circle").with_("attention.beta=inf")
+    tokens = read_problem({**cold.given, "particles": {"sampling": "quadrature", "count": 300}})
+    assert expectation_of_tokens(target(cold)) == expectation(target(tokens)) == Expectation(stays=True)
+    assert expectation_of_tokens(target(tokens)) == Expectation(leaves=True)
+    aligned = tokens.with_("attention.key=[[1, 0], [0, 1]]", "attention.query=[[1, 0], [0, 1]]")
+    assert expectation_of_tokens(target(aligned)) == Expectation(stays=True)
 
 
 def test_few_outputs_have_no_phases():
