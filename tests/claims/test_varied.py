@@ -45,3 +45,12 @@ def test_what_one_case_needs_does_not_refuse_another():
     """The blow-up of GF1 on the line divides by the first entry of V, which may be 0 in R^3."""
     claim = plan("GF1", case="3", attention__value="[[0, 1, 0], [-1, 0, 0], [0, 0, -0.5]]")
     assert np.allclose(ends(claim), 1.0)
+
+
+def test_the_even_law_of_ct1_is_even_whatever_concentration_is_set():
+    claim = plan("CT1", **{"initial__components[0]__concentration": "6.0"})
+    kappas = [[part.kappa for part in cell.case().problem.initial.components] for cell in claim.cells]
+    assert kappas == [[6.0, 1.0], [6.0, 1.0], [6.0, 1.0], [6.0, 6.0]]
+    law = claim.cells[3].case().problem.initial
+    x = np.stack((np.cos(np.arange(7.0)), np.sin(np.arange(7.0))), axis=1)
+    assert np.allclose(law.density(x), law.density(-x))
