@@ -10,13 +10,13 @@ import numpy as np
 from rich.markup import escape
 
 from problems import ProblemError
-from problems.loader import read_tables
+from problems.loader import build, dumps, read_tables
 from problems.overrides import toml_value
 from solver.commands.common import load_shared, number_text, one_of_both, parse_set, usable_folder
 from solver.ranks import world
 from solver.runs.console import TerminalTable, print_pairs
 from solver.runs.contents import refuse_links
-from solver.runs.folder import write_text
+from solver.runs.folder import digest, write_text
 from solver.runs.progress import rank_console
 from solver.runs.stop import Limits
 from solver.runs.tables import diagnostics_columns
@@ -28,6 +28,8 @@ from solver.sweeps.table import write_tidy
 if TYPE_CHECKING:
     from rich.console import Console
 
+# The command that a cell's run.json names for each side.
+COMMANDS = {"compare": "compare", "density": "solve", "particles": "particles"}
 # One line of sweep.csv or history.csv.
 Line = dict[str, float | str]
 SHOWN = ("closest_w1", "closest_w1_time", "closest_w2", "closest_w2_time", "w2_density_particles_max", "verdict", "status")
@@ -58,8 +60,9 @@ def run_sweep(name: str, over: list[str], ties: list[str], side: str, settings: 
     earlier = comm.bcast((base / "sweep.csv").exists() if comm.rank == 0 else False)
     refuse_earlier(base, earlier and not (force or resume))
     refuse_links(base, ["sweep.parquet", "history.parquet", "figures"])
-    kept = {i: found for i, cell in enumerate(cells) if resume and comm.rank == 0 and (found := finished(base / cell.label))}
-    kept = comm.bcast(kept)
+    kept, other = comm.bcast(finished_cells(jobs) if resume and comm.rank == 0 else ({}, ""))
+    if other:
+        raise ProblemError("--resume", other, "must be made from the same problem, by the same --side (or use --force)")
     todo = [i for i in range(len(cells)) if i not in kept]
     errors: dict[int, str] = {}
     for outcome in run_jobs(run_cell, [jobs[i] for i in todo], workers, comm):
@@ -90,13 +93,20 @@ def refuse_earlier(base: Path, refused: bool) -> None:
         raise ProblemError("--out", str(base), "must be a new folder (or use --force to replace it, --resume to go on)")
 
 
-def finished(folder: Path) -> CellResult | None:
-    """What a cell that ended left behind."""
-    try:
-        found: CellResult = json.loads((folder / "cell.json").read_text())
-        return found
-    except (OSError, ValueError):
-        return None
+def finished_cells(jobs: list[SweepJob]) -> tuple[dict[int, CellResult], str]:
+    """What cells that ended left behind, by their number, and the folder of one that was made from another problem, or ""."""
+    kept: dict[int, CellResult] = {}
+    for i, job in enumerate(jobs):
+        try:
+            found: CellResult = json.loads((Path(job.folder) / "cell.json").read_text())
+            facts = json.loads((Path(job.folder) / "run.json").read_text())
+        except (OSError, ValueError):
+            continue
+        if (facts.get("problem_sha256"), facts.get("command")) != (digest(dumps(build(job.tables))), COMMANDS[job.side]):
+            return {}, job.folder
+        if job.side != "compare" or not job.verdict or found["row"]["verdict"]:  # else the verdict is still to be found
+            kept[i] = found
+    return kept, ""
 
 
 def tell(console: Console | None, cell: SweepCell, outcome: Outcome[CellResult], done: int, total: int) -> None:

@@ -101,3 +101,16 @@ def test_long_values_that_begin_alike_have_folders_of_their_own():
     second = [*first[:-1], [*first[-1][:-1], 7.0]]
     labels = [cell.label for cell in cells_of({"attention.value": [str(first), str(second)]}, {})]
     assert len(set(labels)) == 2 and max(map(len, labels)) <= 120
+
+
+def test_cells_of_another_problem_or_side_are_not_taken_up(tmp_path):
+    """The cells of 16 tokens are no cells of 30, nor of the density."""
+    options = {"out": tmp_path / "s", "quiet": True, "verdict": False, "workers": 1, "fits": []}
+    over = ["attention.beta=1,2"]
+    assert run_sweep("gaussian_line", over, [], "particles", settings=TOKENS, force=False, resume=False, **options) == 0
+    before = (tmp_path / "s" / "sweep.csv").read_text()
+    for side, settings in (("particles", [*TOKENS, "particles.count=30"]), ("density", TOKENS)):
+        with pytest.raises(ProblemError, match="same problem"):
+            run_sweep("gaussian_line", over, [], side, settings=settings, force=False, resume=True, **options)
+    assert (tmp_path / "s" / "sweep.csv").read_text() == before
+    assert run_sweep("gaussian_line", over, [], "particles", settings=TOKENS, force=False, resume=True, **options) == 0
