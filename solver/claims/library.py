@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -100,7 +101,7 @@ def read_json(path: Path, kind: type[T]) -> T | None:
 
 def claim_command(claim: Claim, quick: bool, settings: Iterable[str]) -> str:
     """The command that repeats a claim."""
-    words = ["coldflow claims", claim.id, *(f"--set {item}" for item in settings), *(["--quick"] if quick else [])]
+    words = ["coldflow claims", claim.id, *(f"--set {shlex.quote(item)}" for item in settings), *(["--quick"] if quick else [])]
     return " ".join(words)
 
 

@@ -139,9 +139,15 @@ def collection_section(folder: Path, kind: str) -> Section:
             for path in sorted(folder.glob("*/run.json"))]
     title = runs[0][1].get("title", folder.name) if runs else f"Sweep in {folder.name}"
     summary = [(name, str(facts.get("exit_reason", "unknown"))) for name, facts in runs]
-    repeat = f"coldflow sweep PROBLEM --over KEY=VALUES --out {shlex.quote(str(folder))}"
+    repeat = next((repeating(facts["arguments"]) for _, facts in runs if facts.get("arguments", [""])[0] == kind),
+                  f"coldflow {kind} PROBLEM --over KEY=VALUES --out {shlex.quote(str(folder))}")
     return Section(kind, str(title), str(folder), figures_of(folder), tables_of(folder, [f"{kind}.csv"], every=True), summary,
                    repeat=repeat)
+
+
+def repeating(arguments: Sequence[str]) -> str:
+    """The command with these arguments, made from the beginning."""
+    return shlex.join(["coldflow", *(word for word in arguments if word not in ("--resume", "--force"))])
 
 
 def claims_section(folder: Path) -> Section:

@@ -9,6 +9,7 @@ from solver.report import figures, laws
 from solver.report.album import Album
 from solver.report.arcs import arc_length
 from solver.report.gallery import angle_of, pick, trace
+from solver.report.page import repeating
 from solver.report.pictures import draw_run
 from solver.runs.events import Event, read_events
 from solver.runs.phases import Phase
@@ -135,3 +136,8 @@ def test_events_are_read_in_order(tmp_path):
     assert read_events(tmp_path) == []
     (tmp_path / "events.csv").write_text("time,event,where,masses\n2.5,merge,\"1 0\",0.5 0.5\n1.5,departure,,1\n")
     assert read_events(tmp_path) == [Event(1.5, "departure"), Event(2.5, "merge")]
+
+
+def test_a_report_says_the_command_that_made_a_sweep():
+    words = ["sweep", "problem.toml", "--over", "count=64,128", "--tie", "attention.beta=2 * count", "--resume", "--out", "s"]
+    assert repeating(words) == "coldflow sweep problem.toml --over count=64,128 --tie 'attention.beta=2 * count' --out s"
