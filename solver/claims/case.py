@@ -45,7 +45,8 @@ class Case:
         problem: the resolved problem.
         tokens: points (N, d) and masses (N,) of the tokens at depth 0 where the claim names a start, else None.
         variables: the names of the sweep with their values in this cell.
-        charges: whether `tokens` stand for a law that charges the whole sphere, which matters at zero temperature.
+        charges: whether tokens stand for a law that charges the whole sphere, which matters at zero temperature: they attend to
+            all of it then, not to each other alone.
     """
 
     problem: Problem

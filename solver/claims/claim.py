@@ -35,6 +35,7 @@ from problems.problem import SECTIONS, read_problem
 from solver.claims.case import Case
 from solver.claims.judge import RELATIONS, TELL
 from solver.claims.starts import CHARGING, starting_tokens
+from solver.particles.density import has_full_support
 from solver.sweeps.formula import evaluate
 from solver.sweeps.formula import names as names_in
 
@@ -112,7 +113,8 @@ class Cell:
         """The resolved case. Raises ProblemError."""
         problem = read_problem(_copied(self.values), name=name, path=FOLDER / "claims" / f"{name}.toml")
         tokens = None if self.start is None else starting_tokens(self.start, problem.manifold.dimension)
-        return Case(problem, tokens, self.variables, self.start is not None and self.start.get("tokens") in CHARGING)
+        charges = has_full_support(problem) if self.start is None else self.start.get("tokens") in CHARGING
+        return Case(problem, tokens, self.variables, charges)
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from solver.claims.case import execute
 from solver.claims.evaluate import Result
 from solver.claims.judge import judge
 from solver.claims.predictions import PREDICTIONS
 from solver.commands.claims import report
+from solver.projection.cold_flow import flow
 from tests.claims.plans import ends, options, plan
 
 
@@ -54,3 +56,12 @@ def test_the_even_law_of_ct1_is_even_whatever_concentration_is_set():
     law = claim.cells[3].case().problem.initial
     x = np.stack((np.cos(np.arange(7.0)), np.sin(np.arange(7.0))), axis=1)
     assert np.allclose(law.density(x), law.density(-x))
+
+
+def test_cold_tokens_of_a_law_attend_to_the_whole_sphere():
+    """With B = I a token of hardmax attends to itself, as under the law; with another B to the next one."""
+    case = plan("LT9", case="1", attention__query="[[1, 0.2, 0], [0, 1, 0], [0, 0, 1]]", particles__count="64",
+                time__end="0.5", time__outputs="2").cells[0].case()
+    assert case.charges and not plan("LT10").cells[0].case().charges
+    run = execute(case, "tokens")
+    assert np.allclose(run.points[-1], flow(run.points[0], case.weights, run.times)[-1], atol=1e-5)
