@@ -65,3 +65,11 @@ def test_cold_tokens_of_a_law_attend_to_the_whole_sphere():
     assert case.charges and not plan("LT10").cells[0].case().charges
     run = execute(case, "tokens")
     assert np.allclose(run.points[-1], flow(run.points[0], case.weights, run.times)[-1], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["QC4", "EM2"])
+def test_the_width_of_clusters_is_in_the_bar(name):
+    """Rates of clusters of two tokens are off by O(split^2): the coarser run has clusters twice as wide."""
+    claim = plan(name, start__split="0.01")
+    for cell, coarse in zip(claim.cells, claim.coarse, strict=True):
+        assert cell.start["split"] == 0.01 and coarse.start["split"] == 0.02
