@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from problems import Problem, ProblemError
 from solver.comparison.refinement import Extra, distances_between
+from solver.comparison.variations import vary
 from solver.comparison.verdict import judged_outputs
 from solver.errors import RunError
-from solver.particles.adaptive import gap_fraction
+from solver.particles.adaptive import gap_fraction, refuse_start
 from solver.particles.density import kernel_width
 from solver.runs.cost import density_cost, memory_there_is
 from solver.runs.history import History
@@ -31,10 +32,11 @@ OPTION = "--accuracy"
 COLUMNS = ["side", "quantity", "setting", "size", "w2_difference", "seconds"]
 FEWEST = {1: 32, 2: 80, 3: 200}  # cells and tokens to start with, by intrinsic dimension
 MOST = {1: 2**16, 2: 2**18, 3: 2**18}
-# N atoms are never closer to an even density in W2 than this times (volume/N)^(1/dimension): the root of the second moment of a
-# regular hexagon, and of a truncated octahedron, of unit size (Conway & Sloane 1999, §2.3).
-ATOMS = {2: 0.4005, 3: 0.4853}
+# N atoms are never closer to an even density in W2 than this times (volume/N)^(1/dimension): the root of the second moment of an
+# interval, a regular hexagon, and a truncated octahedron, of unit size (Conway & Sloane 1999, §2.3).
+ATOMS = {1: 0.2886, 2: 0.4005, 3: 0.4853}
 STEPS = 0.25  # part of the accuracy that steps may take
+FOLLOWED = 512  # random tokens that steps are tried on, where adaptive ones would not be the same with both
 HALVINGS = 6
 SLOWEST, FASTEST = 0.7, 4.0  # observed orders that are believed
 FIXED_STEPS = ("euler", "ssprk22", "ssprk33", "ssprk104")
@@ -113,7 +115,7 @@ def refuse_accuracy(problem: Problem, accuracy: float) -> None:
     tdim, volume = problem.manifold.intrinsic, problem.manifold.volume
     if volume is None:
         raise ProblemError(OPTION, accuracy, "for spaces with a mesh, which R^d has not")
-    least = ATOMS.get(tdim, 0.0) * (volume / MOST[tdim]) ** (1 / tdim)
+    least = ATOMS[tdim] * (volume / MOST[tdim]) ** (1 / tdim)
     if accuracy < least:
         raise ProblemError(OPTION, accuracy, f"must be at least {least:.2g} here: {MOST[tdim]} atoms in {tdim} dimensions are "
                            "never closer to a density in W2")
@@ -143,6 +145,8 @@ def _choose_side(problem: Problem, side: str, comm: MPI.Comm, extra: Extra, chos
 
     def run(settings: Settings, label: str) -> History | None:
         varied = problem.with_({**chosen.settings, **settings})
+        if chosen.settings.get("particles.sampling") == "adaptive" and "particles.gap" not in settings:
+            varied = vary(varied, "particles", sampling="random", count=FOLLOWED, gap=None)
         make = extra.density if side == "density" else extra.particles
         return make(varied, f"accuracy-{label}", f"accuracy of the {side}: {label}")
 
@@ -160,7 +164,8 @@ def _choose_side(problem: Problem, side: str, comm: MPI.Comm, extra: Extra, chos
         ladder = Ladder(side, lambda n: {"density.cells": n}, first, 2**tdim, MOST[tdim])
     else:
         ladder = _token_ladder(problem, chosen)
-        search.steps("particles", _token_steps(problem), ladder.settings(ladder.first))
+        adaptive = chosen.settings.get("particles.sampling") == "adaptive"
+        search.steps("particles", _token_steps(problem), {} if adaptive else ladder.settings(ladder.first))
     search.climb(ladder)
 
 
@@ -194,22 +199,24 @@ def _token_steps(problem: Problem) -> list[Settings]:
 def _token_ladder(problem: Problem, chosen: Chosen) -> Ladder:
     """More tokens; on curves adaptive ones where there can be, since other tokens leave the mean field in the end."""
     settings, tdim = problem.particles, problem.manifold.intrinsic
-    if settings.sampling in ("quadrature", "adaptive"):
+    # Their gaps alone say how many they are: as many as `particles.count` at least would hide what a smaller gap changes.
+    adaptive: Settings = {"particles.sampling": "adaptive", "particles.count": 1}
+    if settings.sampling == "adaptive" or (settings.sampling == "quadrature" and tdim == 1):
         try:
-            problem.with_({"particles.sampling": "adaptive"})
+            gap = gap_fraction(problem.with_(adaptive))
         except ProblemError:
             pass
         else:
-            chosen.settings["particles.sampling"] = "adaptive"
-            gap = gap_fraction(problem.with_({"particles.sampling": "adaptive"}))
-            return Ladder("particles", lambda n: {"particles.gap": gap / n}, 1, 2, 2**10)
+            chosen.settings |= adaptive
+            return Ladder("particles", lambda n: {"particles.gap": gap / n}, 1, 2, 2**16)
     return Ladder("particles", lambda n: {"particles.count": n}, FEWEST[tdim], 2 if settings.sampling == "random" else 2**tdim,
                   MOST[tdim])
 
 
 @dataclass
 class Search:
-    """Runs and comparisons of one side. run: of settings, with a label; apart: W2 at every judged output."""
+    """Runs and comparisons of one side. run: of settings, with a label; apart: W2 at every judged output; of_steps: what shorter
+    steps change."""
 
     problem: Problem
     chosen: Chosen
@@ -217,6 +224,7 @@ class Search:
     apart: Callable[[History, History], dict[float, float]]
     comm: MPI.Comm
     since: float = field(default_factory=time.monotonic)
+    of_steps: float = 0.0
 
     def degree(self, cells: int) -> int:
         """The degree that needs least work for the accuracy, by errors against degree 3 on cells half as wide."""
@@ -246,13 +254,14 @@ class Search:
             worst = self._compare(side, key, value, max(coarse.counts[-1], 1), coarse, fine)
             if worst <= STEPS * self.chosen.asked:
                 self.chosen.settings |= now
+                self.of_steps = worst
                 return
             coarse = fine
         raise RunError(f"{OPTION} {self.chosen.asked:g} was not reached: the steps of the {side} still change W2 by {worst:.2g}")
 
     def climb(self, ladder: Ladder) -> None:
-        """Refine until two neighbours are closer than the accuracy, and choose the finer one."""
-        size, before = ladder.first, None
+        """Refine until two neighbours are closer than what steps leave of the accuracy, and choose the finer one."""
+        size, before, allowed = ladder.first, None, self.chosen.asked - self.of_steps
         coarse = None
         while True:
             fine_size = size * ladder.factor
@@ -261,15 +270,16 @@ class Search:
             fine = self._made(ladder.settings(fine_size), f"size {fine_size}")
             key, value = next(iter(ladder.settings(fine_size).items()))
             worst = self._compare(ladder.side, key, value, fine.counts[-1], coarse, fine)
-            if worst <= self.chosen.asked:
+            if worst <= allowed:
                 self.chosen.settings |= ladder.settings(fine_size)
-                self.chosen.errors[ladder.side] = self.apart(coarse, fine)
+                found = self.apart(coarse, fine)
+                self.chosen.errors[ladder.side] = {t: error + self.of_steps for t, error in found.items()}
                 return
             order = 1.0 if before is None else math.log(before[1] / worst) / math.log(fine_size / before[0])
             order *= self.problem.manifold.intrinsic if ladder.factor != 2 or ladder.side == "density" else 1
             order = min(max(order, SLOWEST), FASTEST)
             before = fine_size, worst
-            rungs = math.floor(math.log2(worst / self.chosen.asked) / order)
+            rungs = math.floor(math.log2(worst / allowed) / order)
             if rungs < 1:
                 size, coarse = fine_size, fine
             else:
@@ -283,7 +293,13 @@ class Search:
         """
         reached = [float(row["w2_difference"]) for row in self.chosen.rows if row["side"] == ladder.side]
         why = None
-        if size > ladder.most:
+        if ladder.side == "particles" and self.chosen.settings.get("particles.sampling") == "adaptive":
+            varied = self.problem.with_({**self.chosen.settings, **ladder.settings(size)})
+            try:
+                refuse_start(varied)
+            except ProblemError:
+                why = f"more than particles.most = {varied.particles.most} tokens would be needed"
+        elif size > ladder.most:
             why = f"more than {ladder.most} {'cells' if ladder.side == 'density' else 'tokens'} would be needed"
         elif ladder.side == "density":
             cost = density_cost(self.problem.with_({**self.chosen.settings, **ladder.settings(size)}), self.comm.size)

@@ -6,10 +6,13 @@ import json
 import numpy as np
 import pytest
 
+from meshes.manifold import sphere
 from problems import ProblemError
 from problems.loader import as_problem
 from solver import compare
 from solver.comparison.accuracy import restored
+from solver.wasserstein.distance import distance
+from solver.wasserstein.measure import Measure
 
 # The uniform law at zero temperature stays angular central Gaussian (docs/theory.md §3.3): exact W2 to the target (§3.4).
 COLD = {"space": {"manifold": "circle"}, "attention": {"beta": "inf", "value": [[1.0, 0.0], [0.0, 0.0]]},
@@ -57,11 +60,26 @@ def test_a_run_that_goes_on_keeps_its_choice(chosen):
     (COLD, 0.0, "at least 1e-08 and at most 1"),
     (COLD, np.nan, "at least 1e-08 and at most 1"),
     ("smooth_sphere", 1e-4, "must be at least 0.0028 here"),
+    (COLD, 1e-6, "must be at least 2.8e-05 here"),
 ])
 def test_what_cannot_be_reached_is_refused_at_once(problem, accuracy, words):
     with pytest.raises(ProblemError) as refusal:
         compare(as_problem(problem), accuracy=accuracy)
     assert words in str(refusal.value)
+
+
+def test_errors_cover_what_atoms_make():
+    """The Kuramoto family at beta = 0 (docs/theory.md §5.1): a Poisson kernel of mean R(t), whose quantiles are known. Tokens and
+    atoms of cells are as far from it as their errors say at most."""
+    found = compare(as_problem("kuramoto_circle").with_("time.outputs=[0.0, 2.0, 4.0]"), accuracy=0.01, verdict=False)
+    turn = np.pi * ((2 * np.arange(100_000) + 1) / 100_000 - 1)
+    for i, row in enumerate(found.rows):
+        mean = (1 + (0.2**-2 - 1) * np.exp(-row["time"])) ** -0.5
+        angles = 2 * np.arctan((1 - mean) / (1 + mean) * np.tan(turn / 2))
+        exact = Measure(np.column_stack([np.cos(angles), np.sin(angles)]), np.full(len(angles), 1 / len(angles)))
+        for side, history in (("density", found.density), ("particles", found.particles)):
+            true = distance(history.measures[i], exact, p=2, manifold=sphere(2)).value
+            assert true <= row[f"error_{side}"] <= 0.01
 
 
 def test_the_sphere_at_a_twentieth():
