@@ -170,9 +170,22 @@ def _choose_side(problem: Problem, side: str, comm: MPI.Comm, extra: Extra, chos
 
 
 def _first_cells(problem: Problem) -> int:
-    """Cells about as wide as the kernel: coarser ones could agree with each other without seeing anything."""
+    """Cells about as wide as the kernel and the first law: coarser ones could agree with each other without seeing anything."""
     tdim, volume = problem.manifold.intrinsic, problem.manifold.volume or 1.0
-    return int(max(FEWEST[tdim], min(math.ceil(volume / kernel_width(problem.attention) ** tdim), MOST[tdim] // 64)))
+    width = min(kernel_width(problem.attention), problem.initial.width)
+    return int(max(FEWEST[tdim], min(math.ceil(volume / width**tdim), MOST[tdim] // 64)))
+
+
+def _first_tokens(problem: Problem, factor: int) -> int:
+    """As few tokens as the quadrature of the first law allows."""
+    count, most = FEWEST[problem.manifold.intrinsic], MOST[problem.manifold.intrinsic]
+    while problem.particles.sampling == "quadrature" and count * factor < most:
+        try:
+            problem.initial.quadrature(count)
+            break
+        except ProblemError:
+            count *= factor
+    return count
 
 
 def _density_steps(problem: Problem) -> list[Settings]:
@@ -209,8 +222,8 @@ def _token_ladder(problem: Problem, chosen: Chosen) -> Ladder:
         else:
             chosen.settings |= adaptive
             return Ladder("particles", lambda n: {"particles.gap": gap / n}, 1, 2, 2**16)
-    return Ladder("particles", lambda n: {"particles.count": n}, FEWEST[tdim], 2 if settings.sampling == "random" else 2**tdim,
-                  MOST[tdim])
+    factor = 2 if settings.sampling == "random" else 2**tdim
+    return Ladder("particles", lambda n: {"particles.count": n}, _first_tokens(problem, factor), factor, MOST[tdim])
 
 
 @dataclass
@@ -261,7 +274,7 @@ class Search:
 
     def climb(self, ladder: Ladder) -> None:
         """Refine until two neighbours are closer than what steps leave of the accuracy, and choose the finer one."""
-        size, before, allowed = ladder.first, None, self.chosen.asked - self.of_steps
+        size, before = ladder.first, None
         coarse = None
         while True:
             fine_size = size * ladder.factor
@@ -270,20 +283,23 @@ class Search:
             fine = self._made(ladder.settings(fine_size), f"size {fine_size}")
             key, value = next(iter(ladder.settings(fine_size).items()))
             worst = self._compare(ladder.side, key, value, fine.counts[-1], coarse, fine)
+            # Steps that cells bound were tried where they are longest, and err in proportion to their length at most.
+            finer = fine_size / ladder.first if "density.cfl" in self.chosen.settings and ladder.side == "density" else 1.0
+            of_steps = self.of_steps * finer ** (-1 / self.problem.manifold.intrinsic)
+            allowed = self.chosen.asked - of_steps
             if worst <= allowed:
                 self.chosen.settings |= ladder.settings(fine_size)
                 found = self.apart(coarse, fine)
-                self.chosen.errors[ladder.side] = {t: error + self.of_steps for t, error in found.items()}
+                self.chosen.errors[ladder.side] = {t: error + of_steps for t, error in found.items()}
                 return
             order = 1.0 if before is None else math.log(before[1] / worst) / math.log(fine_size / before[0])
             order *= self.problem.manifold.intrinsic if ladder.factor != 2 or ladder.side == "density" else 1
             order = min(max(order, SLOWEST), FASTEST)
             before = fine_size, worst
-            rungs = math.floor(math.log2(worst / allowed) / order)
-            if rungs < 1:
-                size, coarse = fine_size, fine
-            else:
-                size, coarse = fine_size * ladder.factor ** min(rungs, 3), None
+            rungs = min(math.floor(math.log2(worst / allowed) / order), 3)
+            while rungs > 0 and self._too_large(ladder, fine_size * ladder.factor ** (rungs + 1)):
+                rungs -= 1  # the order may be better than it looked: nothing is left out on the way to the end
+            size, coarse = (fine_size, fine) if rungs < 1 else (fine_size * ladder.factor**rungs, None)
 
     def _affordable(self, ladder: Ladder, size: int) -> None:
         """Stop before a size that is too large.
@@ -291,24 +307,28 @@ class Search:
         Raises:
             RunError: with what was reached.
         """
-        reached = [float(row["w2_difference"]) for row in self.chosen.rows if row["side"] == ladder.side]
-        why = None
-        if ladder.side == "particles" and self.chosen.settings.get("particles.sampling") == "adaptive":
-            varied = self.problem.with_({**self.chosen.settings, **ladder.settings(size)})
+        why = self._too_large(ladder, size)
+        if why:
+            reached = [float(row["w2_difference"]) for row in self.chosen.rows if row["side"] == ladder.side]
+            last = f"; the last refinement changed the {ladder.side} by {reached[-1]:.2g} in W2" if reached else ""
+            raise RunError(f"{OPTION} {self.chosen.asked:g} was not reached: {why}{last}")
+
+    def _too_large(self, ladder: Ladder, size: int) -> str:
+        """Why a size cannot be had, in words; empty if it can (collective)."""
+        varied = self.problem.with_({**self.chosen.settings, **ladder.settings(size)})
+        if varied.particles.sampling == "adaptive" and ladder.side == "particles":
             try:
                 refuse_start(varied)
             except ProblemError:
-                why = f"more than particles.most = {varied.particles.most} tokens would be needed"
+                return f"more than particles.most = {varied.particles.most} tokens would be needed"
         elif size > ladder.most:
-            why = f"more than {ladder.most} {'cells' if ladder.side == 'density' else 'tokens'} would be needed"
-        elif ladder.side == "density":
-            cost = density_cost(self.problem.with_({**self.chosen.settings, **ladder.settings(size)}), self.comm.size)
+            return f"more than {ladder.most} {'cells' if ladder.side == 'density' else 'tokens'} would be needed"
+        if ladder.side == "density":
+            cost = density_cost(varied, self.comm.size)
             free = self.comm.bcast(memory_there_is())
             if cost is not None and cost.memory > free / 2:
-                why = f"{size} cells would need {cost.memory / 2**20:.0f} MiB of {free / 2**20:.0f}"
-        if why is not None:
-            last = f"; the last refinement changed the {ladder.side} by {reached[-1]:.2g} in W2" if reached else ""
-            raise RunError(f"{OPTION} {self.chosen.asked:g} was not reached: {why}{last}")
+                return f"{size} cells would need {cost.memory / 2**20:.0f} MiB of {free / 2**20:.0f}"
+        return ""
 
     def _made(self, settings: Settings, label: str) -> History:
         found = self.run(settings, label)

@@ -2,15 +2,17 @@
 
 import csv
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from mpi4py import MPI
 
 from meshes.manifold import sphere
 from problems import ProblemError
 from problems.loader import as_problem
 from solver import compare
-from solver.comparison.accuracy import restored
+from solver.comparison.accuracy import Chosen, Ladder, Search, restored
 from solver.wasserstein.distance import distance
 from solver.wasserstein.measure import Measure
 
@@ -80,6 +82,31 @@ def test_errors_cover_what_atoms_make():
         for side, history in (("density", found.density), ("particles", found.particles)):
             true = distance(history.measures[i], exact, p=2, manifold=sphere(2)).value
             assert true <= row[f"error_{side}"] <= 0.01
+
+
+def test_no_size_within_reach_is_left_out():
+    """After the first refinement an order of one is assumed: the next sizes would be beyond the largest, those between
+    are not, and are enough. Laws are single atoms, as far from each other as a table says."""
+    far, made = {(1, 2): 0.3, (2, 4): 0.1, (4, 8): 0.05}, []
+
+    def run(settings, label):
+        made.append(settings["density.cells"])
+        return SimpleNamespace(counts=[made[-1]])
+
+    case = as_problem("smooth_circle")
+    search = Search(case, Chosen(0.06), run, lambda a, b: {0.0: far[a.counts[0], b.counts[0]]}, MPI.COMM_SELF)
+    search.climb(Ladder("density", lambda n: {"density.cells": n}, 1, 2, 8))
+    assert search.chosen.settings == {"density.cells": 8} and made == [1, 2, 4, 8]
+
+
+def test_first_sizes_see_a_narrow_law():
+    """A normal law in a rectangle that 80 cells or nodes of a quadrature do not resolve."""
+    case = as_problem({"title": "narrow", "space": {"manifold": "rectangle", "bounds": [[-2.0, 2.0], [-1.0, 1.0]]},
+                       "attention": {"beta": 2.0}, "time": {"end": 0.05, "outputs": 2},
+                       "initial": {"law": "normal", "components": [{"mean": [0.2, 0.1], "covariance": 0.02}]}})
+    found = compare(case, accuracy=0.1, verdict=False)
+    last = found.rows[-1]
+    assert last["w2_density_particles"] <= last["error_density"] + last["error_particles"] <= 0.2
 
 
 def test_the_sphere_at_a_twentieth():
