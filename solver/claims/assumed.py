@@ -17,6 +17,7 @@ from solver.claims.predictions.cold import pair_frequency, terminal_distance
 from solver.claims.predictions.defective import block_strength
 from solver.claims.work import PREDICTIONS, applies, request
 from solver.errors import RunError
+from solver.projection.spectrum import analyse
 from solver.projection.target import target
 
 
@@ -100,6 +101,13 @@ def cold(case: Case) -> None:
     """Temperature zero."""
     if np.isfinite(case.beta):
         raise ProblemError("attention.beta", case.beta, "must be inf here")
+
+
+def semisimple(case: Case) -> None:
+    """The leading eigenvalue of V K^T Q, or pair of them, has as many eigenvectors as its multiplicity."""
+    if analyse(case.V @ case.B.T).kind == "defective":
+        raise ProblemError("attention.value", case.V.tolist(), "must make a V K^T Q with a leading eigenvalue that is not "
+                           "defective here")
 
 
 def turning(case: Case) -> None:
@@ -214,6 +222,7 @@ _BY_CHECK: dict[Callable[[Case], object], str] = {
     ONE_NORMAL: "normal_law normal_blow_up",
     exploding: "normal_blow_up",
     cold: "half_space_mass fitted_target_rate span_gap span_rate jordan_exponent jordan_distance cold_distance",
+    semisimple: "span_gap span_rate leading_dimension",
     turning: "pair_frequency rotation_frequency",
     pair_first: "pairing_cosine pairing_path",
     single: "dirac_path_angle",

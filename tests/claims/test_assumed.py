@@ -49,6 +49,7 @@ REFUSED = [
     ("LT10", "one angle", {"start__angles": "[1.1, 2.0]"}),
     ("LT9", "must be inf", {"case": "1", "attention__beta": "5"}),
     ("LT9", "complex leading pair", {"case": "1", "attention__value": "[[1, 0, 0], [0, 0.5, 0], [0, 0, 0.2]]"}),
+    ("LT9", "not defective", {"case": "3", "attention__query": "[[1, 0.5, 0], [0, 1, 0.1], [0, 0, 2]]"}),
     ("QC2", "attention.layers = 2", {"case": "1", "attention__layers": "[{until = 1.0}, {value = [[1, 0], [0, 2]]}]"}),
     ("MS1", "attention.heads = 2", {"attention__heads": "[{value = [[1, 0], [0, 1]]}, {value = [[1, 0], [0, 2]]}]"}),
     ("MP2", "two masses, not 3", {"start__masses": "[0.2, 0.3, 0.5]", "start__angles": "[0, 1, 2]"}),

@@ -73,3 +73,10 @@ def test_the_width_of_clusters_is_in_the_bar(name):
     claim = plan(name, start__split="0.01")
     for cell, coarse in zip(claim.cells, claim.coarse, strict=True):
         assert cell.start["split"] == 0.01 and coarse.start["split"] == 0.02
+
+
+@pytest.mark.parametrize("case", ["1", "3"])
+def test_lt9_takes_as_long_as_its_scores_ask_for(case):
+    """B = diag(2, 2, 1): the gap of V B^T is 1.8 and |B^T e| = 2, a pace of .9 instead of .8."""
+    assert np.allclose(ends(plan("LT9", case=case)), 40.0)
+    assert np.allclose(ends(plan("LT9", case=case, attention__query="[[2, 0, 0], [0, 2, 0], [0, 0, 1]]")), 40.0 * 0.8 / 0.9)
