@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from problems import load
+from solver.errors import RunError
 from solver.projection.cold_flow import cold_flow
 from solver.projection.target import target
 from solver.projection.terminal import dominant_directions
@@ -37,6 +38,13 @@ def test_repulsion_keeps_points_where_they_are():
     points, _ = cold_flow(problem, times)
     assert np.isfinite(points).all()
     assert np.abs(points - points[0]).max() < 1e-9
+
+
+def test_a_flow_that_jumps_where_points_gather_ends():
+    """A score of rank one, B^T x = (q . x) k with q . k < 0, drives points from both sides to q . x = 0, where drifts jump."""
+    problem = circle(attention="{beta = 50.0, query = [[-0.5, -0.3]], key = [[1.0, 0.0]]}")
+    with pytest.raises(RunError, match="does not get on"):
+        cold_flow(problem, np.array([0.0, 0.3, 3.0]), coarser=64)
 
 
 def test_layers_follow_one_another():
