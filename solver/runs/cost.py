@@ -103,7 +103,7 @@ def token_cost(problem: Problem, ranks: int = 1) -> Cost:
     kind = "euler" if noisy else settings.integrator
     if kind == "dopri5":  # stable up to about 3 over the strength of the drift; one or two steps to an output, more at the start
         way, outputs = _depth(problem) * _rate(problem), len(problem.time.outputs)
-        steps, least = 1.5 * outputs + 2.5 * way + 2.0 + _bumps(problem, way), max(float(outputs), way / 3)
+        steps, least = 1.5 * outputs + 2.5 * way + 2.0 + min(_bumps(problem, way), 2.0 * count), max(float(outputs), way / 3)
         if serves(problem) and _depth(problem) <= LONGEST_REST:  # implicit steps, once tokens have gathered
             least = min(least, STEPS_TO_GATHER)
     else:
