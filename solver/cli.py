@@ -16,7 +16,7 @@ import typer.core
 from solver.compiled import private_cache
 from solver.errors import have_density, need_density
 from solver.guardian import guard
-from solver.ranks import INTERRUPTED, Termination, keep_pipes_harmless, run_together, world
+from solver.ranks import INTERRUPTED, Termination, flush_output, hold_streams, keep_pipes_harmless, run_together, world
 
 if TYPE_CHECKING:
     from solver.runs.stop import Limits
@@ -319,6 +319,10 @@ def dispatch(arguments: list[str]) -> int:
         return 2
     except click.exceptions.Abort:
         raise KeyboardInterrupt from None
+    except SystemExit as stop:  # click's answer to a reader that has gone
+        if is_light(arguments) and isinstance(stop.__context__, BrokenPipeError):
+            return 0
+        raise
 
 
 def first_rank() -> bool:
@@ -347,6 +351,7 @@ def is_light(arguments: list[str]) -> bool:
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the console script; ends the process with the exit codes that the README lists."""
+    hold_streams()
     own, petsc = split_petsc(sys.argv[1:] if arguments is None else arguments)
     if "_COLDFLOW_COMPLETE" in os.environ:  # the shell asks for completions
         app(args=own, prog_name="coldflow")
@@ -365,5 +370,5 @@ def main(arguments: list[str] | None = None) -> None:
     code = run_together(work, comm)
     if code and (loaded := sys.modules.get("petsc4py.PETSc")) is not None:
         loaded.Options().setValue("options_left", "no")  # which options were not used is no news about a run that failed
-    sys.stdout.flush()
+    flush_output()
     sys.exit(code)

@@ -81,6 +81,33 @@ def keep_pipes_harmless() -> None:
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
 
+def hold_streams() -> None:
+    """Let what was closed before the start, input, output or errors, lead nowhere: the next file that is opened would take its
+    number, and whatever a library prints."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w", closefd=False))  # noqa: SIM115  (for as long as the process lasts)
+
+
+def complain(words: str) -> None:
+    """Print to standard error; if nobody can read it any more, that changes nothing."""
+    with contextlib.suppress(OSError):
+        print(words, file=sys.stderr, flush=True)
+
+
+def flush_output() -> None:
+    """Print what is left; if nobody can read it any more, what is left goes nowhere, without a word at the end of Python."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def alone() -> MPI.Comm:
     """The communicator of this process alone."""
     try:
@@ -91,7 +118,8 @@ def alone() -> MPI.Comm:
 
 
 class Termination:
-    """Whether the job was told to end: by Ctrl-C, or by SIGTERM, which batch systems send when its time is up.
+    """Whether the job was told to end: by Ctrl-C, by SIGTERM, which batch systems send when its time is up, or by SIGHUP, which a
+    terminal sends that is closed.
 
     asked: the number of the signal, 0 before there was one. listening: whether signals come here. last_words: told the reason
     where this rank ends by itself, without the others: there run.json has to be written at once.
@@ -106,7 +134,7 @@ class Termination:
 
     @classmethod
     def listen(cls, comm: MPI.Comm) -> None:
-        """Let both signals end a run in order, at a step that all ranks agree on.
+        """Let these signals end a run in order, at a step that all ranks agree on.
 
         The signal is remembered until then. One process alone is interrupted at once where no step is under way. A second signal,
         or `STOP_SECONDS` without such a step, ends the process at once; the run folder then holds the last checkpoint.
@@ -129,6 +157,9 @@ class Termination:
 
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, stop)
+        # By nohup it is ignored, whatever MPI's libraries have made of it since: UCX takes it for a wish to trace everything.
+        ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else stop)
 
     @classmethod
     @contextlib.contextmanager
@@ -143,7 +174,7 @@ class Termination:
     @classmethod
     def code(cls) -> int:
         """The exit code of the signal that came."""
-        return TERMINATED if cls.asked == signal.SIGTERM else INTERRUPTED
+        return INTERRUPTED if cls.asked in (0, signal.SIGINT) else TERMINATED
 
     @classmethod
     def say_last(cls, reason: str, error: BaseException | None = None) -> None:
@@ -209,10 +240,10 @@ def run_together(work: Callable[[], int], comm: MPI.Comm) -> int:
     except BaseException as error:
         code, message = explain(error)
         if comm.size > 1 and not all_arrived(aside):
-            print(f"{message} (rank {comm.rank})", file=sys.stderr, flush=True)
+            complain(f"{message} (rank {comm.rank})")
             words = message.splitlines()[-1].removeprefix("coldflow: the run failed: ")
             Termination.say_last(f"{words} (rank {comm.rank})", error)
             comm.Abort(code)
         if comm.rank == 0:
-            print(message, file=sys.stderr, flush=True)
+            complain(message)
         return code

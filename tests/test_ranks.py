@@ -57,16 +57,26 @@ def test_the_message_goes_to_standard_error(capsys):
     assert "sys.exit(3)" in capsys.readouterr().err
 
 
-def test_a_job_told_to_end_says_so(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_job_told_to_end_says_so(tmp_path, number):
     process = subprocess.Popen([sys.executable, "-m", "solver", "solve", "misaligned_circle", "--out", tmp_path / "run"],
                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     while not (tmp_path / "run" / "diagnostics.csv").exists():
         assert process.poll() is None
         time.sleep(0.01)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     _, words = process.communicate(timeout=60)
     assert process.returncode == 143 and "--resume" in words
     assert json.loads((tmp_path / "run" / "run.json").read_text())["exit_reason"] == "interrupted"
+
+
+@pytest.mark.parametrize(("command", "code"), [
+    ("check nothing 2>&1 | true", 2), ("check smooth_circle >&-", 0), ("--help | true", 0)])
+def test_nobody_has_to_listen(command, code):
+    """Pipes that are closed and outputs that never were change no exit code, and nothing else is said."""
+    line = f"set +o pipefail; {sys.executable} -m solver {command}; echo ${{PIPESTATUS[0]}} > /dev/fd/3"
+    done = subprocess.run(["bash", "-c", f"{{ {line}; }} 3>&1 > /dev/null"], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == [str(code)] and done.stderr == ""
 
 
 CODE = """
