@@ -55,7 +55,7 @@ class FileMesh:
 def read(path: str | Path) -> FileMesh:
     """Read and check a mesh file; local to the calling rank.
 
-    Cells of the highest dimension make the mesh; lower ones (marked boundaries) are left out. A mesh within
+    Cells of the highest dimension make the mesh, each once; lower ones (marked boundaries) are left out. A mesh within
     z = 0 is reduced to the plane, one within y = z = 0 to the line.
 
     Raises:
@@ -82,6 +82,9 @@ def read(path: str | Path) -> FileMesh:
     nodes, file_index = np.concatenate(chosen), np.concatenate(index)
     points = np.asarray(raw.points, dtype=float)
     file_checks.node_numbers(path, nodes, len(points), file_index)
+    # Gmsh's format 2 lists a cell once for each physical group that it belongs to.
+    first = np.sort(np.unique(np.sort(nodes, axis=1), axis=0, return_index=True)[1])
+    nodes, file_index = nodes[first], file_index[first]
     used, numbers = np.unique(nodes, return_inverse=True)
     points, nodes = points[used], numbers.reshape(nodes.shape)
     file_checks.finite(path, points, nodes, file_index)

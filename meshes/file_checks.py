@@ -82,8 +82,12 @@ def topology(path: Path, cells: CellList, closed: bool, file_index: np.ndarray) 
     if closed and (meeting == 1).any():
         bad = (meeting == 1)[facet_of].any(axis=1)
         what = "curve" if dimension == 1 else "surface"
-        refuse(path, file_index[np.argmax(bad)],
-               f"has {kind} on a boundary; a curved {what} must be closed, without doubled vertices")
+        middle = cells.points - cells.points.mean(axis=0)
+        spread = np.linalg.svd(middle, compute_uv=False)  # a domain of the plane somewhere else in space, or a part of a line
+        place = "z = 0" if dimension == 2 else "y = z = 0"
+        advice = f"a flat domain must lie in {place}" if np.all(spread[dimension:] < 1e-9 * spread[0]) else \
+            f"a curved {what} must be closed, without doubled vertices"
+        refuse(path, file_index[np.argmax(bad)], f"has {kind} on a boundary; {advice}")
     total = np.zeros(len(unique))
     if cells.points.shape[1] == dimension:
         # In flat space orientation is the sign of the volume: all cells must agree.

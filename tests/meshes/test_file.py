@@ -138,6 +138,22 @@ def test_unsound_curves_and_domains(tmp_path):
         file.read(path)
 
 
+def test_cells_listed_for_several_groups_count_once(tmp_path):
+    """Gmsh's format 2 lists a cell of two physical groups twice."""
+    points, triangles = octahedron()
+    meshio.Mesh(points, [("triangle", triangles), ("triangle", triangles[:3])]).write(tmp_path / "two.msh", file_format="gmsh22")
+    found = file.read(tmp_path / "two.msh")
+    assert found.closed and np.array_equal(found.cells.cells, triangles)
+
+
+def test_a_flat_domain_elsewhere_in_space_is_told_where_to_lie(tmp_path):
+    square = spaces.flat(np.array([[0.0, 1.0], [0.0, 1.0]]), 8)
+    points = np.column_stack([square.points, np.full(len(square.points), 3.0)])
+    meshio.Mesh(points, [("triangle", square.cells)]).write(tmp_path / "square.vtu")
+    with pytest.raises(ProblemError, match="a flat domain must lie in z = 0"):
+        file.read(tmp_path / "square.vtu")
+
+
 def test_a_one_sided_surface_is_refused(tmp_path):
     # A closed surface that cannot be oriented: the six-vertex projective plane.
     faces = [[0, 1, 2], [0, 2, 3], [0, 3, 4], [0, 4, 5], [0, 5, 1], [1, 2, 4], [2, 3, 5], [3, 4, 1], [4, 5, 2], [5, 1, 3]]
