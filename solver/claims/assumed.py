@@ -117,8 +117,10 @@ def turning(case: Case) -> None:
 
 
 def pair_first(case: Case) -> None:
-    """The first two of the starting tokens are closer to each other than any others."""
+    """The first two of at least three starting tokens are closer to each other than any others."""
     points, _ = case.start()
+    if len(points) < 3:
+        raise ProblemError("start.angles", case.variables.get("angles"), "must be at least three angles here")
     cosines = points @ points.T - 2 * np.tri(len(points))  # of pairs i < j; the others lie below them
     if cosines[0, 1] < cosines.max():
         raise ProblemError("start.angles", case.variables.get("angles"), "must begin with the two that are closest here")

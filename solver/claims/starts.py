@@ -24,6 +24,8 @@ def _circle(angles: Array, dimension: int) -> Array:
 
 def _weights(masses: Sequence[float] | Array | None, count: int) -> Array:
     found = np.ones(count) if masses is None else np.asarray(masses, float)
+    if found.shape != (count,) or not (found >= 0).all() or not found.sum() > 0:
+        raise ProblemError("start.masses", found.tolist(), f"must be {count} numbers that are not negative, and not all zero")
     return found / found.sum()
 
 
