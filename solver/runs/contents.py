@@ -46,6 +46,7 @@ class Facts(TypedDict, total=False):
 
     title: str
     command: str
+    arguments: list[str]
     exit_reason: str
     begun: bool
     problem_sha256: str
