@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,11 @@ def summands(law: InitialLaw) -> list[Callable[[Array], Array]]:
     """The log densities, points (n, d) -> (n,), of the components of a mixture, or that of the law itself: a component is found
     by walking up its log density, also where others have far more of the mass."""
     found = [part.log_density for part in law.components] if isinstance(law, Mixture) else [law.log_density]
-    return [lambda points, of=of: np.maximum(of(points), EMPTY) for of in found]
+    return [partial(_bounded, of) for of in found]
+
+
+def _bounded(log_density: Callable[[Array], Array], points: Array) -> Array:
+    return np.maximum(log_density(points), EMPTY)
 
 
 def check_mass(problem: Problem, total: float) -> None:
