@@ -68,6 +68,16 @@ class SimplicialManifold(Manifold):
         size = self.measures ** (1.0 / self.intrinsic)
         return float(np.mean(size[:, None] * 2.0 * np.arcsin(np.minimum(sine, 1.0)) / 8.0))
 
+    @cached_property
+    def radius(self) -> float:
+        """Mean radius of curvature of a closed surface: the distance of neighbouring cells over the angle between them."""
+        across = neighbours(self.cells.vertices)
+        number, middle = np.arange(len(across)), np.full((len(across), 2), 1.0 / 3.0)
+        normal, centre = self._own_directions(number, middle), self.maps.value(number, middle)
+        sine = np.linalg.norm(normal[:, None] - normal[across], axis=2) / 2.0
+        away = np.linalg.norm(centre[:, None] - centre[across], axis=2)
+        return float(away.mean() / max(float(np.mean(2.0 * np.arcsin(np.minimum(sine, 1.0)))), 1e-300))
+
     def _own_directions(self, cell: np.ndarray, xi: np.ndarray) -> np.ndarray:
         """Unit tangents (n, d) of curves, normals of surfaces, of the cells themselves."""
         slope = self.maps.derivative(cell, xi)

@@ -35,16 +35,15 @@ def check_together(manifold: Manifold | None, attention: Attention | None, noise
         others = 'must be "quadrature", "sobol" or "random"'
         if noisy:
             wrong.note("particles.sampling", "adaptive", f"not with noise, under which no cell keeps its mass; {others}")
-        if attention and manifold and not manifold.normalised and manifold.intrinsic > 1 and any(
+        if attention and manifold and not manifold.closed and manifold.intrinsic > 1 and any(
                 layer.weights.normalization == "none" for layer in attention.layers):
             wrong.note("particles.sampling", "adaptive", f"not in the plane with unnormalised attention, which throws what is "
                        f"far out beyond all numbers; {others}")
         if attention and attention.has_own_score:
             wrong.note("particles.sampling", "adaptive", f"not with a registered score, of unknown width; {others}")
         if manifold and (isinstance(manifold, TokenSpace) or not (manifold.intrinsic == 1 or has_triangles(manifold))):
-            kinds = {"file": "on a mesh from a file", "rectangle": "between walls"}
-            kind = kinds.get(manifold.name, f"in {manifold.intrinsic} dimensions")
-            wrong.note("particles.sampling", "adaptive", f"for curves, the sphere and the open plane, not {kind}; {others}")
+            kind = "between walls" if manifold.intrinsic == 2 else f"in {manifold.intrinsic} dimensions"
+            wrong.note("particles.sampling", "adaptive", f"for curves, closed surfaces and the open plane, not {kind}; {others}")
     if density and noisy and density.integrator not in IMPLICIT:
         wrong.note("density.integrator", density.integrator, "with noise it must be arkimex, bdf or theta (implicit)")
     if density and noisy and manifold and density.degree == 0 and 1 < manifold.intrinsic <= 3:
@@ -62,9 +61,9 @@ def check_together(manifold: Manifold | None, attention: Attention | None, noise
 
 
 def has_triangles(manifold: Manifold) -> bool:
-    """Whether adaptive tokens of a surface can be the corners of triangles: on the sphere, and in the plane without walls, where
-    mass would gather in a place that no triangle can say."""
-    return manifold.intrinsic == 2 and (manifold.normalised or (isinstance(manifold, Flat) and manifold.bounds is None))
+    """Whether adaptive tokens of a surface can be the corners of triangles: on the sphere and other closed surfaces, and in the
+    plane without walls, where mass would gather in a place that no triangle can say."""
+    return manifold.intrinsic == 2 and (manifold.closed or (isinstance(manifold, Flat) and manifold.bounds is None))
 
 
 def _exponent(manifold: Manifold, attention: Attention, time: Time, wrong: Mistakes) -> None:

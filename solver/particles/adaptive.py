@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from meshes.simplicial import SimplicialManifold
 from problems import Problem, ProblemError
 from problems.together import has_triangles
 from solver.particles.chain_start import start_chain
@@ -18,6 +19,8 @@ Array = NDArray[np.float64]
 
 # Largest gap between neighbours in units of the kernel's width, by intrinsic dimension, where the problem gives none.
 GAP = {1: 0.2, 2: 0.35}
+# Largest gap in units of the radius of curvature of a surface from a file, which triangles between tokens stand for.
+ROUND = 0.5
 
 
 class Cells(Protocol):
@@ -50,6 +53,8 @@ def largest_gap(problem: Problem) -> float:
     that of `particles.count` tokens spread evenly."""
     manifold = problem.manifold
     even = (manifold.volume / problem.particles.count) ** (1 / manifold.intrinsic) if manifold.volume else np.inf
+    if isinstance(manifold, SimplicialManifold) and manifold.intrinsic == 2:
+        even = min(even, ROUND * manifold.radius)
     # Layers at zero temperature have no kernel to resolve; on curves tokens are cheap enough to be close all the same.
     return min(gap_fraction(problem) * kernel_width(problem.attention, cold=manifold.intrinsic == 1), even)
 
@@ -107,7 +112,7 @@ def start_adaptive(problem: Problem) -> tuple[Cells, Array, Array]:
         cells, points, logs = start_triangulation(problem, largest_gap(problem))
     else:
         # Told earlier, by `problems.together`.
-        raise ProblemError("particles.sampling", "adaptive", "for curves, the sphere and the open plane")
+        raise ProblemError("particles.sampling", "adaptive", "for curves, closed surfaces and the open plane")
     if len(points) > problem.particles.most:
         allowed = f"at least the {len(points)} tokens of the start, or a larger particles.gap"
         raise ProblemError("particles.most", problem.particles.most, allowed)

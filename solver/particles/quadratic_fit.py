@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meshes.manifold import Manifold
+from meshes.simplicial import SimplicialManifold
 
 Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]
@@ -51,7 +52,8 @@ def _frames(manifold: Manifold, points: Array) -> Array:
     """(n, 2, d): two orthonormal tangents at each point."""
     if points.shape[1] == 2:
         return np.broadcast_to(np.eye(2), (len(points), 2, 2))
-    helper = np.eye(3)[np.argmin(np.abs(points), axis=1)]
-    first = np.cross(points, helper)
+    normal = manifold.directions(points) if isinstance(manifold, SimplicialManifold) else points
+    helper = np.eye(3)[np.argmin(np.abs(normal), axis=1)]
+    first = np.cross(normal, helper)
     first /= np.linalg.norm(first, axis=1, keepdims=True)
-    return np.stack([first, np.cross(points, first)], axis=1)
+    return np.stack([first, np.cross(normal, first)], axis=1)

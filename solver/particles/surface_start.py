@@ -1,10 +1,11 @@
-"""The first triangles of adaptive tokens on the sphere and in the plane, with the exact mass of the initial law."""
+"""The first triangles of adaptive tokens on closed surfaces and in the plane, with the exact mass of the initial law."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from meshes.simplicial import SimplicialManifold
 from problems import Problem, ProblemError
 from problems.laws.mixture import Mixture
 from problems.laws.normal import Normal
@@ -33,7 +34,10 @@ TURN = np.linalg.qr(np.array([[0.71, -0.43, 0.29], [0.37, 0.83, -0.19], [-0.23, 
 def start_triangulation(problem: Problem, largest: float) -> tuple[Triangulation, Array, Array]:
     """The triangles of the initial law with their tokens (N, d) and log rho (N,)."""
     law, manifold, parts = problem.initial, problem.manifold, summands(problem.initial)
-    points, cells = _icosphere(largest) if manifold.normalised else _grid(problem, largest)
+    if isinstance(manifold, SimplicialManifold):
+        points, cells = _thinned(problem, manifold, largest)
+    else:
+        points, cells = _icosphere(largest) if manifold.normalised else _grid(problem, largest)
     while True:
         logs = np.maximum(law.log_density(points), LEAST_LOG)
         triangulation = Triangulation(manifold, cells, _masses(problem, points, cells), contrast(problem.attention))
@@ -73,11 +77,19 @@ def _peaks(edges: Edges, logs: Array) -> NDArray[np.bool_]:
 def _masses(problem: Problem, points: Array, cells: Numbers) -> Array:
     """(c,): of the initial law in each triangle, by six points in each of its four quarters."""
     a, b, c = (points[cells[:, k]] for k in range(3))
-    total = np.zeros(len(cells))
-    for corners in ((a, (a + b) / 2, (a + c) / 2), ((a + b) / 2, b, (b + c) / 2), ((a + c) / 2, (b + c) / 2, c),
-                    ((a + b) / 2, (b + c) / 2, (a + c) / 2)):
+    total, whole = np.zeros(len(cells)), areas(points, cells)
+    size_of_all = 0.0
+    ab, bc, ca = (a + b) / 2, (b + c) / 2, (c + a) / 2
+    surface = isinstance(problem.manifold, SimplicialManifold)
+    if surface:
+        ab, bc, ca = (problem.manifold.retract(middle) for middle in (ab, bc, ca))
+    for corners in ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca)):
         inside = np.einsum("qk,kcd->qcd", CORNERS, np.stack(corners))
-        weight = np.repeat(WEIGHTS[:, None], len(cells), axis=1) * areas(points, cells) / 4
+        weight = np.repeat(WEIGHTS[:, None], len(cells), axis=1) * whole / 4
+        if surface:
+            quarter = np.linalg.norm(np.cross(corners[1] - corners[0], corners[2] - corners[0]), axis=1) / 2
+            inside = problem.manifold.retract(inside.reshape(-1, 3)).reshape(inside.shape)
+            weight, size_of_all = WEIGHTS[:, None] * quarter, size_of_all + quarter.sum()
         if problem.manifold.normalised:
             # What a flat triangle covers of the sphere, seen from its centre.
             size = np.linalg.norm(inside, axis=2)
@@ -86,7 +98,21 @@ def _masses(problem: Problem, points: Array, cells: Numbers) -> Array:
             weight *= np.abs(np.einsum("qcd,cd->qc", inside, normal)) / size**3
             inside = inside / size[..., None]
         total += np.sum(weight * problem.initial.density(inside.reshape(-1, points.shape[1])).reshape(weight.shape), axis=0)
+    if surface and problem.manifold.volume:  # facets between tokens are smaller than the surface they stand for
+        total *= problem.manifold.volume / size_of_all
     return np.asarray(total, float)
+
+
+def _thinned(problem: Problem, manifold: SimplicialManifold, largest: float) -> tuple[Array, Numbers]:
+    """The triangles of a mesh file, tokens taken out where they are closer than the largest gap asks for."""
+    used, numbers = np.unique(manifold.cells.vertices, return_inverse=True)
+    points, cells = np.array(manifold.cells.points[used], float), numbers.reshape(-1, 3)
+    logs = np.maximum(problem.initial.log_density(points), LEAST_LOG)
+    about = areas(points, cells) * np.exp(np.maximum(logs[cells].mean(axis=1), LEAST_LOG))  # integrated afterwards, once
+    triangulation, fewer = Triangulation(manifold, cells, about, contrast(problem.attention)), True
+    while fewer:
+        points, logs, fewer = triangulation.thinned(points, logs, largest)
+    return points, triangulation.cells
 
 
 def _icosphere(largest: float) -> tuple[Array, Numbers]:

@@ -1,4 +1,4 @@
-"""Adaptive tokens on the sphere and in the plane: corners of triangles that the flow carries (docs/theory.md §9.2).
+"""Adaptive tokens on closed surfaces and in the plane: corners of triangles that the flow carries (docs/theory.md §9.2).
 
 Triangles keep their mass exactly. Within one, log rho is taken as linear, fixed by its three corners up to the mass. Where an
 edge stretches beyond what the kernel resolves its triangles are cut at its middle, the mass by the areas and log rho of both
@@ -48,7 +48,7 @@ class Triangulation:
     """The triangles between tokens of a surface.
 
     Args:
-        manifold: the sphere or the plane without walls.
+        manifold: the sphere, a closed surface from a file, or the plane without walls.
         cells: (c, 3) numbers of the tokens at the corners, all turning the same way.
         masses: (c,) of the triangles.
         contrast: beta |B|, see `solver.particles.density.negligible_mass`.
@@ -111,6 +111,13 @@ class Triangulation:
         if wanted.any():
             points, logs = self._refine(points, logs, largest, most)
         return points, logs, bool(changed)
+
+    def thinned(self, points: Array, logs: Array, largest: float) -> tuple[Array, Array, bool]:
+        """One round of flips and of tokens taken out where they are close; changes triangles and masses. Returns the tokens left,
+        their log rho, and whether they are fewer."""
+        self._flip(points, logs)
+        points, left, fewer = self._merge(points, logs, largest)
+        return points, logs if left is None else left, fewer
 
     def _flip(self, points: Array, logs: Array | None) -> None:
         """Edges turned to the other diagonal where that makes triangles rounder; each pair shares its mass anew."""

@@ -198,7 +198,7 @@ def test_cap_is_kept():
     ({"space": "sphere", "dimension": 4}, "in 3 dimensions"), ({"space": "box", "bounds": [[0, 1]] * 3}, "in 3 dimensions"),
     ({"space": "rectangle", "bounds": [[0, 1]] * 2}, "between walls")])
 def test_other_spaces_are_refused(space, why):
-    with pytest.raises(ProblemError, match=f"for curves, the sphere and the open plane, not {why}"):
+    with pytest.raises(ProblemError, match=f"for curves, closed surfaces and the open plane, not {why}"):
         problem(**space, particles=ADAPTIVE)
 
 

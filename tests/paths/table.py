@@ -67,7 +67,7 @@ def possible(path: Mapping[str, str]) -> bool:
         if path.get("noise") == "some" or law == "table":
             return False
         if space and space not in ("circle", "interval", "ellipse", "sphere-3", "euclidean-2"):
-            return False
+            return False  # surfaces from files have rows of their own, in `further_paths`
         if space == "euclidean-2" and path.get("attention") in ("unnormalised", "rescaled"):
             return False  # what is far out leaves all numbers
     # With noise tokens follow Euler-Maruyama, whatever is asked for.
@@ -154,6 +154,8 @@ def further_paths() -> list[dict[str, str]]:
         sphere-3   harmonics         layers none ssprk33 adaptive   rk4    velocity also
         euclidean-2 correlated       layers none ssprk33 adaptive   dopri5 columns  also
         euclidean-2 normal           heads  none ssprk33 adaptive   euler  velocity also
+        torus      uniform           heads  none ssprk33 adaptive   dopri5 nothing  also
+        cube       normal            warm   none ssprk22 adaptive   rk4    columns  also
         sphere-3   von-mises-fisher  warm   none ssprk33 quadrature dopri5 nothing  method=nufft
         sphere-3   harmonics         layers none ssprk33 adaptive   dopri5 nothing  method=nufft
         sphere-3   von-mises-fisher  hot    none ssprk33 quadrature dopri5 nothing  method=gathered
