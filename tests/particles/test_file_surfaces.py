@@ -11,7 +11,7 @@ from problems.problem import read_problem
 from solver.particles.adaptive import largest_gap
 from solver.particles.bisection import Edges
 from solver.particles.solver import ParticleSolver
-from tests.meshes.shapes import cube, ellipsoid, torus, write
+from tests.meshes.shapes import cube, ellipsoid, l_shape, torus, write
 from tests.particles.support import problem, run
 
 VALUE = [[2.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.5]]
@@ -23,7 +23,7 @@ def on_file(cells, folder, *, beta=4.0, end=1.0, gap=None, value=VALUE, sampling
     if sampling == "adaptive" and gap:
         particles["gap"] = gap
     if sampling != "adaptive":
-        particles["count"] = 6000
+        particles["count"] = 6000 if sampling == "quadrature" else 100
     return read_problem({
         "title": "surface", "space": {"manifold": "file", "path": str(path)},
         "attention": {"beta": beta, "value": value, **attention}, "initial": {"law": "uniform"},
@@ -97,8 +97,9 @@ def test_resume_goes_the_same_way(tmp_path):
     assert again.points == pytest.approx(whole.points, abs=1e-10)
 
 
-def test_domains_are_refused(tmp_path):
-    from tests.meshes.shapes import l_shape
-
+def test_domains_are_refused_and_take_other_tokens(tmp_path):
+    value = [[-1.0, 0.0], [0.0, -1.0]]
     with pytest.raises(ProblemError, match="not between walls"):
-        on_file(l_shape(3), tmp_path, value=[[-1.0, 0.0], [0.0, -1.0]])
+        on_file(l_shape(3), tmp_path, value=value)
+    last = run(on_file(l_shape(3), tmp_path, value=value, sampling="random", end=0.1))[-1]
+    assert math.fsum(last.masses) == pytest.approx(1.0, abs=1e-15)
