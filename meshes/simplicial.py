@@ -64,9 +64,8 @@ class SimplicialManifold(Manifold):
         count = len(across)
         own = np.stack([self._own_directions(np.arange(count), np.tile(at, (count, 1))) for at in middle], axis=1)
         other = np.argmax(across[across] == np.arange(count)[:, None, None], axis=2)  # the same facet, seen from there
-        sine = np.linalg.norm(own - own[across, other], axis=2) / 2.0
         size = self.measures ** (1.0 / self.intrinsic)
-        return float(np.mean(size[:, None] * 2.0 * np.arcsin(np.minimum(sine, 1.0)) / 8.0))
+        return float(np.mean(size[:, None] * _angles(own, own[across, other]) / 8.0))
 
     @cached_property
     def radius(self) -> float:
@@ -74,9 +73,8 @@ class SimplicialManifold(Manifold):
         across = neighbours(self.cells.vertices)
         number, middle = np.arange(len(across)), np.full((len(across), 2), 1.0 / 3.0)
         normal, centre = self._own_directions(number, middle), self.maps.value(number, middle)
-        sine = np.linalg.norm(normal[:, None] - normal[across], axis=2) / 2.0
         away = np.linalg.norm(centre[:, None] - centre[across], axis=2)
-        return float(away.mean() / max(float(np.mean(2.0 * np.arcsin(np.minimum(sine, 1.0)))), 1e-300))
+        return float(away.mean() / max(float(_angles(normal[:, None], normal[across]).mean()), 1e-300))
 
     def _own_directions(self, cell: np.ndarray, xi: np.ndarray) -> np.ndarray:
         """Unit tangents (n, d) of curves, normals of surfaces, of the cells themselves."""
@@ -269,6 +267,11 @@ def simplicial(name: str, cells: CellList) -> SimplicialManifold:
     d, intrinsic = cells.points.shape[1], cells.dimension
     manifold = SimplicialManifold(name, d, intrinsic, d > intrinsic, False, None, cells)
     return SimplicialManifold(name, d, intrinsic, d > intrinsic, False, float(manifold.measures.sum()), cells)
+
+
+def _angles(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Angles (..) between unit vectors (.., d)."""
+    return 2.0 * np.arcsin(np.minimum(np.linalg.norm(a - b, axis=-1) / 2.0, 1.0))
 
 
 def _scale(slope: np.ndarray) -> np.ndarray:

@@ -53,7 +53,7 @@ def largest_gap(problem: Problem) -> float:
     that of `particles.count` tokens spread evenly."""
     manifold = problem.manifold
     even = (manifold.volume / problem.particles.count) ** (1 / manifold.intrinsic) if manifold.volume else np.inf
-    if isinstance(manifold, SimplicialManifold) and manifold.closed and manifold.intrinsic == 2:
+    if isinstance(manifold, SimplicialManifold) and manifold.intrinsic == 2:
         even = min(even, ROUND * manifold.radius)
     # Layers at zero temperature have no kernel to resolve; on curves tokens are cheap enough to be close all the same.
     return min(gap_fraction(problem) * kernel_width(problem.attention, cold=manifold.intrinsic == 1), even)

@@ -84,7 +84,7 @@ class ParticleSolver:
         self._place(np.ascontiguousarray(masses, float))
         self.points = self.drift.retract(self.layout.local(points))
         self.time, self.step = 0.0, 0
-        self.largest_gap = largest_gap(problem)
+        self.largest_gap = largest_gap(problem) if self.cells is not None else np.inf
         self.noisy = problem.noise.diffusivity > 0.0
         self.table = TABLES["euler" if self.noisy else settings.integrator]
         self.controller = Controller(np.inf)

@@ -107,9 +107,10 @@ def _thinned(problem: Problem, manifold: SimplicialManifold, largest: float) -> 
     """The triangles of a mesh file, tokens taken out where they are closer than the largest gap asks for."""
     used, numbers = np.unique(manifold.cells.vertices, return_inverse=True)
     points, cells = np.array(manifold.cells.points[used], float), numbers.reshape(-1, 3)
-    logs = np.maximum(problem.initial.log_density(points), LEAST_LOG)
-    about = areas(points, cells) * np.exp(np.maximum(logs[cells].mean(axis=1), LEAST_LOG))  # integrated afterwards, once
+    first = np.maximum(problem.initial.log_density(points), LEAST_LOG)
+    about = areas(points, cells) * np.exp(first[cells].mean(axis=1))  # integrated afterwards, once
     triangulation, fewer = Triangulation(manifold, cells, about, contrast(problem.attention)), True
+    logs: Array | None = first
     while fewer:
         points, logs, fewer = triangulation.thinned(points, logs, largest)
     return points, triangulation.cells

@@ -103,8 +103,7 @@ class Triangulation:
             return points, logs, False
         changed = wanted.any()
         for _ in range(ROUNDS):
-            self._flip(points, logs)
-            points, logs, fewer = self._merge(points, logs, largest)
+            points, logs, fewer = self.thinned(points, logs, largest)
             changed |= fewer
             if not fewer:
                 break
@@ -112,12 +111,11 @@ class Triangulation:
             points, logs = self._refine(points, logs, largest, most)
         return points, logs, bool(changed)
 
-    def thinned(self, points: Array, logs: Array, largest: float) -> tuple[Array, Array, bool]:
+    def thinned(self, points: Array, logs: Array | None, largest: float) -> tuple[Array, Array | None, bool]:
         """One round of flips and of tokens taken out where they are close; changes triangles and masses. Returns the tokens left,
         their log rho, and whether they are fewer."""
         self._flip(points, logs)
-        points, left, fewer = self._merge(points, logs, largest)
-        return points, logs if left is None else left, fewer
+        return self._merge(points, logs, largest)
 
     def _flip(self, points: Array, logs: Array | None) -> None:
         """Edges turned to the other diagonal where that makes triangles rounder; each pair shares its mass anew."""
