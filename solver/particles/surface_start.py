@@ -11,6 +11,7 @@ from problems.laws.mixture import Mixture
 from problems.laws.normal import Normal
 from solver.particles.bisection import Edges, bisected
 from solver.particles.density import contrast
+from solver.particles.influence import exponents
 from solver.particles.summands import NARROW, check_mass, summands
 from solver.particles.triangulation import CHANGE, CORNERS, WEIGHTS, Triangulation, areas, normals
 
@@ -40,7 +41,8 @@ def start_triangulation(problem: Problem, largest: float) -> tuple[Triangulation
         points, cells = _icosphere(largest) if manifold.normalised else _grid(problem, largest)
     while True:
         logs = np.maximum(law.log_density(points), LEAST_LOG)
-        triangulation = Triangulation(manifold, cells, _masses(problem, points, cells), contrast(problem.attention))
+        triangulation = Triangulation(manifold, cells, _masses(problem, points, cells), contrast(problem.attention),
+                                      exponents(problem.attention))
         edges = Edges(cells)
         length = manifold.distance(*points[edges.ends.T])
         wanted = triangulation._long(edges, points, logs, largest, 1.0) | _steep(triangulation, edges, logs)

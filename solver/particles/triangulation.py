@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meshes.manifold import Manifold
+from meshes.simplicial import SimplicialManifold
 from solver.particles.bisection import Edges, bisected
 from solver.particles.density import negligible_mass
 from solver.particles.flips import flipped
+from solver.particles.influence import log_relevance
 from solver.particles.quadratic_fit import bends
 
 Array = NDArray[np.float64]
@@ -24,15 +26,20 @@ Flags = NDArray[np.bool_]
 # Edges are cut beyond this part of the largest one allowed, once any exceeds it; tokens are merged over edges below MERGE,
 # if the edges that come of it stay below LONGEST_MERGED.
 SPLIT, MERGE, LONGEST_MERGED = 0.9, 0.35, 0.85
-# Change of log rho along an edge beyond which it is cut, along an edge that is merged, and along those that come of it.
-CHANGE, MERGED_CHANGE = 2.0, 0.7
+# Change of log rho along an edge beyond which it is cut, along an edge that is merged, and along those that come of it; times
+# r^-ORDER where the law counts for the part r.
+CHANGE, MERGED_CHANGE, ORDER = 2.0, 0.7, 0.25
+# How far log rho at the middle of such edges may be from the mean of both ends.
+BEND, MERGED_BEND = 0.15, 0.05
 # Edges below this part of the largest are not cut for their log rho, and below that part merged whatever it is: what is narrower
 # than that in a cluster no kernel sees.
-NEGLIGIBLE, TINY = 5e-2, 2e-2
+NEGLIGIBLE, TINY = 2e-3, 1e-3
 # Normals of merged triangles must not turn by more than this cosine says.
 FLAT = 0.2
 # Rounds of merging in one change; tokens that may be taken out before a change for their sake alone.
 ROUNDS, SPARE = 8, 0.1
+# Part of the tokens that a round must take out for another to follow at once.
+WORTH = 0.003
 # Rounds of flips before each of them.
 FLIPS = 4
 FEWEST = 20
@@ -52,14 +59,18 @@ class Triangulation:
         cells: (c, 3) numbers of the tokens at the corners, all turning the same way.
         masses: (c,) of the triangles.
         contrast: beta |B|, see `solver.particles.density.negligible_mass`.
+        scores: beta B^T of all heads, see `solver.particles.influence.exponents`.
     """
 
-    def __init__(self, manifold: Manifold, cells: Numbers, masses: Array, contrast: float = np.inf):
-        self.manifold, self.cells, self.masses, self.contrast = manifold, cells, masses, contrast
+    def __init__(self, manifold: Manifold, cells: Numbers, masses: Array, contrast: float = np.inf,
+                 scores: list[Array] | None = None):
+        self.manifold, self.cells, self.masses, self.contrast, self.scores = manifold, cells, masses, contrast, scores
+        # (N,): by how much more log rho may change around each token than where the law counts in full.
+        self._leeway: Array = np.ones(int(cells.max(initial=-1)) + 1)
 
     def restored(self, cells: Numbers, masses: Array) -> Triangulation:
         """The triangles of a checkpoint."""
-        return Triangulation(self.manifold, cells, masses, self.contrast)
+        return Triangulation(self.manifold, cells, masses, self.contrast, self.scores)
 
     def gaps(self, points: Array) -> Array:
         """(c,): longest edge of each triangle."""
@@ -97,15 +108,17 @@ class Triangulation:
         """Tokens added and taken out where needed; changes triangles and masses. Arguments and result as for a `Chain`."""
         edges = Edges(self.cells)
         known = self._known(points, logs)
+        self._weigh(points)
         wanted = self._long(edges, points, known, largest, 1.0)
         candidates = np.unique(edges.ends[self._short(edges, points, known, largest)])
         if not wanted.any() and len(candidates) < SPARE * len(points):
             return points, logs, False
         changed = wanted.any()
         for _ in range(ROUNDS):
+            before = len(points)
             points, logs, fewer = self.thinned(points, logs, largest)
             changed |= fewer
-            if not fewer:
+            if before - len(points) <= WORTH * before:
                 break
         if wanted.any():
             points, logs = self._refine(points, logs, largest, most)
@@ -116,6 +129,13 @@ class Triangulation:
         their log rho, and whether they are fewer."""
         self._flip(points, logs)
         return self._merge(points, logs, largest)
+
+    def _weigh(self, points: Array) -> None:
+        """Work out how much the law counts around each token."""
+        counts = log_relevance(self.scores, self.manifold.retract(points[self.cells].mean(axis=1)), self.masses)
+        around = np.full(len(points), -np.inf)
+        np.maximum.at(around, self.cells.ravel(), np.repeat(counts, 3))
+        self._leeway = np.exp(-ORDER * np.maximum(around, -100.0))
 
     def _flip(self, points: Array, logs: Array | None) -> None:
         """Edges turned to the other diagonal where that makes triangles rounder; each pair shares its mass anew."""
@@ -148,10 +168,22 @@ class Triangulation:
         """(E,): edges to cut, of triangles that matter."""
         a, b = edges.ends.T
         length = self.manifold.distance(points[a], points[b])
-        steep = (np.abs(known[a] - known[b]) > CHANGE) & (length > NEGLIGIBLE * largest)
+        leeway = self._between(a, b)
+        steep = (np.abs(known[a] - known[b]) > CHANGE * leeway) | (self._bend(edges, points, known) > BEND * leeway)
+        steep &= length > NEGLIGIBLE * largest
         felt = np.zeros(len(edges.ends), bool)
         felt[edges.of_cells[self._matters(points)].ravel()] = True
         return ((length > part * largest) | steep) & felt
+
+    def _bend(self, edges: Edges, points: Array, known: Array) -> Array:
+        """(E,): how far log rho at the middle of each edge is from the mean of both ends; zero where tokens do not carry it."""
+        if isinstance(self.manifold, SimplicialManifold):
+            return np.zeros(len(edges.ends))
+        return np.abs(bends(self.manifold, points, known, edges.ends, *edges.ends.T))
+
+    def _between(self, a: Numbers, b: Numbers) -> Array:
+        """(k,): the leeway along edges from tokens a to b."""
+        return np.minimum(self._leeway[a], self._leeway[b])
 
     def _refine(self, points: Array, logs: Array | None, largest: float, most: int) -> tuple[Array, Array | None]:
         """Edges cut until none is too long."""
@@ -182,6 +214,7 @@ class Triangulation:
         if logs is not None:
             logs = np.concatenate([logs, value])
         points, known = np.concatenate([points, middle]), np.concatenate([known, value])
+        self._leeway = np.concatenate([self._leeway, self._between(a, b)])
         cells, parent = bisected(self.cells, edges, marked, length)
         cut = np.bincount(parent)[parent] > 1
         part = np.ones(len(cells))
@@ -206,7 +239,8 @@ class Triangulation:
         """(E,): edges over which a token may be merged."""
         a, b = edges.ends.T
         length = self.manifold.distance(points[a], points[b])
-        alike = np.abs(known[a] - known[b]) < MERGED_CHANGE
+        leeway = self._between(a, b)
+        alike = (np.abs(known[a] - known[b]) < MERGED_CHANGE * leeway) & (self._bend(edges, points, known) < MERGED_BEND * leeway)
         return np.asarray(((length < MERGE * largest) & alike) | (length < TINY * largest), bool)
 
     def _merge(self, points: Array, logs: Array | None, largest: float) -> tuple[Array, Array | None, bool]:
@@ -248,7 +282,7 @@ class Triangulation:
                                                                  edges)
         kept = np.ones(count, bool)
         kept[source] = False
-        self.cells, self.masses = (np.cumsum(kept) - 1)[moved[alive]], masses[alive]
+        self.cells, self.masses, self._leeway = (np.cumsum(kept) - 1)[moved[alive]], masses[alive], self._leeway[kept]
         return points[kept], None if logs is None else logs[kept], True
 
     def _allowed(self, points: Array, known: Array, source: Numbers, goal: Numbers, far: Array, largest: float) -> Flags:
@@ -260,6 +294,11 @@ class Triangulation:
         bad = np.zeros(len(source), bool)
         common = np.zeros(len(source), np.int64)
         tiny = far < TINY * largest
+        edges = Edges(self.cells)
+        curved = self._bend(edges, points, known) / np.maximum(self.manifold.distance(*points[edges.ends.T]), 1e-300) ** 2
+        most = np.zeros(count)
+        np.maximum.at(most, edges.ends[:, 0], curved)
+        np.maximum.at(most, edges.ends[:, 1], curved)
         before = normals(points, self.cells)
         for k in range(3):
             own = place[self.cells[:, k]]
@@ -278,7 +317,9 @@ class Triangulation:
                 reach = self.manifold.distance(points[target], points[cells[:, j]])
                 old = self.manifold.distance(points[source[own]], points[cells[:, j]])
                 long |= (reach > LONGEST_MERGED * largest) & (reach > old)
-                steep |= np.abs(known[target] - known[cells[:, j]]) > CHANGE
+                leeway = self._between(target, cells[:, j])
+                steep |= np.abs(known[target] - known[cells[:, j]]) > CHANGE * leeway
+                steep |= most[target] * reach**2 > BEND * leeway
             bad[own[long | ((turned | steep) & ~tiny[own])]] = True
         return ~bad & (common == 2) & self._linked(source, goal, count)
 
