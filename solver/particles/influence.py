@@ -28,9 +28,9 @@ def exponents(attention: Attention) -> list[Array] | None:
 def log_relevance(scores: list[Array] | None, points: Array, masses: Array) -> Array:
     """(n,): logarithm, at most 0, of how much each part of a law counts.
 
-    A part counts by its mass m, and as far as a part that counts attends to it: with the softmax weights w(x, y) of y for x it is the
-    least solution of r(y) = max(min(1, m / FULL), max_x r(x) w(x, y)). The x are those places, one of each box of a
-    grid, that count most.
+    A part counts by its mass m, and as far as a part that counts attends to it: with the softmax weights w(x, y) of y for x, r is
+    the least solution of r(y) = max(min(1, m / FULL), max_x r(x) w(x, y)). The x are the places that count most, one in
+    each box of a grid.
 
     Args:
         scores: of `exponents`; None: everything counts.
