@@ -25,6 +25,7 @@ Array = np.ndarray
 CANDIDATES = {1: 3, 2: 12, 3: 32}
 # The density of a mesh that has run empty counts as this part of the tokens'.
 LEAST = 1e-12
+# Where r is cut.
 MOST = 20.0
 
 

@@ -259,7 +259,7 @@ class Triangulation:
         source, goal, far = source[inner][order], goal[inner][order], far[inner][order]
         first = np.concatenate([[True], np.diff(source) > 0]) if len(source) else np.zeros(0, bool)
         source, goal, far = source[first], goal[first], far[first]
-        allowed = self._allowed(points, known, source, goal, far, largest)
+        allowed = self._allowed(edges, points, known, source, goal, far, largest)
         source, goal, far = source[allowed], goal[allowed], far[allowed]
         if not len(source):
             return points, logs, False
@@ -285,7 +285,8 @@ class Triangulation:
         self.cells, self.masses, self._leeway = (np.cumsum(kept) - 1)[moved[alive]], masses[alive], self._leeway[kept]
         return points[kept], None if logs is None else logs[kept], True
 
-    def _allowed(self, points: Array, known: Array, source: Numbers, goal: Numbers, far: Array, largest: float) -> Flags:
+    def _allowed(self, edges: Edges, points: Array, known: Array, source: Numbers, goal: Numbers, far: Array,
+                 largest: float) -> Flags:
         """(k,): whether a token may go onto its goal: no triangle turns over, no edge gets long or steep, and the surface stays
         one."""
         count = len(points)
@@ -294,7 +295,6 @@ class Triangulation:
         bad = np.zeros(len(source), bool)
         common = np.zeros(len(source), np.int64)
         tiny = far < TINY * largest
-        edges = Edges(self.cells)
         curved = self._bend(edges, points, known) / np.maximum(self.manifold.distance(*points[edges.ends.T]), 1e-300) ** 2
         most = np.zeros(count)
         np.maximum.at(most, edges.ends[:, 0], curved)

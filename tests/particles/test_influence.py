@@ -63,7 +63,7 @@ def mass_by_density(snapshot):
 
 def test_tokens_follow_a_law_that_gathers_and_stay_few():
     """Masses of triangles and densities of tokens, which nothing couples, still are one law when its clusters are narrower than a
-    tenth of the gap: before bends were looked at, the second said .55 of the first at t = 3.5, with 6000 tokens."""
+    tenth of the gap: before bends were looked at, the second said .75 of the first here with a gap of 1.2, and 10 393 tokens."""
     case = problem(**SPHERE, beta=50.0, end=3.5, outputs=2, attention=MISALIGNED,
                    particles={"sampling": "adaptive", "gap": 1.6, "rtol": 1e-4, "count": 16})
     last = list(run(case))[-1]
