@@ -12,7 +12,7 @@ import dolfinx.mesh
 import numpy as np
 from mpi4py import MPI
 
-from meshes import dolfinx_compat, file, grading, spaces
+from meshes import dolfinx_compat, file, grading, sizes, spaces
 from meshes.cells import CellList
 from meshes.errors import ProblemError
 from meshes.manifold import Manifold, flat, sphere
@@ -25,7 +25,8 @@ class TokenSpace(Protocol):
     Attributes:
         manifold: "circle", "sphere", "interval", "rectangle", "box" or "file". dimension: number of coordinates, of a sphere.
         bounds: (d, 2) of a flat box. path: of a mesh file.
-        grading: None or (half-width, ratio). refine: how many times the cells of a file are cut into halves.
+        grading: None, (half-width, ratio), or "law" for cells of given sizes.
+        refine: how many times the cells of a file are cut into halves.
     """
 
     @property
@@ -37,7 +38,7 @@ class TokenSpace(Protocol):
     @property
     def path(self) -> str | Path | None: ...
     @property
-    def grading(self) -> tuple[float, float] | None: ...
+    def grading(self) -> tuple[float, float] | str | None: ...
     @property
     def refine(self) -> int: ...
 
@@ -50,7 +51,7 @@ class PlainSpace:
     dimension: int = 3
     bounds: Sequence[Sequence[float]] | None = None
     path: str | Path | None = None
-    grading: tuple[float, float] | None = None
+    grading: tuple[float, float] | str | None = None
     refine: int = 0
 
 
@@ -116,7 +117,8 @@ class TokenMesh:
 
 
 def build_mesh(space: TokenSpace, cells: int, geometry: int, comm: MPI.Comm, *, renumber_seed: int | None = None,
-               distance_to_E: Callable[[np.ndarray], np.ndarray] | None = None) -> TokenMesh:
+               distance_to_E: Callable[[np.ndarray], np.ndarray] | None = None,
+               wanted: sizes.Sizes | None = None, factor: float | None = None) -> TokenMesh:
     """Mesh of a token space; collective, and the same whatever the number of ranks.
 
     Args:
@@ -126,7 +128,9 @@ def build_mesh(space: TokenSpace, cells: int, geometry: int, comm: MPI.Comm, *, 
             degree 1; a file brings its own.
         comm: communicator.
         renumber_seed: number cells and nodes at random (for tests of invariance); `cell_order` undoes it.
-        distance_to_E: (n, d) points -> (n,) their distance to the target set, for a graded mesh.
+        distance_to_E: (n, d) points -> (n,) their distance to the target set, for a mesh graded towards it.
+        wanted: the sizes of cells where `space.grading` is "law", and factor what they are multiplied by, see
+            `meshes.sizes.sphere`; rank 0's count.
 
     Raises:
         ProblemError: on every rank, for a space that cannot be meshed.
@@ -134,7 +138,7 @@ def build_mesh(space: TokenSpace, cells: int, geometry: int, comm: MPI.Comm, *, 
     cell_list, manifold, problem = None, None, None
     if comm.rank == 0:  # one rank makes the list, all take part in cutting it up
         try:
-            cell_list, manifold = _cell_list(space, cells, geometry, distance_to_E)
+            cell_list, manifold = _cell_list(space, cells, geometry, distance_to_E, wanted, factor)
         except ProblemError as error:
             problem = (error.field, error.value, error.allowed)
     problem = comm.bcast(problem)
@@ -167,7 +171,8 @@ def distribute(cell_list: CellList | None, manifold: Manifold | None, comm: MPI.
 
 
 def _cell_list(space: TokenSpace, cells: int, geometry: int,
-               distance_to_E: Callable[[np.ndarray], np.ndarray] | None) -> tuple[CellList, Manifold]:
+               distance_to_E: Callable[[np.ndarray], np.ndarray] | None,
+               wanted: sizes.Sizes | None, factor: float | None) -> tuple[CellList, Manifold]:
     """The cells of `space` and the manifold they cover; on one rank."""
     name = space.manifold
     if name == "file" and space.path is not None:
@@ -184,6 +189,9 @@ def _cell_list(space: TokenSpace, cells: int, geometry: int,
     if dimension not in (2, 3):
         allowed = f"has no mesh with {space.dimension} coordinates, hence no density; tokens need none"
         raise ProblemError("space.manifold", name, allowed)
+    if space.grading == "law" and wanted is not None:
+        follow = sizes.circle if dimension == 2 else sizes.sphere
+        return follow(max(3, cells), geometry, wanted, factor), sphere(dimension)
     if space.grading is not None:
         half_width, ratio = grading.check(space.grading, name)
         if distance_to_E is None:

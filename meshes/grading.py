@@ -73,11 +73,15 @@ def bisect(cells: CellList, longest: Callable[[np.ndarray], np.ndarray], push) -
         push: moves new vertices (n, gdim) onto the manifold.
     """
     points, triangles = cells.points, cells.cells
+    settled = np.empty(0, dtype=np.int64)  # edges that are short enough, by their ends
     while True:
         edges, edge_of_cell = edges_of(triangles)
-        ends = points[edges]
+        ends, name = points[edges], edges.min(axis=1) << 32 | edges.max(axis=1)
         middle, length = push(ends.mean(axis=1)), np.linalg.norm(ends[:, 1] - ends[:, 0], axis=1)
-        marked = length > longest(middle)
+        unknown = np.flatnonzero(~np.isin(name, settled))
+        marked = np.zeros(len(edges), dtype=bool)
+        marked[unknown] = length[unknown] > longest(middle[unknown])
+        settled = name[~marked]
         if not marked.any():
             return CellList(points, triangles, 2)
         local_longest = np.argmax(length[edge_of_cell], axis=1)

@@ -38,24 +38,37 @@ class XdmfFile:
 
     def __init__(self, path: Path, cells: CellList, *, append: bool = False):
         self.path, self.data = path, path.with_suffix(".h5")
-        points = cells.points if cells.points.shape[1] > 1 else np.pad(cells.points, ((0, 0), (0, 1)))
-        self._shape = (*cells.cells.shape, *points.shape, _TOPOLOGY[cells.dimension, cells.geometry])
-        # Of the field written last: its name, (time, dataset, length) of every output, whether the .xdmf file lists just these.
+        points = _drawn(cells)
+        # Of every mesh the file has: numbers of cells, of their nodes, of points, of coordinates, and what its cells are.
+        self._meshes = [_shape(cells, points)]
+        # Of the field written last: its name, (time, dataset, length, mesh) of every output, whether the .xdmf file lists just
+        # these.
         self._name, self._whole = "", False
-        self._steps: list[tuple[float, str, int]] | None = None
+        self._steps: list[tuple[float, str, int, int]] | None = None
         if append and self.data.is_file():
             with h5py.File(self.data, "r") as data:
-                same = data["mesh/cells"].shape + data["mesh/points"].shape == self._shape[:4]
+                same = data["mesh/cells"].shape + data["mesh/points"].shape == self._meshes[0][:4]
             if not same:
                 raise ValueError(f"{self.data} holds another mesh")
             return
-        to_vtk = np.argsort(basix_order(cells.dimension, cells.geometry))
 
         def fill(data: h5py.File) -> None:
-            data["mesh/points"], data["mesh/cells"] = points, cells.cells[:, to_vtk]
+            data["mesh/points"], data["mesh/cells"] = points, _in_vtk_order(cells)
 
         new_file(self.data, fill)
-        self._write(self._mesh())
+        self._write(self._mesh(0))
+
+    def remesh(self, cells: CellList) -> None:
+        """Let the fields that follow be on another mesh.
+
+        Raises:
+            OSError: naming the file; what is there stays readable.
+        """
+        points, place = _drawn(cells), _place(len(self._meshes))
+        take_room(self.data, 8 * (points.size + cells.cells.size))
+        with h5py.File(self.data, "r+") as data:
+            data[f"{place}/points"], data[f"{place}/cells"] = points, _in_vtk_order(cells)
+        self._meshes.append(_shape(cells, points))
 
     def write(self, time: float, name: str, values: np.ndarray) -> None:
         """Add one scalar field: values (nodes,) at the nodes, or (cells,) constant in each cell.
@@ -69,17 +82,18 @@ class XdmfFile:
         with h5py.File(self.data, "r+") as data:
             group = data.require_group(f"fields/{name}")
             if self._steps is None or self._name != name:
-                self._name, self._steps = name, [(float(field.attrs["time"]), place, field.shape[0])
+                self._name, self._steps = name, [(float(field.attrs["time"]), place, field.shape[0], int(field.attrs["mesh"]))
                                                  for place, field in group.items()]
                 self._whole = False
             kept = [step for step in self._steps if step[0] < time]
             if len(kept) < len(self._steps):
-                for _, place, _ in self._steps[len(kept):]:
+                for _, place, *_ in self._steps[len(kept):]:
                     del group[place]
                 self._steps, self._whole = kept, False
             values, place = np.asarray(values, dtype=float), f"{len(kept):06d}"
-            group.create_dataset(place, data=values).attrs["time"] = time
-            self._steps.append((float(time), place, len(values)))
+            made, mesh = group.create_dataset(place, data=values), len(self._meshes) - 1
+            made.attrs["time"], made.attrs["mesh"] = time, mesh
+            self._steps.append((float(time), place, len(values), mesh))
         if self._whole:
             self._append(self._grid(*self._steps[-1]))
         else:
@@ -87,11 +101,11 @@ class XdmfFile:
             self._write(f"{head}\n{''.join(self._grid(*step) for step in self._steps)}</Grid>", bare=True)
             self._whole = True
 
-    def _grid(self, time: float, place: str, size: int) -> str:
+    def _grid(self, time: float, place: str, size: int, mesh: int) -> str:
         """The mesh with the field of one time."""
-        centre = {self._shape[0]: "Cell", self._shape[2]: "Node"}[size]
+        centre = {self._meshes[mesh][0]: "Cell", self._meshes[mesh][2]: "Node"}[size]
         name = quoteattr(self._name)
-        return (f'<Grid Name={name} GridType="Uniform">{self._mesh()}<Time Value="{time!r}"/>'
+        return (f'<Grid Name={name} GridType="Uniform">{self._mesh(mesh)}<Time Value="{time!r}"/>'
                 f'<Attribute Name={name} AttributeType="Scalar" Center="{centre}">'
                 f"{self._item((size,), 'Float', f'/fields/{self._name}/{place}')}</Attribute></Grid>\n")
 
@@ -108,13 +122,13 @@ class XdmfFile:
                 file.truncate()
                 raise OSError(error.errno, error.strerror, str(self.path)) from None
 
-    def _mesh(self) -> str:
-        count, nodes, points, gdim, kind = self._shape
+    def _mesh(self, mesh: int) -> str:
+        count, nodes, points, gdim, kind = self._meshes[mesh]
         geometry = {2: "XY", 3: "XYZ"}[gdim]
-        cells, places = (count, nodes), (points, gdim)
+        cells, places, place = (count, nodes), (points, gdim), _place(mesh)
         return (f'<Topology TopologyType="{kind}" NumberOfElements="{count}" NodesPerElement="{nodes}">'
-                f'{self._item(cells, "Int", "/mesh/cells")}</Topology>'
-                f'<Geometry GeometryType="{geometry}">{self._item(places, "Float", "/mesh/points")}</Geometry>')
+                f'{self._item(cells, "Int", place + "/cells")}</Topology>'
+                f'<Geometry GeometryType="{geometry}">{self._item(places, "Float", place + "/points")}</Geometry>')
 
     def _item(self, shape: tuple[int, ...], kind: str, place: str) -> str:
         size = " ".join(map(str, shape))
@@ -130,3 +144,21 @@ class XdmfFile:
         except OSError as error:
             draft.unlink(missing_ok=True)
             raise OSError(error.errno, error.strerror, str(self.path)) from None
+
+
+def _place(mesh: int) -> str:
+    """Where the HDF5 file has a mesh."""
+    return "/mesh" if mesh == 0 else f"/mesh-{mesh}"
+
+
+def _drawn(cells: CellList) -> np.ndarray:
+    """(n, 2 or 3): the points as viewers take them."""
+    return cells.points if cells.points.shape[1] > 1 else np.pad(cells.points, ((0, 0), (0, 1)))
+
+
+def _shape(cells: CellList, points: np.ndarray) -> tuple[int, int, int, int, str]:
+    return (*cells.cells.shape, *points.shape, _TOPOLOGY[cells.dimension, cells.geometry])
+
+
+def _in_vtk_order(cells: CellList) -> np.ndarray:
+    return cells.cells[:, np.argsort(basix_order(cells.dimension, cells.geometry))]

@@ -136,7 +136,7 @@ def read_problem(values: Mapping[str, object], *, name: str = "problem", path: P
     compare = wrong.check(read, Compare, "compare", given["compare"]) if "compare" in given else None
     drift = wrong.check(read_drift, given["drift"]) if "drift" in given else None
     numbers = wrong.check(read_diagnostics, given["diagnostics"]) if "diagnostics" in given else None
-    wrong.check(check_together, manifold, attention, noise, initial, time, density, particles, compare, drift)
+    wrong.check(check_together, manifold, attention, noise, initial, time, density, particles, compare, drift, space)
     if numbers is not None and manifold is not None:
         wrong.check(numbers.try_out, manifold)
     if particles is not None and particles.sampling == "adaptive" and initial is not None and initial.is_atomic:

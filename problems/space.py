@@ -6,7 +6,7 @@
     bounds = [[a, b], ..]         # of the flat boxes, a pair per coordinate; beyond three for particles only
     path = "surface.msh"          # of "file", beside the problem file
     refine = 1                    # of "file": how often its cells are cut into halves for the density
-    grading = { half_width = 0.2, ratio = 10.0 }   # see `Grading`
+    grading = { half_width = 0.2, ratio = 10.0 }   # see `Grading`; or "law": cells follow the law through the whole run
 
 The circle and the sphere have radius one; a "euclidean" space is all of R^d.
 """
@@ -59,7 +59,14 @@ GRADING = (
 )
 
 
-def _grading(field: str, value: object) -> Grading:
+LAW = "law"
+
+
+def _grading(field: str, value: object) -> Grading | str:
+    if isinstance(value, str):
+        if value != LAW:
+            raise ProblemError(field, value, f'must be "{LAW}" or a table with half_width and ratio')
+        return LAW
     values, wrong = table(field, value), Mistakes()
     read = read_fields(field, values, GRADING, wrong)
     wrong.stop()
@@ -93,8 +100,9 @@ FIELDS = (
     Field("path", check_path, 'of a mesh file (.msh, .xdmf or .vtu), for "file", relative to the problem file'),
     Field("refine", integer(0, MOST_REFINED), "of a mesh file: how many times its cells are cut into halves for the density; "
           "its geometry stays", 0),
-    Field("grading", Check(_grading, object_schema(GRADING)),
-          "cells near the target set are smaller than those far from it; circle, and sphere of dimension 3"),
+    Field("grading", Check(_grading, {"anyOf": [object_schema(GRADING), {"const": LAW}]}),
+          'cells near the target set are smaller than those far from it; or "law": they are small wherever the law will be '
+          "narrow, as a first run of adaptive tokens says; circle, and sphere of dimension 3"),
 )
 
 
@@ -107,7 +115,7 @@ class Space:
         dimension: d, the number of coordinates of a token.
         bounds: d pairs (a, b) of a flat box, else None.
         path: absolute path of the mesh file, else None.
-        grading: None for even cells.
+        grading: None for even cells; "law" for cells that follow the law.
         refine: how many times the cells of the mesh file are cut into halves in every direction; its geometry stays.
         options: the further keys of a registered space, else None.
     """
@@ -116,7 +124,7 @@ class Space:
     dimension: int
     bounds: tuple[tuple[float, float], ...] | None = None
     path: str | None = None
-    grading: Grading | None = None
+    grading: Grading | str | None = None
     refine: int = 0
     options: Mapping[str, object] | None = None
 
@@ -182,7 +190,7 @@ def tabulate_space(space: Space) -> dict[str, object]:
     if space.refine:
         result["refine"] = space.refine
     if space.grading is not None:
-        result["grading"] = space.grading._asdict()
+        result["grading"] = space.grading if isinstance(space.grading, str) else space.grading._asdict()
     return result
 
 

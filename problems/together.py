@@ -12,6 +12,7 @@ from problems.errors import Mistakes
 from problems.laws import InitialLaw
 from problems.schedule import Time
 from problems.sections import Compare, Density, Noise, Particles
+from problems.space import LAW, Space
 
 IMPLICIT = ("arkimex", "bdf", "theta")
 MULTISTEP = ("bdf", "theta")
@@ -19,7 +20,7 @@ MULTISTEP = ("bdf", "theta")
 
 def check_together(manifold: Manifold | None, attention: Attention | None, noise: Noise | None, initial: InitialLaw | None,
                    time: Time | None, density: Density | None, particles: Particles | None, compare: Compare | None,
-                   drift: Drift | None = None) -> None:
+                   drift: Drift | None = None, space: Space | None = None) -> None:
     """Check what no section can check by itself; a section with mistakes of its own is None.
 
     Raises:
@@ -44,6 +45,8 @@ def check_together(manifold: Manifold | None, attention: Attention | None, noise
         if manifold and (isinstance(manifold, TokenSpace) or not (manifold.intrinsic == 1 or has_triangles(manifold))):
             kind = "between walls" if manifold.intrinsic == 2 else f"in {manifold.intrinsic} dimensions"
             wrong.note("particles.sampling", "adaptive", f"for curves, closed surfaces and the open plane, not {kind}; {others}")
+    if space and space.grading == LAW:
+        _following(attention, noisy, initial, time, drift, wrong)
     if density and noisy and density.integrator not in IMPLICIT:
         wrong.note("density.integrator", density.integrator, "with noise it must be arkimex, bdf or theta (implicit)")
     if density and noisy and manifold and density.degree == 0 and 1 < manifold.intrinsic <= 3:
@@ -58,6 +61,22 @@ def check_together(manifold: Manifold | None, attention: Attention | None, noise
     if time and time.outputs and compare and compare.until is not None and compare.until < time.outputs[0]:
         wrong.note("compare.until", compare.until, f"must be at least the first output, {time.outputs[0]:g}")
     wrong.stop()
+
+
+def _following(attention: Attention | None, noisy: bool, initial: InitialLaw | None, time: Time | None, drift: Drift | None,
+               wrong: Mistakes) -> None:
+    """Where no first run of adaptive tokens can say how small the cells must be."""
+    others = "must be a table with half_width and ratio, or not be given"
+    reasons = (
+        (noisy, "with noise, under which tokens do not know their density"),
+        (bool(attention and attention.has_own_score), "with a registered score, under which tokens do not know their density"),
+        (bool(initial and initial.is_atomic), "for point masses, which have no density"),
+        (bool(time and time.stationary), 'with time.end = "stationary": the first run needs a depth'),
+        (bool(drift and drift.velocity is not None and drift.divergence is None), "with a drift that gives no divergence"),
+    )
+    for holds, why in reasons:
+        if holds:
+            wrong.note("space.grading", LAW, f"not {why}; {others}")
 
 
 def has_triangles(manifold: Manifold) -> bool:

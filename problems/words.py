@@ -10,6 +10,7 @@ from problems.attention import Attention, Weights, spectral_norm
 from problems.problem import Problem
 from problems.registered import Named
 from problems.sections import SAMPLINGS
+from problems.space import LAW, Grading
 
 
 def describe(problem: Problem) -> list[tuple[str, str]]:
@@ -53,7 +54,9 @@ def _space(problem: Problem) -> str:
     if space.manifold == "euclidean":
         return f"R^{space.dimension}"
     graded = ""
-    if space.grading is not None:
+    if space.grading == LAW:
+        graded = ", cells as small as the law will be narrow"
+    elif isinstance(space.grading, Grading):
         graded = f", cells {space.grading.ratio:g} times smaller within {space.grading.half_width:g} of the target"
     return f"{space.manifold} in R^{space.dimension}{graded}"
 

@@ -8,8 +8,10 @@ import click
 
 from problems import Problem
 from problems.errors import Mistakes, ProblemError
+from problems.space import LAW, Grading
 from solver.commands.plan import duration, mebibytes
 from solver.particles.adaptive import refuse_start
+from solver.particles.cell_sizes import first_run
 from solver.ranks import Serial, world
 from solver.runs.cost import Cost, density_cost, memory_there_is, token_cost
 
@@ -147,12 +149,15 @@ def _tokens(problem: Problem) -> None:
 
 def _mesh(problem: Problem) -> None:
     """Whether the density can start: a set to grade towards, and a law that the mesh does not miss."""
-    if problem.space.grading is not None:
+    if isinstance(problem.space.grading, Grading):
         from solver.projection.target import target
 
         if not any(analysis.exists for analysis in target(problem).analyses):
             given = problem.space.grading._asdict()
             raise ProblemError("space.grading", given, "V K^T Q has no target set E to grade towards")
+    if problem.space.grading == LAW:
+        refuse_start(first_run(problem))
+        return  # cells follow the initial law as well, once tokens have said where it goes
     density, tdim = problem.density, problem.manifold.intrinsic
     width = (float(problem.manifold.volume or 1.0) / density.cells) ** (1 / tdim)
     if problem.initial.is_atomic or not math.isfinite(problem.initial.width) or problem.initial.width > 2 * width:

@@ -6,6 +6,7 @@ import math
 
 from problems import Problem
 from solver.comparison.beside import foreseen, worthwhile
+from solver.particles.cell_sizes import first_run
 from solver.runs.cost import Cost, density_cost, token_cost
 
 
@@ -23,6 +24,9 @@ def plan(problem: Problem, ranks: int = 1) -> list[tuple[str, str]]:
         lines += [("density", f"{about}{density.size:.0f} cells, {density.unknowns:.0f} unknowns, "
                    f"{mebibytes(density.memory)}{where}"),
                   ("", time_words(density, "density"))]
+    if density is not None and density.follows:
+        first = token_cost(first_run(problem))
+        lines.append(("", f"before it a first run of {first.size:.0f} tokens or more, which says how small cells must be"))
     lines += [("particles", f"{tokens.size:.0f} tokens, {mebibytes(tokens.memory)}{where}"),
               ("", time_words(tokens, "particles"))]
     if density is not None:
@@ -39,6 +43,10 @@ def time_words(cost: Cost, side: str) -> str:
     if cost.chosen:
         seconds = duration(1000 * cost.dense / cost.steps)
         return f"steps chosen by their error ({side}.rtol), 1000 of them at most {seconds} on one core with dense attention"
+    if cost.follows:
+        seconds = duration(1000 * cost.dense / cost.steps)
+        return (f"at least about {math.ceil(cost.steps)} steps, more where the law becomes narrow; 1000 of them at most "
+                f"{seconds} on one core with dense attention")
     return f"about {math.ceil(cost.steps)} steps, at most {duration(cost.dense)} on one core with dense attention"
 
 

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from problems import Problem, ProblemError
 from problems.loader import ProblemLike, as_problem
-from solver.comparison import relative_entropy
+from solver.comparison import apart, relative_entropy
 from solver.comparison.accuracy import COLUMNS as ACCURACY_COLUMNS
 from solver.comparison.accuracy import Chosen, choose, refuse_accuracy, restored
 from solver.comparison.beside import Beside
@@ -27,13 +27,13 @@ from solver.ranks import world
 from solver.runs.checkpoints import on_first_rank
 from solver.runs.contents import read_facts
 from solver.runs.context import Context, final_numbers, finish, leave, open_run, recorded, tell_phases
-from solver.runs.distances import TargetDistance, bounded_distance
+from solver.runs.distances import TargetDistance
 from solver.runs.frames import table
 from solver.runs.history import History, owner
 from solver.runs.phases import Phase
 from solver.runs.progress import rank_console
 from solver.runs.shown import Shown
-from solver.runs.solve import record_density, record_particles
+from solver.runs.solve import follow_law, record_density, record_particles
 from solver.runs.stop import Limits
 from solver.runs.tables import COMPARISON_COLUMNS, DISTANCES_COLUMNS, ERROR_COLUMNS, Row
 
@@ -99,8 +99,7 @@ def comparison_rows(problem: Problem, comm: MPI.Comm, density: History,
     for i in (i for i in range(min(len(density.times), len(particles.times))) if owner(i, comm.size) == comm.rank):
         row: Row = {"time": density.times[i]}
         bounds = []
-        for p in (1, 2):
-            between = bounded_distance(problem, density.measures[i], particles.measures[i], p)
+        for p, between in apart.distances(problem, density, particles, i).items():
             row[f"w{p}_density_particles"] = between.value
             bounds.append(("density particles", p, between))
             for side, history in zip(SIDES, (density, particles), strict=True):
@@ -174,7 +173,8 @@ def compare(problem: ProblemLike, *, comm: MPI.Comm | None = None, out: str | Pa
         if chosen is not None:
             write_table(context, "accuracy.csv", ACCURACY_COLUMNS, chosen.rows)
             on_first_rank(comm, partial(finish, context, "running", accuracy=chosen.facts()))
-        beside = Beside.start(problem, folder, context.supervisor, verdict)
+        course = follow_law(context)
+        beside = Beside.start(problem, folder, context.supervisor, verdict, course)
         if beside is not None:
             stack.callback(beside.end)
             announce(console)("tokens and extra runs on a second core")

@@ -278,8 +278,10 @@ def refine(problem: Problem, comm: MPI.Comm, density: History, particles: Histor
     tdim = problem.manifold.intrinsic
     steps: list[str] = []
 
-    def apart(a: Measure, b: Measure) -> float:
-        found = distance_between(problem, a, b, 2) if comm.rank == 0 else None
+    from solver.comparison.apart import distances  # needs dolfinx, which commands without a mesh do without
+
+    def between(a: History, b: History) -> float:
+        found = distances(problem, a, b, last, (2,))[2].value if comm.rank == 0 else None
         return comm.bcast(found)
 
     def law(history: History) -> Measure:
@@ -287,7 +289,7 @@ def refine(problem: Problem, comm: MPI.Comm, density: History, particles: Histor
 
     measure, tokens = law(density), law(particles)
     width = ((problem.manifold.volume or 1.0) / problem.density.cells) ** (1 / tdim)
-    mesh = ([width], [apart(measure, tokens)])
+    mesh = ([width], [between(density, particles)])
     meshes = []
     for level, planned in mesh_runs(problem):
         coarse = extra.planned(planned)
@@ -295,7 +297,7 @@ def refine(problem: Problem, comm: MPI.Comm, density: History, particles: Histor
             break
         meshes.append(coarse)
         mesh[0].append(width * 2.0**level)
-        mesh[1].append(apart(law(coarse), tokens))
+        mesh[1].append(between(coarse, particles))
         steps.append(f"{planned.problem.density.cells}")
         factor = FINER if level < 0 else 1.0
     found = Refinement(remeshed=meshes[0] if meshes else None, curves={"mesh": mesh})
@@ -319,7 +321,7 @@ def refine(problem: Problem, comm: MPI.Comm, density: History, particles: Histor
         found.moments_factor = float(np.sqrt(min(8 * most / count, 1.0)))
         found.words += f", sampling error from {SCRAMBLES} scrambles of {most} Sobol points"
     elif sampling != "random":
-        tokens_curve = ([float(count)], [apart(tokens, measure)])
+        tokens_curve = ([float(count)], [between(density, particles)])
         for planned in token_runs(problem):
             run = extra.planned(planned)
             if run is None:
@@ -330,7 +332,7 @@ def refine(problem: Problem, comm: MPI.Comm, density: History, particles: Histor
                 found.fewer = run
                 found.words += f", {planned.label.replace(': ', ' against ')}"
             tokens_curve[0].append(float(run.counts[last]))
-            tokens_curve[1].append(apart(law(run), measure))
+            tokens_curve[1].append(between(density, run))
         found.curves[sampling] = tokens_curve
     table = TABLES["euler" if problem.noise.diffusivity > 0.0 else problem.particles.integrator]
     if sampling == "adaptive" and table.error and found.fewer is not None:

@@ -48,6 +48,7 @@ class DensitySolver:
         problem: the resolved problem, the same on every rank.
         comm: communicator of the run.
         options_prefix: of this solver's PETSc options; options without it apply too, those with it go first.
+        operator: with a mesh of its own. start: its unknowns at the start, instead of the initial law; local.
 
     Attributes:
         operator: the spatial discretisation (`DensityOperator`): layout of the unknowns, right-hand side, matrices.
@@ -60,7 +61,7 @@ class DensitySolver:
     """
 
     def __init__(self, problem: Problem, comm: MPI.Comm = MPI.COMM_WORLD, *, options_prefix: str = "density_",
-                 operator: DensityOperator | None = None):
+                 operator: DensityOperator | None = None, start: np.ndarray | None = None):
         self.problem, self.comm, self.options_prefix = problem, comm, options_prefix
         self.operator = operator if operator is not None else DensityOperator(problem, comm)
         self.time, self.step, self.rejected = 0.0, 0, 0
@@ -70,7 +71,7 @@ class DensitySolver:
         self._resumed = False
         self._cause: BaseException | None = None
         self.state = self.operator.create_vector()
-        self.state.array[:] = self.operator.initial()
+        self.state.array[:] = self.operator.initial() if start is None else start
         self.total_mass = self.operator.mass(self.state.array)
         self._settle()
         self.ts = PETSc.TS().create(comm)
@@ -144,6 +145,15 @@ class DensitySolver:
     def snapshot(self) -> DensitySnapshot:
         """The present density, copied."""
         return DensitySnapshot(self.operator, self.admissible(), self.time, self.step)
+
+    def operator_of(self, time: float) -> DensityOperator:
+        """The operator that had the density at depth `time`."""
+        return self.operator
+
+    def begin_at(self, time: float, step: int, rejected: int) -> None:
+        """Let the start be at depth `time`, after so many steps."""
+        self.time, self.step, self.rejected = time, step, rejected
+        self._begin_anew()
 
     @property
     def top(self) -> float:

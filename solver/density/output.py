@@ -15,7 +15,6 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
 
 import basix.ufl
 import dolfinx.fem
@@ -33,13 +32,6 @@ NAME = "density"
 _abandoned: list[dolfinx.io.VTXWriter] = []
 
 
-class Solved(Protocol):
-    """A density solver, or anything with its operator."""
-
-    @property
-    def operator(self) -> DensityOperator: ...
-
-
 class DensityWriter:
     """Writes density.xdmf (with density.h5) and density.bp, output by output. Collective throughout.
 
@@ -48,30 +40,45 @@ class DensityWriter:
 
     Args:
         folder: of the run, existing.
-        solver: whose density is written.
+        operator: of the density that is written.
         append: keep the outputs of an earlier run with the same mesh.
     """
 
-    def __init__(self, folder: str | Path, solver: Solved, *, append: bool = False):
-        self.operator, self.folder = solver.operator, Path(folder)
+    def __init__(self, folder: str | Path, operator: DensityOperator, *, append: bool = False):
+        self.operator, self.folder = operator, Path(folder)
         mesh, degree = self.operator.mesh, self.operator.geometry.degree
         self.per_cell = max(degree, mesh.geometry) == 1 and degree == 0
         self.degree = min(max(degree, mesh.geometry, 1), HIGHEST_DEGREE)
         self._local = lagrange_nodes(mesh.tdim, self.degree)[:, 1:]
+        self._xdmf: XdmfFile | None = None
+        self._vtx: dolfinx.io.VTXWriter | None = None
+        self._open(append)
+
+    def follow(self, operator: DensityOperator) -> None:
+        """Let what follows be on the mesh of another operator, of the same degrees: in the same density.xdmf, and in a new
+        density-<n>.bp."""
+        self.close()
+        self.operator = operator
+        self._open(append=True)
+
+    def _open(self, append: bool) -> None:
+        """Begin with the mesh of the operator."""
+        mesh = self.operator.mesh
         points = self.operator.geometry.map.points(self._local, slice(0, mesh.owned_cells))
-        gathered = gather_rows(mesh, points)
-        self._xdmf, problem = None, None
+        gathered, problem = gather_rows(mesh, points), None
         if gathered is not None:
             cells = np.arange(gathered.shape[0] * gathered.shape[1]).reshape(gathered.shape[:2])
             whole = CellList(gathered.reshape(-1, mesh.gdim), cells, mesh.tdim, self.degree)
             try:
-                self._xdmf = XdmfFile(self.folder / f"{NAME}.xdmf", whole, append=append)
+                if self._xdmf is None:
+                    self._xdmf = XdmfFile(self.folder / f"{NAME}.xdmf", whole, append=append)
+                else:
+                    self._xdmf.remesh(whole)
             except OSError as error:
                 problem = parts(error)
         problem = mesh.comm.bcast(problem)
         if problem is not None:
             raise OSError(*problem)
-        self._vtx: dolfinx.io.VTXWriter | None = None
         if dolfinx_compat.has_vtx():
             self._vtx, self._function = self._open_vtx(append)
 

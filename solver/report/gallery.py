@@ -10,6 +10,7 @@ import numpy as np
 
 from problems import Problem
 from problems.attention import Weights
+from problems.space import LAW
 from solver.attention import Attention, log_energy
 from solver.projection.cold_flow import cold_flow
 from solver.projection.target import Target, target
@@ -185,36 +186,46 @@ def draw_density(album: Album, problem: Problem, density: History, particles: Hi
         album.draw("density.png", laws.plot_marginals, panels, axis_names(manifold.dimension), title=problem.title,
                    box=(points.min(axis=0), points.max(axis=0)))
         return
-    shown = [(times[i], density.pictures[i][1]) for i in chosen]
+    shown = [(float(times[i]), density.pictures[i][0], density.pictures[i][1], faces) for i in chosen
+             if (faces := density.pictures[i][2]) is not None]
     if manifold.dimension == 3:
-        album.draw("density.png", laws.plot_surface, shown, points, triangles, marks=marks, tokens=tokens, title=problem.title,
+        album.draw("density.png", laws.plot_surface, shown, marks=marks, tokens=tokens, title=problem.title,
                    sphere=manifold.normalised)
     else:
-        album.draw("density.png", laws.plot_plane, shown, points, triangles, tokens=tokens, title=problem.title)
+        album.draw("density.png", laws.plot_plane, shown, tokens=tokens, title=problem.title)
 
 
 def draw_curve(album: Album, problem: Problem, density: History, particles: History | None, course: Course,
                marks: Mapping[str, np.ndarray]) -> None:
     """The density on a curve over depth, and on the circle at chosen depths too."""
     manifold, times = problem.manifold, np.array(density.times)
-    points = density.pictures[0][0]
+    points, values = density.pictures[0][0], [picture[1] for picture in density.pictures]
     if manifold.normalised:
         positions, label = angle_of(points), "angle"
+        if problem.space.grading == LAW:  # meshes change
+            positions = np.unique(np.concatenate([angle_of(picture[0]) for picture in density.pictures]))
+            values = [between(positions, angle_of(picture[0]), picture[1]) for picture in density.pictures]
     elif manifold.dimension == 1:
         positions, label = points[:, 0], "position"
     else:
         positions, label = arc_length(points, max(1, problem.density.degree) + 1), "arc length"
     order = np.argsort(positions, kind="stable")
-    values = np.array([picture[1][order] for picture in density.pictures])
+    together = np.array([found[order] for found in values])
     angles = {name: np.sort(angle_of(places)) for name, places in marks.items()}
     if len(times) > 1:
-        album.draw("density.png", laws.plot_space_time, times, positions[order], values, marks=angles, title=problem.title,
+        album.draw("density.png", laws.plot_space_time, times, positions[order], together, marks=angles, title=problem.title,
                    degrees=manifold.normalised, label=label, phases=course.phases, events=course.events)
     if manifold.normalised:
         both = particles is not None and len(particles.measures) == len(times)
         panels = [(times[i], angle_of(particles.measures[i].points) if both and particles is not None else None, positions[order],
-                   values[i]) for i in pick(len(times))]
+                   together[i]) for i in pick(len(times))]
         album.draw("tokens.png", laws.plot_tokens_circle, panels, problem.title, angles)
+
+
+def between(positions: np.ndarray, angles: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Values (n,) at angles, on the circle, carried over to other ones."""
+    order = np.argsort(angles, kind="stable")
+    return np.interp(positions, angles[order], values[order], period=2 * np.pi)
 
 
 def draw_tokens(album: Album, problem: Problem, particles: History) -> None:

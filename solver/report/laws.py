@@ -141,15 +141,18 @@ def surface_panel(axes: Axes, frame: np.ndarray, points: np.ndarray, triangles: 
     return faces
 
 
-def plot_surface(path: Path, panels: Sequence[tuple[float, np.ndarray]], points: np.ndarray, triangles: np.ndarray, *,
-                 marks: Mapping[str, np.ndarray] | None = None, tokens: Sequence[np.ndarray] | None = None,
+# A density at one depth: t, points (n, d), values (n,) there, triangles (m, 3) between them.
+Panel = tuple[float, np.ndarray, np.ndarray, np.ndarray]
+
+
+def plot_surface(path: Path, panels: Sequence[Panel], *, marks: Mapping[str, np.ndarray] | None = None,
+                 tokens: Sequence[np.ndarray] | None = None,
                  direction: Sequence[float] = (1.0, 0.6, 0.5), title: str = "", sphere: bool = True) -> None:
     """Density on a surface in space, seen from the front (top row) and from the back (bottom row).
 
     Args:
         path: file to write.
-        panels: (t, values at `points` (n,)) per column.
-        points: (n, 3) nodes; triangles: (m, 3) their connection.
+        panels: (t, points (n, 3), values (n,) there, triangles (m, 3) between them) per column.
         marks: name -> (k, 3) points on the sphere drawn as a line (great circle) or dots (k <= 2).
         tokens: (N, 3) tokens per panel, drawn as dots, or None.
         direction: towards the viewer.
@@ -159,10 +162,10 @@ def plot_surface(path: Path, panels: Sequence[tuple[float, np.ndarray]], points:
     marks = marks or {}
     with plt.rc_context(BARE):
         figure, grid = plt.subplots(2, len(panels), figsize=(2.3 * len(panels) + 0.9, 5.0), squeeze=False)
-        norm = density_norm([values for _, values in panels], 3.0)
-        centre = 0.5 * (points.min(axis=0) + points.max(axis=0))
-        reach = 1.05 * float(np.linalg.norm(points - centre, axis=1).max())
-        for column, (t, values) in enumerate(panels):
+        norm = density_norm([values for _, _, values, _ in panels], 3.0)
+        centre = 0.5 * (panels[0][1].min(axis=0) + panels[0][1].max(axis=0))
+        reach = 1.05 * float(np.linalg.norm(panels[0][1] - centre, axis=1).max())
+        for column, (t, points, values, triangles) in enumerate(panels):
             for row, (_, sign) in enumerate(FRONT_AND_BACK):
                 axes, frame = grid[row][column], view_frame(sign * np.asarray(direction, float))
                 surface_panel(axes, frame, points - centre, triangles, values, norm, convex=sphere)
@@ -214,16 +217,15 @@ def draw_marks(axes: Axes, frame: np.ndarray, marks: Mapping[str, np.ndarray], *
                   ms=5 + 3 * wider, label=name if label else None)
 
 
-def plot_plane(path: Path, panels: Sequence[tuple[float, np.ndarray]], points: np.ndarray, triangles: np.ndarray, *,
-               tokens: Sequence[np.ndarray] | None = None, title: str = "") -> None:
+def plot_plane(path: Path, panels: Sequence[Panel], *, tokens: Sequence[np.ndarray] | None = None, title: str = "") -> None:
     """Density on a flat domain at chosen depths; arguments as in `plot_surface` with points (n, 2)."""
     with plt.rc_context(BARE):
-        low, high = points.min(axis=0), points.max(axis=0)
+        low, high = panels[0][1].min(axis=0), panels[0][1].max(axis=0)
         shape = float(np.clip((high[1] - low[1]) / max(high[0] - low[0], 1e-300), 0.3, 2.0))
         figure, grid = plt.subplots(1, len(panels), figsize=(2.4 * len(panels) + 1.0, max(2.4 * shape + 0.9, 2.2)), squeeze=False,
                                     sharex=True, sharey=True)
-        norm = density_norm([values for _, values in panels])
-        for i, ((t, values), axes) in enumerate(zip(panels, grid[0], strict=True)):
+        norm = density_norm([values for _, _, values, _ in panels])
+        for i, ((t, points, values, triangles), axes) in enumerate(zip(panels, grid[0], strict=True)):
             axes.tripcolor(points[:, 0], points[:, 1], triangles, np.clip(values, norm.vmin, None), shading="gouraud", cmap=MAP,
                            norm=norm, rasterized=True)
             if tokens is not None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from problems import Problem
+from problems.space import LAW
 from solver.particles.adaptive import expected_tokens
 from solver.particles.stiff import serves
 
@@ -40,6 +41,7 @@ class Cost:
         size: cells of the density, or tokens of all members.
         chosen: whether steps are chosen by their error and cannot be foretold: `steps` is what stability alone would ask for.
         unknowns: numbers that are integrated. steps: in depth, roughly. memory: bytes, over all ranks.
+        follows: whether cells follow the law, and become smaller than foretold, the steps more, where it gathers.
         dense, least: seconds with the dense attention kernel, and with the fast ones at their best.
     """
 
@@ -50,6 +52,7 @@ class Cost:
     dense: float
     least: float
     chosen: bool = False
+    follows: bool = False
 
 
 # Ten stages bear steps three times as long (solver/density/schemes.py).
@@ -83,7 +86,7 @@ def density_cost(problem: Problem, ranks: int = 1) -> Cost | None:
     dense = steps * stages * (pairs * each + unknowns * UNKNOWN_SECONDS)
     least = steps * (fast + unknowns * UNKNOWN_SECONDS)
     chosen = density.integrator in CHOOSING and not problem.time.stationary
-    return Cost(cells, unknowns, steps, memory, dense, least, chosen)
+    return Cost(cells, unknowns, steps, memory, dense, least, chosen, problem.space.grading == LAW)
 
 
 # Explicit steps that tokens take until they have gathered into few clusters, and the depth up to which that may be all.

@@ -40,8 +40,8 @@ class Step(Protocol):
 class Solver(Protocol):
     """What an observer may ask of the solver it watches: its depth, and all that a restart needs (collective)."""
 
-    time: float
-
+    @property
+    def time(self) -> float: ...
     def state_dict(self) -> dict[str, float | np.ndarray]: ...
 
 
@@ -109,19 +109,21 @@ class FieldFiles(Observer["DensitySnapshot"]):
 
     def begin(self, solver: Solver) -> None:
         from solver.density.evolve import DensitySolver
+        from solver.density.following import FollowingSolver
         from solver.density.output import DensityWriter
         from solver.density.snapshot import DensitySnapshot
 
-        if not isinstance(solver, DensitySolver):
+        if not isinstance(solver, DensitySolver | FollowingSolver):
             raise TypeError("fields are those of a density")
-        operator = solver.operator
-        self.writer = DensityWriter(self.folder, solver)
+        self.writer = DensityWriter(self.folder, solver.operator_of(0.0))
         for record in self.store.earlier():
-            state = operator.scatter_cells(record["coefficients"])
-            self.writer.write(DensitySnapshot(operator, state, float(record["time"]), int(record["step"])))
+            operator, time = solver.operator_of(float(record["time"])), float(record["time"])
+            self.output(DensitySnapshot(operator, operator.scatter_cells(record["coefficients"]), time, int(record["step"])))
 
     def output(self, snapshot: DensitySnapshot) -> None:
         if self.writer is not None:
+            if self.writer.operator is not snapshot.operator:
+                self.writer.follow(snapshot.operator)
             self.writer.write(snapshot)
 
     def close(self) -> None:

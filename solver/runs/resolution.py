@@ -9,6 +9,7 @@ import numpy as np
 
 from problems import Problem, ProblemError
 from problems.attention import LARGEST_EXPONENT, Weights, spectral_norm
+from problems.space import LAW, Grading
 from solver.particles.adaptive import expected_tokens, largest_gap
 from solver.runs.cost import density_cost
 
@@ -67,13 +68,13 @@ def _density(problem: Problem) -> list[Finding]:
     density, tdim = problem.density, problem.manifold.intrinsic
     width = (float(problem.manifold.volume or 1.0) / density.cells) ** (1.0 / tdim)
     fine = width / (density.degree + 1)
-    if problem.space.grading is not None:  # small cells where the law ends up, large ones where it starts
+    if isinstance(problem.space.grading, Grading):  # small cells where the law ends up, large ones where it starts
         fine /= problem.space.grading.ratio
     kernel = kernel_width(problem)
     if fine > FARTHEST * kernel:
         found.append(Finding("density", f"cells of width {width:.3g} and degree {density.degree} do not resolve the attention "
                              f"kernel, of width beta^(-1/2) = {kernel:.3g}: take at least {_cells(problem, kernel, fine)} cells"))
-    if fine > FARTHEST * problem.initial.width:
+    if problem.space.grading != LAW and fine > FARTHEST * problem.initial.width:
         law = problem.initial.width
         found.append(Finding("density", f"cells of width {width:.3g} and degree {density.degree} do not resolve the initial law, "
                              f"which varies over {law:.3g}: take at least {_cells(problem, law, fine)} cells"))

@@ -12,12 +12,15 @@ from rich.markup import escape
 
 from problems import Problem
 from problems.loader import ProblemLike, as_problem
+from problems.space import LAW
 from solver.errors import located, need_density
 from solver.particles.adaptive import beyond_gap
+from solver.particles.cell_sizes import Course, first_run, known, remember
 from solver.ranks import Stopped, Termination
 from solver.runs.checkpoints import Restart, Store, on_first_rank
 from solver.runs.context import Context, final_numbers, finish, leave, open_run, recorded, tell_phases
 from solver.runs.events import EventRecorder
+from solver.runs.first_run import NAME, CellsLine, SizesRecorder
 from solver.runs.history import History
 from solver.runs.observers import Checkpoints, FieldFiles, Observer, ProgressLine, Snapshot, Solver, Step
 from solver.runs.recorders import DensityRecorder, ParticleRecorder
@@ -39,8 +42,9 @@ class Watched(Solver, Protocol[S_co]):
 
     comm: MPI.Comm
     problem: Problem
-    step: int
 
+    @property
+    def step(self) -> int: ...
     def load_state(self, state: Mapping[str, float | np.ndarray], /) -> None: ...
     def snapshot(self) -> S_co: ...
     def run(self, on_output: Callable[[S_co], None], on_step: Callable[[Step], None], /) -> object: ...
@@ -62,8 +66,10 @@ def run_density(problem: Problem, comm: MPI.Comm, observers: Sequence[Observer[D
     """
     need_density()
     from solver.density.evolve import DensitySolver
+    from solver.density.following import FollowingSolver
 
-    drive(DensitySolver(problem, comm), observers, restart, supervisor)
+    drive(FollowingSolver(problem, comm) if problem.space.grading == LAW else DensitySolver(problem, comm), observers, restart,
+          supervisor)
 
 
 def run_particles(problem: Problem, comm: MPI.Comm, observers: Sequence[Observer[ParticleSnapshot]],
@@ -122,6 +128,26 @@ def drive(solver: Watched[S], observers: Sequence[Observer[S]], restart: Restart
         observer.close()
 
 
+def follow_law(context: Context) -> Course | None:
+    """Let a first run of tokens say how small the cells must be, where the problem asks for that and this process does not know
+    it yet; with checkpoints and progress of its own (collective). What it says, for another process."""
+    from solver.particles.solver import ParticleSolver
+
+    problem = context.problem
+    if problem.space.grading != LAW:
+        return None
+    if known(problem) is None:
+        store = context.folder.store(NAME) if context.folder is not None else None
+        recorder = SizesRecorder(problem, store)
+        line = ProgressLine(context.console, "first run", context.end, lambda: None, context.show)
+        restart = store.restart if store is not None else None
+        with context.stage("first run"):
+            solver = ParticleSolver(first_run(problem), context.comm)
+            drive(solver, [recorder, *([] if store is None else [Checkpoints(store)]), line], restart, context.supervisor)
+        remember(problem, recorder.course)
+    return known(problem)
+
+
 def record_density(context: Context) -> History:
     """Solve for the density and keep everything a run folder holds of it, to be compared (collective)."""
     return record(context, "density", shared=True)
@@ -139,6 +165,8 @@ def record(context: Context, side: str, *, shared: bool = False, stores: Stores 
         shared: to be compared, see `History`. stores: gives the store of a run by its name, None: the folder does.
     """
     folder = context.folder
+    if side == "density":
+        follow_law(context)
     stores = stores or (folder.store if folder is not None else None)
     store = stores(side) if stores is not None else None
     restart = store.restart if store is not None else None
@@ -152,7 +180,9 @@ def record(context: Context, side: str, *, shared: bool = False, stores: Stores 
     with context.stage(side):
         if side == "density":
             density = DensityRecorder(*arguments)
-            files = [] if folder is None or store is None else [FieldFiles(folder.path, store)]
+            files: list[Observer[DensitySnapshot]] = [] if folder is None or store is None else [FieldFiles(folder.path, store)]
+            if context.problem.space.grading == LAW:
+                files.append(CellsLine(context.console))
             run_density(context.problem, context.comm, [density, *files, *others(density.history)], restart, context.supervisor)
             return density.history
         tokens = ParticleRecorder(*arguments)

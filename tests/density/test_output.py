@@ -16,7 +16,7 @@ FLAT = {"time.end": "0.1", "time.outputs": "3"}
 def run(tmp_path, name, **settings):
     problem = load(name, {**FLAT, **{key.replace("__", "."): str(value) for key, value in settings.items()}})
     solver = DensitySolver(problem, MPI.COMM_WORLD)
-    writer, snapshots = DensityWriter(tmp_path, solver), []
+    writer, snapshots = DensityWriter(tmp_path, solver.operator), []
 
     def output(snapshot):
         snapshots.append(snapshot)
@@ -76,7 +76,7 @@ def test_vtx_holds_the_polynomial(tmp_path, geometry):
 
 def test_resuming_appends(tmp_path):
     solver, snapshots = run(tmp_path, "smooth_circle", density__cells=16)
-    writer = DensityWriter(tmp_path, solver, append=True)
+    writer = DensityWriter(tmp_path, solver.operator, append=True)
     writer.write(snapshots[-1])  # written before the stop: replaced, not doubled
     writer.close()
     assert [t for t, _, _ in read(tmp_path / "density.xdmf")[2]] == pytest.approx([0.0, 0.05, 0.1])
@@ -93,7 +93,7 @@ from solver.density import DensitySolver
 from solver.density.output import DensityWriter
 problem = load("smooth_sphere", {"time.end": "0.02", "time.outputs": "2", "density.cells": "80"})
 solver = DensitySolver(problem, MPI.COMM_WORLD)
-writer = DensityWriter(Path(sys.argv[1]), solver)
+writer = DensityWriter(Path(sys.argv[1]), solver.operator)
 solver.run(writer.write)
 writer.close()
 """

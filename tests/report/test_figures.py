@@ -34,15 +34,15 @@ def test_every_figure_is_a_picture(tmp_path):
     figures.plot_distances(tmp_path / "a.png", {"density": (t, 1 + (t - 0.5) ** 2), "particles": (t, 0 * t)}, terminal=2.0)
     laws.plot_space_time(tmp_path / "b.png", t, angles, np.ones((5, 16)), label="angle", marks={"E": [1.0]})
     laws.plot_tokens_circle(tmp_path / "c.png", [(0.0, angles, angles, 0 * angles + 1)])
-    laws.plot_surface(tmp_path / "d.png", [(0.0, values)], points, triangles, marks={"E": points[:2]}, tokens=[points])
-    laws.plot_plane(tmp_path / "e.png", [(0.0, values)], points[:, :2] * [1, 1.0], triangles[:4])
+    laws.plot_surface(tmp_path / "d.png", [(0.0, points, values, triangles)], marks={"E": points[:2]}, tokens=[points])
+    laws.plot_plane(tmp_path / "e.png", [(0.0, points[:, :2] * [1, 1.0], values, triangles[:4])])
     figures.plot_convergence(tmp_path / "f.png", {"a": (np.array([1.0, 2.0]), np.array([1.0, 0.5]))}, {"slope": -1.0},
                              xlabel="N", ylabel="W")
     phases = [Phase("alignment", 0.0, 0.4), Phase("metastable", 0.4, 1.0)]
     events = [Event(0.3, "merge"), Event(0.5, "departure")]
     figures.plot_energy(tmp_path / "g.png", {"density": (t, t), "particles": (t, 2 * t)}, level=1.5, phases=phases, events=events)
     figures.plot_energy(tmp_path / "h.png", {"density": (t, 1e4 + t)}, phases=phases, events=events)
-    laws.plot_surface(tmp_path / "i.png", [(0.0, 1e-9 * values)], 70 * points, triangles, sphere=False)
+    laws.plot_surface(tmp_path / "i.png", [(0.0, 70 * points, 1e-9 * values, triangles)], sphere=False)
     laws.plot_marginals(tmp_path / "j.png", [(0.0, points, np.full(6, 1 / 6))] * 2, ["x", "y", "z"])
     for name in "abcdefghij":
         width, height = size_of(tmp_path / f"{name}.png")
