@@ -11,6 +11,7 @@ from meshes.cells import CellList, curved, edges_of
 from meshes.errors import ProblemError
 
 Distance = Callable[[np.ndarray], np.ndarray]
+EDGE = 1.1071487177940904  # angle between neighbouring corners of the icosahedron
 
 
 def size_function(distance: np.ndarray, half_width: float, ratio: float) -> np.ndarray:
@@ -56,8 +57,7 @@ def sphere(cells: int, geometry: int, distance_to_E: Distance, half_width: float
 
 
 def _bisected_sphere(coarse: float, distance_to_E: Distance, half_width: float, ratio: float) -> CellList:
-    edge = 1.1071487177940904  # angle between neighbouring corners of the icosahedron
-    base = spaces.sphere(max(1, round(edge / coarse)), 1)
+    base = spaces.sphere(max(1, round(EDGE / coarse)), 1)
     upper = np.sqrt(2) * coarse  # bisection spreads sizes over a factor 2: centre that on the wanted size
     return bisect(base, lambda mid: upper * size_function(distance_to_E(mid), half_width, ratio), spaces.unit)
 

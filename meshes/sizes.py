@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import brentq
 from scipy.spatial import cKDTree
 
 from meshes import spaces
 from meshes.cells import CellList, curved
-from meshes.grading import bisect
+from meshes.grading import EDGE, bisect
 
 # Cells grow by this much for each unit of distance from a place where smaller ones are wanted.
 GROWTH = 0.4
@@ -22,9 +23,10 @@ FINEST = 1e-3
 FEWER = 8
 # Places are sorted by wanted size into classes of this ratio.
 CLASS = 2.0**0.5
+# Largest logarithm of a factor between wanted sizes and those of cells on a circle, and how well it is found.
+LOG_FACTORS, NEAR_ANGULAR = 28.0, 1e-6
 # How far the number of cells may be off, as a logarithm, and attempts to come that close.
 NEAR, ATTEMPTS = 0.03, 14
-EDGE = 1.1071487177940904  # angle between neighbouring corners of the icosahedron
 
 
 @dataclass(frozen=True)
@@ -112,11 +114,12 @@ def _counter(cells: int, sizes: Sizes) -> tuple[np.ndarray, Callable[[float], np
 
 
 def _angular_factor(cells: int, counted: Callable[[float], np.ndarray]) -> float:
-    low, high = 1e-12, 1e12
-    for _ in range(60):
-        middle = np.sqrt(low * high)
-        low, high = (middle, high) if counted(middle)[-1] > cells else (low, middle)
-    return float(high)
+    """The factor for which the wanted number of cells is `cells`; the least one looked at where it is never so large."""
+    def excess(log_factor: float) -> float:
+        return float(np.log(counted(np.exp(log_factor))[-1] / cells))
+
+    low = -LOG_FACTORS
+    return float(np.exp(brentq(excess, low, LOG_FACTORS, xtol=NEAR_ANGULAR))) if excess(low) > 0.0 else float(np.exp(low))
 
 
 def sphere(cells: int, geometry: int, sizes: Sizes, factor: float | None = None) -> CellList:

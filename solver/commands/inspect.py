@@ -44,7 +44,9 @@ def show_plan(name: str, settings: list[str] | None) -> int:
 def show_mesh(name: str, settings: list[str] | None, out: Path | None, force: bool, quiet: bool) -> int:
     """Write the mesh and print its quality."""
     from meshes.quality import mesh_report
+    from problems.space import LAW
     from solver.density.mesh import density_mesh
+    from solver.particles.cell_sizes import foresight
 
     problem = load_shared(name, settings, sides=("density",))
     comm = world()
@@ -56,7 +58,14 @@ def show_mesh(name: str, settings: list[str] | None, out: Path | None, force: bo
     if comm.rank == 0:
         folder.mkdir(parents=True, exist_ok=True)
     comm.barrier()
-    print_pairs(rank_console(comm, quiet), mesh_report(density_mesh(problem, comm), folder))
+    stage, which = None, []
+    if problem.space.grading == LAW:
+        found = foresight(problem, comm)
+        stage = found.narrowest
+        start = found.stages[stage - 1].end if stage else 0.0
+        which = [("cells follow the law", f"mesh {stage + 1} of {len(found.stages)}, where it is narrowest: "
+                                          f"from t = {start:.4g} to {found.stages[stage].end:.4g}")]
+    print_pairs(rank_console(comm, quiet), [*which, *mesh_report(density_mesh(problem, comm, stage=stage), folder)])
     return 0
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from problems import Problem
 from solver.comparison.relative_entropy import at_points
-from solver.particles.triangulation import CORNERS, WEIGHTS, normals
+from solver.particles.triangulation import CORNERS, WEIGHTS, corner_shares, normals
 from solver.runs.distances import bounded_distance
 from solver.runs.history import History
 from solver.wasserstein.measure import Distance, Measure
@@ -51,10 +51,7 @@ def pair(problem: Problem, density: History, tokens: History, output: int) -> tu
     total = float(masses.sum())
     if not abs(total - 1.0) < MISSED:
         return None
-    values = np.nan_to_num(logs[cells]) @ CORNERS.T
-    shares = np.exp(values - values.max(axis=1, keepdims=True)) * WEIGHTS
-    shares = shares @ CORNERS / shares.sum(axis=1, keepdims=True)
-    centres = manifold.retract(np.einsum("ck,ckd->cd", shares, points[cells]))
+    centres = manifold.retract(np.einsum("ck,ckd->cd", corner_shares(np.nan_to_num(logs[cells])), points[cells]))
     # About the centre of mass there is at most as much as about the centre of the most even mass.
     width = np.sqrt(sum(np.sum((points[cells[:, k]] - points[cells[:, k - 1]]) ** 2, axis=1) for k in range(3)) / 36.0)
     return Measure(centres, masses / total, width), Measure(centres, carried["cell_masses"], width)

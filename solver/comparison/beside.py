@@ -30,7 +30,7 @@ from solver.comparison.refinement import Extra
 from solver.comparison.variations import Planned, further_runs, mesh_runs, token_runs
 from solver.compiled import Lent, threads
 from solver.errors import RunError, need_density
-from solver.particles.cell_sizes import Course, remember
+from solver.particles.cell_sizes import Foresight, remember
 from solver.ranks import Stopped, Termination, alone, keep_pipes_harmless
 from solver.runs.checkpoints import Store
 from solver.runs.cost import density_cost, memory_there_is, token_cost
@@ -55,13 +55,13 @@ POLL = 0.05
 @dataclass(frozen=True)
 class Order:
     """What the second process is told at its start: the runs, where their checkpoints go, the limits of the comparison, and
-    the course of the law where cells follow it."""
+    the first run's foresight where cells follow the law."""
 
     problem: Problem
     folder: Path
     runs: tuple[Planned, ...]
     limits: Limits
-    course: Course | None = None
+    foresight: Foresight | None = None
 
 
 def foreseen(problem: Problem, verdict: bool) -> list[Planned]:
@@ -113,7 +113,7 @@ class Beside:
 
     @classmethod
     def start(cls, problem: Problem, folder: RunFolder | None, supervisor: Supervisor, verdict: bool,
-              course: Course | None = None) -> Beside | None:
+              foresight: Foresight | None = None) -> Beside | None:
         """A second process, if one serves: for a new run with a folder, on one rank and without options of PETSc; local."""
         if folder is None or folder.resumed or folder.comm.size > 1 or _petsc_options():
             return None
@@ -121,7 +121,7 @@ class Beside:
         if not worthwhile(problem, runs):
             return None
         try:
-            return cls(Order(problem, folder.path.resolve(), tuple(runs), supervisor.limits, course), folder, supervisor)
+            return cls(Order(problem, folder.path.resolve(), tuple(runs), supervisor.limits, foresight), folder, supervisor)
         except (OSError, pickle.PicklingError, AttributeError, TypeError):  # no process, or functions that have no name
             return None
 
@@ -229,8 +229,8 @@ def main() -> None:
     keep_pipes_harmless()
     given = os.fdopen(os.dup(0), "rb")  # of our own: Python closes its own at the end, while the thread below still listens
     order: Order = pickle.loads(given.read(int.from_bytes(given.read(8), "little")))
-    if order.course is not None:
-        remember(order.problem, order.course)
+    if order.foresight is not None:
+        remember(order.problem, order.foresight)
     runs: dict[str, Planned] = {run.name: run for run in order.runs}
     told: SimpleQueue[str | None] = SimpleQueue()  # what the first process has said, for the thread that works
     threading.Thread(target=_hear, args=(given.readline, told), daemon=True).start()

@@ -173,8 +173,8 @@ def compare(problem: ProblemLike, *, comm: MPI.Comm | None = None, out: str | Pa
         if chosen is not None:
             write_table(context, "accuracy.csv", ACCURACY_COLUMNS, chosen.rows)
             on_first_rank(comm, partial(finish, context, "running", accuracy=chosen.facts()))
-        course = follow_law(context)
-        beside = Beside.start(problem, folder, context.supervisor, verdict, course)
+        foresight = follow_law(context)
+        beside = Beside.start(problem, folder, context.supervisor, verdict, foresight)
         if beside is not None:
             stack.callback(beside.end)
             announce(console)("tokens and extra runs on a second core")

@@ -10,16 +10,13 @@ from mpi4py import MPI
 
 from problems import Problem
 from solver.density.evolve import DensitySolver, State
-from solver.density.initial import projected_moments
+from solver.density.initial import UNRESOLVED, projected
 from solver.density.mesh import density_mesh
 from solver.density.operator import DensityOperator
 from solver.density.pointwise import density_at
 from solver.density.snapshot import DensitySnapshot, StepInfo
 from solver.errors import RunError
-from solver.particles.cell_sizes import course
-
-# A new mesh must have the mass of the density up to this part, before it is set right.
-LOST = 0.01
+from solver.particles.cell_sizes import foresight
 
 
 class FollowingSolver:
@@ -38,7 +35,7 @@ class FollowingSolver:
 
     def __init__(self, problem: Problem, comm: MPI.Comm = MPI.COMM_WORLD):
         self.problem, self.comm = problem, comm
-        self.stages = course(problem, comm).stages()
+        self.stages = foresight(problem, comm).stages
         self.stage = 0
         self.inner = DensitySolver(self._part(0), comm, operator=self._operator(0))
         self._earlier: tuple[int, DensityOperator] | None = None
@@ -109,16 +106,12 @@ class FollowingSolver:
         points, values, _ = before.snapshot().plot_data()
         manifold, degree = self.problem.manifold, self.problem.density.degree
         operator = self._operator(self.stage + 1)
-        geometry = operator.geometry
-        right = projected_moments(lambda x: density_at((points, values, None), degree, manifold, manifold.retract(x)), geometry)
-        state = np.linalg.solve(geometry.mass, right[..., None])[..., 0].ravel()
+        state = projected(lambda x: density_at((points, values, None), degree, manifold, manifold.retract(x)), operator.geometry)
         mass = operator.mass(state)
-        if not abs(mass / before.total_mass - 1.0) < LOST:
+        if not abs(mass / before.total_mass - 1.0) < UNRESOLVED:
             raise RunError(f"the mass of the density is {before.total_mass:.6g} on one mesh and {mass:.6g} on the next: "
                            "take more cells", step=before.step, time=before.time)
-        state *= before.total_mass / mass
-        if self.problem.density.limiter:
-            operator.transport.limit(state)
+        state = operator.limited(state, before.total_mass)
         operator.velocity.full_support = before.operator.velocity.full_support
         self.stage += 1
         self.inner = DensitySolver(self._part(self.stage), self.comm, operator=operator, start=state)

@@ -14,7 +14,7 @@ from solver.density.geometry import Geometry, pseudo_inverse
 from solver.density.reference import density_element, quadrature, tabulate
 
 EXTRA_DEGREE = 8  # exactness of the projection's quadrature beyond twice the degree
-UNRESOLVED = 0.05
+UNRESOLVED = 0.05  # part of the mass that a projection may miss, before it is set right
 
 
 def initial_state(problem: Problem, geometry: Geometry) -> np.ndarray:
@@ -27,27 +27,27 @@ def initial_state(problem: Problem, geometry: Geometry) -> np.ndarray:
     if law.is_atomic:
         points, masses = law.atoms()  # type: ignore[attr-defined]
         return binned(points, masses, problem, geometry)
-    right = projected_moments(lambda x: law.density(problem.manifold.retract(x)), geometry)
-    state = np.linalg.solve(g.mass, right[..., None])[..., 0]
-    mass = g.mesh.comm.allreduce(float(np.einsum("ci,ci,c->", g.mean, state, g.volume)), op=MPI.SUM)
+    state = projected(lambda x: law.density(problem.manifold.retract(x)), geometry)
+    mass = g.mesh.comm.allreduce(float(np.einsum("ci,ci,c->", g.mean, state.reshape(-1, g.reference.size), g.volume)), op=MPI.SUM)
     expected = 1.0
     if problem.manifold.volume is not None:  # flat cells inside a sphere have less area than it
         expected = g.mesh.comm.allreduce(float(g.volume.sum()), op=MPI.SUM) / problem.manifold.volume
     if not abs(mass / expected - 1.0) < UNRESOLVED:
         allowed = f"the mesh does not resolve this law: its mass comes out as {mass:.4g}; take more cells or a wider law"
         raise ProblemError("density.cells", problem.density.cells, allowed)
-    return state.ravel()
+    return state
 
 
-def projected_moments(f: Callable[[np.ndarray], np.ndarray], geometry: Geometry, extra: int = EXTRA_DEGREE) -> np.ndarray:
-    """int f v over each owned cell for all basis functions v: (owned, n), f taking points (k, d) to values (k,); local."""
+def projected(f: Callable[[np.ndarray], np.ndarray], geometry: Geometry, extra: int = EXTRA_DEGREE) -> np.ndarray:
+    """Unknowns (owned * n,) of the projection in L2 of a function f of points (k, d), with values (k,); local."""
     g, r = geometry, geometry.reference
     points, weights = quadrature(r.tdim, 2 * r.degree + extra)
     own = slice(0, g.owned)
     x = g.map.points(points, own)
     _, measure = pseudo_inverse(g.map.jacobian(points, own))
     values = np.asarray(f(x.reshape(-1, x.shape[-1]))).reshape(measure.shape)
-    return (values * measure * weights) @ tabulate(density_element(r.tdim, r.degree), points)
+    right = (values * measure * weights) @ tabulate(density_element(r.tdim, r.degree), points)
+    return np.linalg.solve(g.mass, right[..., None])[..., 0].ravel()
 
 
 TIED_POINTS = 64  # quadrature points looked at for one atom

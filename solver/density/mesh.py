@@ -9,7 +9,7 @@ from meshes.build import TokenMesh, build_mesh
 from meshes.grading import distance_to_subspace
 from problems import Problem
 from problems.space import LAW
-from solver.particles.cell_sizes import course
+from solver.particles.cell_sizes import foresight
 from solver.projection.target import target
 
 
@@ -29,8 +29,8 @@ def density_mesh(problem: Problem, comm: MPI.Comm, *, renumber_seed: int | None 
     """
     toward, wanted, factor = None, None, None
     if problem.space.grading == LAW:
-        found = course(problem, comm)
-        wanted = (found.whole() if stage is None else found.stages()[stage]).sizes
+        found = foresight(problem, comm)
+        wanted = (found.whole() if stage is None else found.stages[stage]).sizes
         factor = None if stage is None else comm.bcast(found.factor(problem.density.cells) if comm.rank == 0 else None)
     elif problem.space.grading is not None:
         distances = [distance_to_subspace(a.basis.T) for a in target(problem).analyses if a.exists]

@@ -85,10 +85,13 @@ class DensityOperator:
 
     def initial(self) -> np.ndarray:
         """Unknowns of the initial law, limited, of mass 1."""
-        state = initial_state(self.problem, self.geometry)
+        return self.limited(initial_state(self.problem, self.geometry))
+
+    def limited(self, state: np.ndarray, mass: float = 1.0) -> np.ndarray:
+        """The unknowns `state`, limited if the problem says so, and of the given mass; changes `state`."""
         if self.problem.density.limiter:
             self.transport.limit(state)
-        return state / self.mass(state)
+        return state * (mass / self.mass(state))
 
     def mass(self, state: np.ndarray) -> float:
         """int rho of the unknowns `state`; global."""

@@ -41,10 +41,10 @@ def _locate(vertices: Array, manifold: Manifold, points: Array) -> tuple[Array, 
     tree = cKDTree(manifold.retract(vertices.mean(axis=1)))
     cell: Array = np.full(len(points), -1)
     reference = np.zeros((len(points), tdim))
-    for more in MORE:  # beside much smaller cells there are many centres nearer than that of the own cell
+    # Beside much smaller cells there are many centres nearer than that of the own cell.
+    for count in sorted({min(more * CANDIDATES[tdim], len(vertices)) for more in MORE}):
         left = np.flatnonzero(cell < 0)
-        count = min(more * CANDIDATES[tdim], len(vertices))
-        if not len(left) or (more > 1 and count <= more // 4 * CANDIDATES[tdim]):
+        if not len(left):
             break
         near = tree.query(points[left], k=count)[1].reshape(len(left), -1)
         best: Array = np.full(len(left), -np.inf)

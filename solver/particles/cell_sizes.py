@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections import OrderedDict
+from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -38,8 +40,8 @@ LOOKS, FEWEST, MOST = 5.0, 33, 513
 WIDEST = {1: 0.25, 2: 0.85}
 # Problems whose sizes are remembered.
 REMEMBERED = 8
-# A new mesh is made where the law has become narrower by this factor since the last one; no more meshes than so many. How narrow
-# it is say the tokens at this quantile.
+# A new mesh is made where the law has become narrower or wider by this factor since the last one, as the tokens at this quantile
+# say. Widths beyond so many factors above the narrowest count as one, so a law that only narrows has no more meshes than that.
 NARROWER, MOST_STAGES, NARROW = 2.0, 9, 0.02
 # Sizes beyond this, where log rho is flat or the law next to nothing, say nothing.
 LARGEST = 1e6
@@ -65,7 +67,7 @@ def first_run(problem: Problem) -> Problem:
     return found
 
 
-class Kept(NamedTuple):
+class SizesAt(NamedTuple):
     """What tokens ask for at one output: its depth, places (n, d), sizes wanted there (n,) up to a common factor, and lengths
     over which they change little (n,); in single precision, as a run folder keeps them."""
 
@@ -87,23 +89,24 @@ class Stage(NamedTuple):
     sizes: Sizes
 
 
-class Course:
+class Foresight:
     """What the first run found: where the law will be narrow, and when.
 
     Args:
-        problem: whose density is to be solved.
+        problem: whose density is to be solved. outputs: what its tokens ask for, from the start to the end.
     """
 
-    def __init__(self, problem: Problem):
-        self.outputs: list[Kept] = []
+    def __init__(self, problem: Problem, outputs: Sequence[SizesAt]):
+        self.outputs = tuple(outputs)
         self.dimension = problem.manifold.dimension
         self._factors: dict[int, float] = {}
         self.widest = WIDEST[problem.manifold.intrinsic] * kernel_width(problem.attention)
 
+    @cached_property
     def stages(self) -> list[Stage]:
         """Stretches of depth, each with a mesh of its own: a new one where the law has become narrower or wider by `NARROWER`,
         counted from its narrowest."""
-        narrow = np.array([kept.narrow for kept in self.outputs])
+        narrow = np.array([output.narrow for output in self.outputs])
         known = np.flatnonzero(np.isfinite(narrow))
         if not len(known):
             return [self.whole()]
@@ -117,11 +120,17 @@ class Course:
                 first = i
         return [*found, self._stage(first, len(level) - 1)]
 
+    @property
+    def narrowest(self) -> int:
+        """Number of the stage that asks for the smallest cells."""
+        least = [float(np.min(stage.sizes.sizes, initial=np.inf)) for stage in self.stages]
+        return least.index(min(least))
+
     def factor(self, cells: int) -> float:
         """What sizes are multiplied by so that the mesh at the narrowest has about so many cells: with the same factor at all
         depths log rho is as accurate at all of them, on fewer cells where the law is wide. Local."""
         if cells not in self._factors:
-            sizes = min(self.stages(), key=lambda stage: float(np.min(stage.sizes.sizes, initial=np.inf))).sizes
+            sizes = self.stages[self.narrowest].sizes
             self._factors[cells] = (circle_factor if self.dimension == 2 else sphere_factor)(cells, sizes)
         return self._factors[cells]
 
@@ -131,11 +140,11 @@ class Course:
 
     def _stage(self, first: int, last: int) -> Stage:
         parts = self.outputs[first : last + 1]
-        points, sizes, spacings = (np.concatenate([np.asarray(kept[k], float) for kept in parts]) for k in (1, 2, 3))
+        points, sizes, spacings = (np.concatenate([np.asarray(part[k], float) for part in parts]) for k in (1, 2, 3))
         return Stage(parts[-1].time, Sizes(points.reshape(-1, self.dimension), sizes, spacings, self.widest).thinned())
 
 
-def wanted(snapshot: ParticleSnapshot) -> Kept:
+def wanted(snapshot: ParticleSnapshot) -> SizesAt:
     """What adaptive tokens ask for at one output, without places where any size will do; local."""
     points, cells = snapshot.points, snapshot.cells
     if cells is None or snapshot.log_density is None:
@@ -166,34 +175,39 @@ def wanted(snapshot: ParticleSnapshot) -> Kept:
     with np.errstate(divide="ignore", over="ignore"):
         sizes = np.exp(-logs / (4 + m)) * curved ** (-2.0 / (4 + m))
     counts = np.isfinite(sizes) & (sizes > 0.0) & (sizes < LARGEST) & np.isfinite(spacings)
-    return Kept(snapshot.time, *(part[counts].astype(np.float32) for part in (points, sizes, spacings)))
+    return SizesAt(snapshot.time, *(part[counts].astype(np.float32) for part in (points, sizes, spacings)))
 
 
-_known: OrderedDict[str, Course] = OrderedDict()
+_known: OrderedDict[str, Foresight] = OrderedDict()
 
 
-def remember(problem: Problem, course: Course) -> None:
-    """Let this process know the course of a problem, and of the same one with other cells, steps or tokens."""
-    _known[dumps(first_run(problem))] = course
+def remember(problem: Problem, found: Foresight) -> None:
+    """Let this process know the foresight of a problem, and of the same one with other cells, steps or tokens."""
+    _known[dumps(first_run(problem))] = found
     while len(_known) > REMEMBERED:
         _known.popitem(last=False)
 
 
-def known(problem: Problem) -> Course | None:
-    """The course of a problem, if this process has it."""
+def forget() -> None:
+    """Let this process know no foresight."""
+    _known.clear()
+
+
+def known(problem: Problem) -> Foresight | None:
+    """The foresight of a problem, if this process has it."""
     return _known.get(dumps(first_run(problem)))
 
 
-def course(problem: Problem, comm: MPI.Comm) -> Course:
-    """The course of a problem, by a first run where it is not known yet (collective).
+def foresight(problem: Problem, comm: MPI.Comm) -> Foresight:
+    """The foresight of a problem, by a first run where it is not known yet (collective).
 
     Raises:
         ProblemError: there are no adaptive tokens here; RunError.
     """
     found = known(problem)
     if found is None:
-        found, pilot = Course(problem), first_run(problem)
-        outputs = found.outputs
-        ParticleSolver(pilot, comm).run(lambda snapshot: outputs.append(wanted(snapshot)))
+        outputs: list[SizesAt] = []
+        ParticleSolver(first_run(problem), comm).run(lambda snapshot: outputs.append(wanted(snapshot)))
+        found = Foresight(problem, outputs)
         remember(problem, found)
     return found

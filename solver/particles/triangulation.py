@@ -99,10 +99,7 @@ class Triangulation:
 
     def _corner_shares(self, points: Array, logs: Array | None) -> Array:
         """(c, 3): barycentric coordinates of the centre of mass of each triangle."""
-        values = self._known(points, logs)[self.cells] @ CORNERS.T
-        density = np.exp(values - values.max(axis=1, keepdims=True)) * WEIGHTS  # only inside is a steep one not all zero
-        shares = density @ CORNERS
-        return np.asarray(shares / shares.sum(axis=1, keepdims=True), float)
+        return corner_shares(self._known(points, logs)[self.cells])
 
     def adapt(self, points: Array, logs: Array | None, largest: float, most: int) -> tuple[Array, Array | None, bool]:
         """Tokens added and taken out where needed; changes triangles and masses. Arguments and result as for a `Chain`."""
@@ -331,6 +328,14 @@ class Triangulation:
         both = np.concatenate([ends, ends[:, ::-1]])
         near = coo_matrix((np.ones(len(both)), both.T), shape=(count, count)).tocsr()
         return np.asarray(near[source].multiply(near[goal]).sum(axis=1)).ravel() == 2.0
+
+
+def corner_shares(logs: Array) -> Array:
+    """(c, 3): barycentric coordinates of the centres of mass of triangles with log rho (c, 3) at their corners, linear within."""
+    values = logs @ CORNERS.T
+    density = np.exp(values - values.max(axis=1, keepdims=True)) * WEIGHTS  # only inside is a steep one not all zero
+    shares = density @ CORNERS
+    return np.asarray(shares / shares.sum(axis=1, keepdims=True), float)
 
 
 def normals(points: Array, cells: Numbers) -> Array:

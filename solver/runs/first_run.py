@@ -8,7 +8,7 @@ import numpy as np
 from rich.console import Console
 
 from problems import Problem
-from solver.particles.cell_sizes import Course, Kept, wanted
+from solver.particles.cell_sizes import Foresight, SizesAt, wanted
 from solver.particles.snapshot import ParticleSnapshot
 from solver.runs.checkpoints import Store
 from solver.runs.observers import Observer, Snapshot, Solver, Step
@@ -28,15 +28,21 @@ class SizesRecorder(Observer[ParticleSnapshot]):
     """
 
     def __init__(self, problem: Problem, store: Store | None):
-        self.course, self.store = Course(problem), store
+        self.problem, self.store = problem, store
+        self.outputs: list[SizesAt] = []
+
+    @property
+    def foresight(self) -> Foresight:
+        """Of the run, once it has ended."""
+        return Foresight(self.problem, self.outputs)
 
     def begin(self, solver: Solver | None) -> None:
         for record in self.store.earlier() if self.store is not None else ():
-            self.course.outputs.append(Kept(float(record["time"]), record["points"], record["sizes"], record["spacings"]))
+            self.outputs.append(SizesAt(float(record["time"]), record["points"], record["sizes"], record["spacings"]))
 
     def output(self, snapshot: ParticleSnapshot) -> None:
         found = wanted(snapshot)
-        self.course.outputs.append(found)
+        self.outputs.append(found)
         if self.store is not None:
             self.store.append({name: np.asarray(part) for name, part in found._asdict().items()})
 

@@ -15,7 +15,7 @@ from problems.loader import ProblemLike, as_problem
 from problems.space import LAW
 from solver.errors import located, need_density
 from solver.particles.adaptive import beyond_gap
-from solver.particles.cell_sizes import Course, first_run, known, remember
+from solver.particles.cell_sizes import Foresight, first_run, known, remember
 from solver.ranks import Stopped, Termination
 from solver.runs.checkpoints import Restart, Store, on_first_rank
 from solver.runs.context import Context, final_numbers, finish, leave, open_run, recorded, tell_phases
@@ -128,7 +128,7 @@ def drive(solver: Watched[S], observers: Sequence[Observer[S]], restart: Restart
         observer.close()
 
 
-def follow_law(context: Context) -> Course | None:
+def follow_law(context: Context) -> Foresight | None:
     """Let a first run of tokens say how small the cells must be, where the problem asks for that and this process does not know
     it yet; with checkpoints and progress of its own (collective). What it says, for another process."""
     from solver.particles.solver import ParticleSolver
@@ -144,7 +144,7 @@ def follow_law(context: Context) -> Course | None:
         with context.stage("first run"):
             solver = ParticleSolver(first_run(problem), context.comm)
             drive(solver, [recorder, *([] if store is None else [Checkpoints(store)]), line], restart, context.supervisor)
-        remember(problem, recorder.course)
+        remember(problem, recorder.foresight)
     return known(problem)
 
 

@@ -137,8 +137,8 @@ def random_paths(count: int, seed: int) -> list[dict[str, str]]:
 
 
 def further_paths() -> list[dict[str, str]]:
-    """Paths with what no factor has: further token systems ("also"), `compare --accuracy` ("accuracy"), and methods of attention
-    that many points would need to be chosen ("method")."""
+    """Paths with what no factor has: further token systems ("also"), `compare --accuracy` ("accuracy"), methods of attention
+    that many points would need to be chosen ("method"), and cells that follow the law ("grading")."""
     rows = """
         circle     harmonics         warm   none ssprk33 quadrature dopri5 nothing  also
         sphere-3   von-mises-fisher  heads  none ssprk33 adaptive   dopri5 columns  also
@@ -159,7 +159,13 @@ def further_paths() -> list[dict[str, str]]:
         sphere-3   von-mises-fisher  warm   none ssprk33 quadrature dopri5 nothing  method=nufft
         sphere-3   harmonics         layers none ssprk33 adaptive   dopri5 nothing  method=nufft
         sphere-3   von-mises-fisher  hot    none ssprk33 quadrature dopri5 nothing  method=gathered
-        rectangle  normal            heads  none ssprk22 quadrature dopri5 nothing  method=pruned"""
+        rectangle  normal            heads  none ssprk22 quadrature dopri5 nothing  method=pruned
+        circle     uniform           warm   none ssprk33 quadrature dopri5 nothing  grading=law
+        circle     harmonics         cold   none rk45    adaptive   rk4    columns  grading=law
+        circle     von-mises-fisher  layers none ssprk22 random     dopri5 nothing  grading=law also
+        sphere-3   harmonics         warm   none ssprk33 adaptive   dopri5 columns  grading=law
+        sphere-3   uniform           cold   none euler   sobol      dopri5 nothing  grading=law also
+        sphere-3   von-mises-fisher  heads  none ssprk22 quadrature rk4    nothing  grading=law"""
     paths = []
     for row in rows.strip().splitlines():
         values = row.split()
@@ -172,7 +178,7 @@ def further_paths() -> list[dict[str, str]]:
 def name_of(path: Mapping[str, str]) -> str:
     """A name for folders and messages."""
     shape = f"{path['space']}.{path['format']}" if SPACES[path["space"]][2] == "file" else path["space"]
-    more = [f"{key}-{path[key]}" for key in ("also", "accuracy", "method") if key in path]
+    more = [f"{key}-{path[key]}" for key in ("also", "accuracy", "method", "grading") if key in path]
     return "_".join([shape, *(path[k] for k in ("law", "attention", "noise", "scheme", "sampling", "tokens", "own")), *more])
 
 
@@ -239,7 +245,8 @@ def space_of(path: Mapping[str, str], folder: Path) -> dict[str, object]:
     if name in ("interval", "rectangle", "box"):
         return {"manifold": name, "bounds": [[-1.0, 1.0]] * {"interval": 1, "rectangle": 2, "box": 3}[name]}
     kind, _, dimension = name.partition("-")
-    return {"manifold": kind, **({"dimension": int(dimension)} if dimension else {})}
+    grading = {"grading": path["grading"]} if "grading" in path else {}
+    return {"manifold": kind, **({"dimension": int(dimension)} if dimension else {}), **grading}
 
 
 def attention_of(path: Mapping[str, str], d: int) -> dict[str, object]:

@@ -38,6 +38,7 @@ petsc4py.init(["coldflow"])
 from mpi4py import MPI  # noqa: E402
 
 from solver.cli import dispatch  # noqa: E402
+from solver.particles.cell_sizes import forget  # noqa: E402
 from solver.ranks import run_together  # noqa: E402
 from solver.runs.recorders import Recorder  # noqa: E402
 from tests.paths.judge import findings  # noqa: E402
@@ -113,7 +114,9 @@ def stopped_after(outputs: int) -> Iterator[None]:
 
 
 def call(arguments: list[str], scratch: Path) -> dict[str, object]:
-    """One command line on all ranks: exit code, and what rank 0 and the others printed."""
+    """One command line on all ranks: exit code, and what rank 0 and the others printed. Like a process of its own it knows no
+    first run of an earlier one."""
+    forget()
     if arguments[0] in MEASURED:
         forget_peak()
     with captured(scratch) as text:
