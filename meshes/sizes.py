@@ -114,12 +114,16 @@ def _counter(cells: int, sizes: Sizes) -> tuple[np.ndarray, Callable[[float], np
 
 
 def _angular_factor(cells: int, counted: Callable[[float], np.ndarray]) -> float:
-    """The factor for which the wanted number of cells is `cells`; the least one looked at where it is never so large."""
+    """The factor for which the wanted number of cells is `cells`; the least or greatest one looked at where it is never so large,
+    or never so small."""
     def excess(log_factor: float) -> float:
         return float(np.log(counted(np.exp(log_factor))[-1] / cells))
 
-    low = -LOG_FACTORS
-    return float(np.exp(brentq(excess, low, LOG_FACTORS, xtol=NEAR_ANGULAR))) if excess(low) > 0.0 else float(np.exp(low))
+    if excess(-LOG_FACTORS) <= 0.0:
+        return float(np.exp(-LOG_FACTORS))
+    if excess(LOG_FACTORS) >= 0.0:
+        return float(np.exp(LOG_FACTORS))
+    return float(np.exp(brentq(excess, -LOG_FACTORS, LOG_FACTORS, xtol=NEAR_ANGULAR)))
 
 
 def sphere(cells: int, geometry: int, sizes: Sizes, factor: float | None = None) -> CellList:
