@@ -48,6 +48,7 @@ OVERRIDES = {
     ("space.dimension", "3"): "space.dimension = 3; must be 2",
     ("space.bounds", "[[0,1]]"): 'space.bounds = [[0, 1]]; not for manifold = "circle", which takes dimension, grading',
     ("space.grading", "{half_width=0.1,ratio=0.5}"): "space.grading.ratio = 0.5; must be a number at least 1 and at most 64",
+    ("space.grading", "lw"): 'space.grading = "lw"; must be "law" or a table with half_width and ratio',
     ("space.grading", "{half_width=0.1}"): "space.grading.ratio: missing; must be a number at least 1 and at most 64",
     ("space", "circle"): 'space = "circle"; must be a table, [space]',
     # noise, time

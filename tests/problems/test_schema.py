@@ -23,7 +23,7 @@ attention.beta=-1.0; attention.beta=cold; attention.beta=true; attention.bta=1; 
 attention.value=[]; attention.value=[["a"]]; attention.normalization=softmx; attention.heads=[]
 attention.heads=[{valu=[[1.0]]}]; attention.layers=[{until=-1.0}]; attention.accuracy=0.0; attention.support=2.0
 attention.value=[[1e200,0.0],[0.0,1.0]]; space.manifold=cirle; space.bounds=[[0.0,1.0]]; space.manifold=interval
-space.manifold=file; space.manifold=euclidean; space.dimension=3; space.grading={half_width=0.1}; space=circle
+space.manifold=file; space.manifold=euclidean; space.dimension=3; space.grading={half_width=0.1}; space.grading=lw; space=circle
 space.grading={half_width=0.1,ratio=0.5}; noise.diffusivity=-1.0; noise.diffusion=1.0; time.end=-1.0; time.end=forever
 time.outputs=1; time.outputs=[]; time.outputs=2.5; time.rescaled=1; time.stop=1.0; density.cells=0; density.degree=4
 density.degree=1.5; density.cfl=1.5; density.integrator=ssprk3; density.limiter=1; density.step=0.0; particles.count=0
