@@ -20,7 +20,7 @@ def plan(problem: Problem, ranks: int = 1) -> list[tuple[str, str]]:
     density, tokens = density_cost(problem, ranks), token_cost(problem, ranks)
     where = f" on {ranks} ranks" if ranks > 1 else ""
     if density is not None:
-        about = "" if problem.space.manifold == "file" else "about "
+        about = "" if problem.space.manifold == "file" else "at most about " if density.follows else "about "
         lines += [("density", f"{about}{density.size:.0f} cells, {density.unknowns:.0f} unknowns, "
                    f"{mebibytes(density.memory)}{where}"),
                   ("", time_words(density, "density"))]
@@ -45,7 +45,8 @@ def time_words(cost: Cost, side: str) -> str:
         return f"steps chosen by their error ({side}.rtol), 1000 of them at most {seconds} on one core with dense attention"
     if cost.follows:
         seconds = duration(1000 * cost.dense / cost.steps)
-        return (f"at least about {math.ceil(cost.steps)} steps, more where the law becomes narrow; 1000 of them at most "
+        more = "more" if side == "density" else "more of them and of tokens"
+        return (f"at least about {math.ceil(cost.steps)} steps, {more} where the law becomes narrow; 1000 of them at most "
                 f"{seconds} on one core with dense attention")
     return f"about {math.ceil(cost.steps)} steps, at most {duration(cost.dense)} on one core with dense attention"
 

@@ -109,7 +109,7 @@ def start_adaptive(problem: Problem) -> tuple[Cells, Array, Array]:
     if problem.manifold.intrinsic == 1:
         cells, points, logs = start_chain(problem, largest_gap(problem))
     elif has_triangles(problem.manifold):
-        cells, points, logs = start_triangulation(problem, largest_gap(problem))
+        cells, points, logs = start_triangulation(problem, largest_gap(problem), gap_fraction(problem))
     else:
         # Told earlier, by `problems.together`.
         raise ProblemError("particles.sampling", "adaptive", "for curves, closed surfaces and the open plane")

@@ -13,7 +13,7 @@ from solver.particles.bisection import Edges, bisected
 from solver.particles.density import contrast
 from solver.particles.influence import exponents
 from solver.particles.summands import NARROW, check_mass, summands
-from solver.particles.triangulation import CHANGE, CORNERS, WEIGHTS, Triangulation, areas, normals
+from solver.particles.triangulation import CHANGE, COARSE, CORNERS, WEIGHTS, Triangulation, areas, normals
 
 Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]
@@ -32,9 +32,13 @@ SHORTEST = 1e-10
 TURN = np.linalg.qr(np.array([[0.71, -0.43, 0.29], [0.37, 0.83, -0.19], [-0.23, 0.31, 0.91]]))[0]
 
 
-def start_triangulation(problem: Problem, largest: float) -> tuple[Triangulation, Array, Array]:
-    """The triangles of the initial law with their tokens (N, d) and log rho (N,)."""
+def start_triangulation(problem: Problem, largest: float, gap: float = COARSE) -> tuple[Triangulation, Array, Array]:
+    """The triangles of the initial law with their tokens (N, d) and log rho (N,), with edges of at most `largest`; `gap` is that
+    which the problem asks for, in widths of the kernel."""
     law, manifold, parts = problem.initial, problem.manifold, summands(problem.initial)
+    scores = exponents(problem.attention)
+    if scores is None and not manifold.normalised:
+        gap = COARSE  # at zero temperature log rho jumps where the favourite changes, and no number of tokens resolves that
     if isinstance(manifold, SimplicialManifold):
         points, cells = _thinned(problem, manifold, largest)
     else:
@@ -42,7 +46,7 @@ def start_triangulation(problem: Problem, largest: float) -> tuple[Triangulation
     while True:
         logs = np.maximum(law.log_density(points), LEAST_LOG)
         triangulation = Triangulation(manifold, cells, _masses(problem, points, cells), contrast(problem.attention),
-                                      exponents(problem.attention))
+                                      scores, gap)
         edges = Edges(cells)
         length = manifold.distance(*points[edges.ends.T])
         wanted = triangulation._long(edges, points, logs, largest, 1.0) | _steep(triangulation, edges, logs)

@@ -27,8 +27,11 @@ Flags = NDArray[np.bool_]
 # if the edges that come of it stay below LONGEST_MERGED.
 SPLIT, MERGE, LONGEST_MERGED = 0.9, 0.35, 0.85
 # Change of log rho along an edge beyond which it is cut, along an edge that is merged, and along those that come of it; times
-# r^-ORDER where the law counts for the part r.
+# r^-ORDER where the law counts for the part r. At gaps below COARSE widths of the kernel these lengths shrink with the gap to the
+# power FINER: then the fits of log rho, of third order in them, err with the square of the gap, as straight triangles do. Not
+# where triangles hold so little that no number shows it, less than LIGHT (to the power ORDER again).
 CHANGE, MERGED_CHANGE, ORDER = 2.0, 0.7, 0.25
+COARSE, FINER, LIGHT = 1.2, 2.0 / 3.0, 1e-7
 # How far log rho at the middle of such edges may be from the mean of both ends.
 BEND, MERGED_BEND = 0.15, 0.05
 # Edges below this part of the largest are not cut for their log rho, and below that part merged whatever it is: what is narrower
@@ -60,17 +63,19 @@ class Triangulation:
         masses: (c,) of the triangles.
         contrast: beta |B|, see `solver.particles.density.negligible_mass`.
         scores: beta B^T of all heads, see `solver.particles.influence.exponents`.
+        gap: the largest gap in widths of the kernel, which says how well log rho is to be resolved.
     """
 
     def __init__(self, manifold: Manifold, cells: Numbers, masses: Array, contrast: float = np.inf,
-                 scores: list[Array] | None = None):
+                 scores: list[Array] | None = None, gap: float = COARSE):
         self.manifold, self.cells, self.masses, self.contrast, self.scores = manifold, cells, masses, contrast, scores
-        # (N,): by how much more log rho may change around each token than where the law counts in full.
-        self._leeway: Array = np.ones(int(cells.max(initial=-1)) + 1)
+        self.gap = gap
+        # (N, 2): by how much more or less log rho may change, and bend, around each token than CHANGE and BEND say.
+        self._leeway: Array = self._finer(int(cells.max(initial=-1)) + 1)
 
     def restored(self, cells: Numbers, masses: Array) -> Triangulation:
         """The triangles of a checkpoint."""
-        return Triangulation(self.manifold, cells, masses, self.contrast, self.scores)
+        return Triangulation(self.manifold, cells, masses, self.contrast, self.scores, self.gap)
 
     def gaps(self, points: Array) -> Array:
         """(c,): longest edge of each triangle."""
@@ -130,9 +135,20 @@ class Triangulation:
     def _weigh(self, points: Array) -> None:
         """Work out how much the law counts around each token."""
         counts = log_relevance(self.scores, self.manifold.retract(points[self.cells].mean(axis=1)), self.masses)
-        around = np.full(len(points), -np.inf)
-        np.maximum.at(around, self.cells.ravel(), np.repeat(counts, 3))
-        self._leeway = np.exp(-ORDER * np.maximum(around, -100.0))
+        around = self._largest_around(counts, len(points))
+        self._leeway = np.exp(-ORDER * np.maximum(around, -100.0))[:, None] * self._finer(len(points))
+
+    def _finer(self, count: int) -> Array:
+        """(N, 2): the parts of CHANGE and BEND that the gap leaves."""
+        masses = np.log(np.maximum(self._largest_around(self.masses, count), 1e-300))
+        shorter = np.minimum(FINER * np.log(self.gap / COARSE) - ORDER * np.minimum(masses - np.log(LIGHT), 0.0), 0.0)
+        return np.asarray(np.exp(shorter[:, None] * [1.0, 2.0]), float)
+
+    def _largest_around(self, values: Array, count: int) -> Array:
+        """(N,): the largest of the values (c,) of the triangles around each token."""
+        around = np.full(count, -np.inf)
+        np.maximum.at(around, self.cells.ravel(), np.repeat(values, 3))
+        return around
 
     def _flip(self, points: Array, logs: Array | None) -> None:
         """Edges turned to the other diagonal where that makes triangles rounder; each pair shares its mass anew."""
@@ -166,7 +182,8 @@ class Triangulation:
         a, b = edges.ends.T
         length = self.manifold.distance(points[a], points[b])
         leeway = self._between(a, b)
-        steep = (np.abs(known[a] - known[b]) > CHANGE * leeway) | (self._bend(edges, points, known) > BEND * leeway)
+        steep = np.abs(known[a] - known[b]) > CHANGE * leeway[:, 0]
+        steep |= self._bend(edges, points, known) > BEND * leeway[:, 1]
         steep &= length > NEGLIGIBLE * largest
         felt = np.zeros(len(edges.ends), bool)
         felt[edges.of_cells[self._matters(points)].ravel()] = True
@@ -179,7 +196,7 @@ class Triangulation:
         return np.abs(bends(self.manifold, points, known, edges.ends, *edges.ends.T))
 
     def _between(self, a: Numbers, b: Numbers) -> Array:
-        """(k,): the leeway along edges from tokens a to b."""
+        """(k, 2): the leeway along edges from tokens a to b."""
         return np.minimum(self._leeway[a], self._leeway[b])
 
     def _refine(self, points: Array, logs: Array | None, largest: float, most: int) -> tuple[Array, Array | None]:
@@ -237,7 +254,8 @@ class Triangulation:
         a, b = edges.ends.T
         length = self.manifold.distance(points[a], points[b])
         leeway = self._between(a, b)
-        alike = (np.abs(known[a] - known[b]) < MERGED_CHANGE * leeway) & (self._bend(edges, points, known) < MERGED_BEND * leeway)
+        alike = np.abs(known[a] - known[b]) < MERGED_CHANGE * leeway[:, 0]
+        alike &= self._bend(edges, points, known) < MERGED_BEND * leeway[:, 1]
         return np.asarray(((length < MERGE * largest) & alike) | (length < TINY * largest), bool)
 
     def _merge(self, points: Array, logs: Array | None, largest: float) -> tuple[Array, Array | None, bool]:
@@ -315,8 +333,8 @@ class Triangulation:
                 old = self.manifold.distance(points[source[own]], points[cells[:, j]])
                 long |= (reach > LONGEST_MERGED * largest) & (reach > old)
                 leeway = self._between(target, cells[:, j])
-                steep |= np.abs(known[target] - known[cells[:, j]]) > CHANGE * leeway
-                steep |= most[target] * reach**2 > BEND * leeway
+                steep |= np.abs(known[target] - known[cells[:, j]]) > CHANGE * leeway[:, 0]
+                steep |= most[target] * reach**2 > BEND * leeway[:, 1]
             bad[own[long | ((turned | steep) & ~tiny[own])]] = True
         return ~bad & (common == 2) & self._linked(source, goal, count)
 

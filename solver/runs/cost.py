@@ -41,7 +41,8 @@ class Cost:
         size: cells of the density, or tokens of all members.
         chosen: whether steps are chosen by their error and cannot be foretold: `steps` is what stability alone would ask for.
         unknowns: numbers that are integrated. steps: in depth, roughly. memory: bytes, over all ranks.
-        follows: whether cells follow the law, and become smaller than foretold, the steps more, where it gathers.
+        follows: whether cells follow the law, and become smaller than foretold, the steps more, where it gathers; or adaptive
+            tokens of a surface do, and become more.
         dense, least: seconds with the dense attention kernel, and with the fast ones at their best.
     """
 
@@ -126,7 +127,8 @@ def token_cost(problem: Problem, ranks: int = 1) -> Cost:
     layers = [layer.weights for layer in problem.attention.layers]
     unbounded = not problem.manifold.normalised and any(weights.normalization == "none" for weights in layers)
     chosen = kind == "dopri5" and (unbounded or any(math.isinf(weights.beta) for weights in layers))
-    return Cost(members, members * d, steps, memory, dense, least, chosen)
+    follows = settings.sampling == "adaptive" and problem.manifold.intrinsic == 2
+    return Cost(members, members * d, steps, memory, dense, least, chosen, follows)
 
 
 def _depth(problem: Problem) -> float:
