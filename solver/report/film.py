@@ -134,8 +134,7 @@ def line_stage(reel: Reel, first: Picture) -> tuple[Figure, Draw]:
 def norm_of(reel: Reel) -> LogNorm:
     """One scale of densities for the whole film."""
     values = [picture[1] for picture in map(reel.picture, range(len(reel.times))) if picture is not None]
-    extremes = np.array([(v.min(), v.max()) for v in values]) if values else np.ones(1)
-    return density_norm([extremes], 3.0)
+    return density_norm([np.array([v.min(), v.max()]) for v in values] or [np.ones(1)], 3.0)
 
 
 def surface_stage(reel: Reel) -> tuple[Figure, Draw]:

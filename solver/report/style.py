@@ -32,6 +32,7 @@ Draw = Callable[[int], None]  # draws output i of a film
 TITLE_WIDTH = 92  # letters per line at a width of 6.4 inches
 LONG_RANGE = 300.0  # from here on, the ratio of the last depth to the first makes the depth axis logarithmic
 DECADES = 4.0  # of a density below its maximum that are shown
+SEEN = 0.3  # the scale begins at this part of the least of several maxima, so that no picture is all dark
 MOST_EVENTS = 400
 
 
@@ -80,11 +81,14 @@ def depth_axis(axes: Axes, times: np.ndarray, phases: Sequence[Phase] = (), even
 
 
 def density_norm(values: Sequence[np.ndarray], decades: float = DECADES) -> LogNorm:
-    """One logarithmic scale for densities (..), of at most so many decades below their maximum."""
-    top = max((float(np.nanmax(v)) for v in values if np.size(v)), default=1.0)
+    """One logarithmic scale for densities (..), of at most so many decades below their maximum, or as many as it takes to see the
+    maximum of each of them."""
+    tops = [float(np.nanmax(v)) for v in values if np.size(v)]
+    top = max(tops, default=1.0)
     top = top if np.isfinite(top) and top > 0 else 1.0
     bottom = min((float(np.nanmin(v)) for v in values if np.size(v)), default=0.0)
-    low = max(top * 10.0**-decades, bottom)
+    faintest = min((t for t in tops if t > 0.0), default=top)
+    low = max(min(top * 10.0**-decades, SEEN * faintest), bottom, np.finfo(float).tiny)
     if low > top * 0.8:  # nearly constant: a scale of its own rather than noise in full colours
         low, top = top * 0.5, top * 1.05
     return LogNorm(vmin=low, vmax=top)

@@ -11,6 +11,7 @@ from solver.report.arcs import arc_length
 from solver.report.gallery import angle_of, pick, trace
 from solver.report.page import repeating
 from solver.report.pictures import draw_run
+from solver.report.style import density_norm
 from solver.runs.events import Event, read_events
 from solver.runs.phases import Phase
 from solver.runs.progress import describe
@@ -141,3 +142,10 @@ def test_events_are_read_in_order(tmp_path):
 def test_a_report_says_the_command_that_made_a_sweep():
     words = ["sweep", "problem.toml", "--over", "count=64,128", "--tie", "attention.beta=2 * count", "--resume", "--out", "s"]
     assert repeating(words) == "coldflow sweep problem.toml --over count=64,128 --tie 'attention.beta=2 * count' --out s"
+
+
+def test_no_picture_of_a_law_that_gathers_is_all_dark():
+    """The uniform law and a peak of 460, both on one scale of three decades and more."""
+    norm = density_norm([np.array([0.079, 0.081]), np.array([1e-20, 460.0])], 3.0)
+    assert norm.vmin < 0.5 * 0.081 and norm.vmax == 460.0
+    assert density_norm([np.array([1e-20, 460.0])], 3.0).vmin == pytest.approx(0.46)
