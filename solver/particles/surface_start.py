@@ -37,8 +37,10 @@ def start_triangulation(problem: Problem, largest: float, gap: float = COARSE) -
     which the problem asks for, in widths of the kernel."""
     law, manifold, parts = problem.initial, problem.manifold, summands(problem.initial)
     scores = exponents(problem.attention)
-    if scores is None and not manifold.normalised:
-        gap = COARSE  # at zero temperature log rho jumps where the favourite changes, and no number of tokens resolves that
+    # At zero temperature log rho jumps where the favourite changes, and no number of tokens resolves that; on a surface from a
+    # file it is that of whole triangles, and nothing is fitted to it.
+    if isinstance(manifold, SimplicialManifold) or (scores is None and not manifold.normalised):
+        gap = COARSE
     if isinstance(manifold, SimplicialManifold):
         points, cells = _thinned(problem, manifold, largest)
     else:
