@@ -81,7 +81,8 @@ def gaps(one, two):
 
 @pytest.mark.timeout(600)
 def test_further_paths_on_one_and_two_ranks(mpirun, tmp_path):
-    """[[compare.also]], `compare --accuracy` and attention by transforms, stopped and resumed; the dear ones with --all-paths."""
+    """[[compare.also]], `compare --accuracy`, attention by transforms and cells that follow the law, stopped and resumed; the dear
+    ones with --all-paths."""
     told, walks = [], []
     for ranks in (1, 2):
         out = tmp_path / str(ranks)
@@ -91,7 +92,7 @@ def test_further_paths_on_one_and_two_ranks(mpirun, tmp_path):
         walks.append(json.loads((out / "walk.json").read_text()))
         told += [f"{ranks} rank(s), {result['name']}: {finding}" for result in walks[-1] for finding in findings(result)]
     told += gaps(*walks)
-    assert len(walks[0]) == 3 and not told, "\n".join(told)
+    assert len(walks[0]) == 4 and not told, "\n".join(told)
 
 
 @pytest.mark.all_paths
