@@ -81,8 +81,8 @@ def gaps(one, two):
 
 @pytest.mark.timeout(600)
 def test_further_paths_on_one_and_two_ranks(mpirun, tmp_path):
-    """[[compare.also]], `compare --accuracy`, attention by transforms and cells that follow the law, stopped and resumed; the dear
-    ones with --all-paths."""
+    """[[compare.also]], `compare --accuracy`, attention by transforms and cells that follow the law, stopped and resumed; the
+    dear ones with --all-paths."""
     told, walks = [], []
     for ranks in (1, 2):
         out = tmp_path / str(ranks)
